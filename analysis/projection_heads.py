@@ -1,8 +1,9 @@
 """Projection heads of pretraining: score of the layer below by the head's kind and its output's dimension.
 
 Chen et al. 2020, Figure 8: a nonlinear head beats a linear one by 3 points and none by over 10, at any dimension. Needs
-the columns head (none, linear, nonlinear, ...) and head_dim of the encoder; without a head the dimension is that of the
-embedding.
+the columns head (identity, linear, nonlinear, ...) and head_dim of the encoder, which virb pretrain writes; without a
+head (identity) the dimension is that of the embedding. Encoders read through their projection (features=projection) are
+left out: what is compared is the layer below.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
 
     from virb import plots
 
+    if "features" in scores:
+        is_through = scores["features"] == "projection"
+        if is_through.any():
+            through = names_in_words(list(dict.fromkeys(scores.loc[is_through, "encoder"])))
+            out.say(f"left out, as they show the projection itself: {through}")
+        scores = scores[~is_through]
     data = prepare(scores, out, exclude=exclude, missing=missing)
     if task and task not in data.wide:
         raise UsageError(
@@ -30,7 +37,8 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
         )
     about = encoder_table(data.frame).dropna(subset=["head", "head_dim"])
     if about["head"].nunique() < 2:
-        raise NotApplicable("It compares kinds of projection head, and the encoders that name theirs have one kind.")
+        kinds = names_in_words(sorted(map(str, about["head"].unique()))) if len(about) else "none"
+        raise NotApplicable(f"It compares kinds of projection head (column head); the encoders have {kinds}.")
     score = data.wide.loc[about.index, task] if task else data.wide.loc[about.index].mean(axis=1)
     cells = about.assign(head=about["head"].astype(str), head_dim=about["head_dim"].map(parse_count), score=score)
     table = cells.groupby(["head", "head_dim"], sort=False)["score"].agg(["mean", "min", "max", "count"]).reset_index()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virb.ssl import augment, losses, projections
+from virb.ssl import augment, distributed, losses, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 from virb.ssl.optimizers import parameter_groups
@@ -22,7 +22,7 @@ class BarlowTwins(Learner):
 
     def forward(self, views, batch, progress):
         z1, z2 = (self.projector(self.encoder(view)) for view in views)
-        return Outcome(losses.barlow_twins(z1, z2, self.options["lambd"]), z1)
+        return Outcome(losses.barlow_twins(*(distributed.gather(z) for z in (z1, z2)), self.options["lambd"]), z1)
 
     def groups(self, weight_decay):
         groups = parameter_groups(self, weight_decay)
@@ -30,6 +30,9 @@ class BarlowTwins(Learner):
             if not group["adapt"]:  # biases and normalisation: 0.0048 where weights have 0.2 (Section 2.2)
                 group["lr_scale"] = 0.0048 / 0.2
         return groups
+
+    def projection(self):
+        return self.projector
 
 
 METHOD = Method(

@@ -35,6 +35,9 @@ class BYOL(Learner):
         momentum = memory.momentum_at(progress.done, self.options["momentum"])
         self.target.follow(nn.Sequential(self.encoder, self.projector), momentum)
 
+    def projection(self):
+        return self.projector
+
 
 METHOD = Method(
     name="byol",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.ssl import augment, losses, memory, projections
+from virb.ssl import augment, distributed, losses, memory, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 
@@ -46,7 +46,7 @@ class DINO(Learner):
         features = [self.encoder(torch.cat(views[:2]))] + ([self.encoder(torch.cat(views[2:]))] if views[2:] else [])
         student = self.head(torch.cat(features)).chunk(len(views))
         teacher = self.teacher(torch.cat(views[:2])).float().chunk(2)
-        self.outputs.append(torch.cat(teacher).mean(dim=0))
+        self.outputs.append(distributed.mean(torch.cat(teacher).mean(dim=0)))
         loss = losses.dino(
             student,
             teacher,
@@ -72,6 +72,9 @@ class DINO(Learner):
 
     def exported(self):
         return self.teacher.module[0]
+
+    def projection(self):
+        return self.teacher.module[1][:-1]  # all but the prototypes
 
 
 METHOD = Method(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from torch import nn
 
-from virb.ssl import augment, losses, memory
+from virb.ssl import augment, distributed, losses, memory
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 from virb.ssl.optimizers import parameter_groups
 
 
 class MoCoV1(Learner):
+    sync_batch_norm = False
+
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         self.head = nn.Linear(encoder.dim, options["projection_dim"])
@@ -31,9 +33,10 @@ class MoCoV1(Learner):
         return [self.view(images, generator), self.view(images, generator)]
 
     def forward(self, views, batch, progress):
-        # On one device the batch is one group for batch normalisation: there is nobody to shuffle it with.
-        key = self.key(views[1])
-        self.keys.append(key)
+        # Each process's slice is a group for batch normalisation; one process has one group, and nothing is shuffled.
+        shuffle = distributed.Shuffle(len(views[1]), views[1].device)
+        key = shuffle.restore(self.key(shuffle.mix(views[1])))
+        self.keys.append(distributed.gather(key))
         query = self.head(self.encoder(views[0]))
         return Outcome(losses.info_nce(query, key, self.queue.items, self.options["temperature"]), query)
 
@@ -45,6 +48,9 @@ class MoCoV1(Learner):
 
     def groups(self, weight_decay):
         return parameter_groups(self, weight_decay, decay_all=True)
+
+    def projection(self):
+        return self.head
 
 
 METHOD = Method(

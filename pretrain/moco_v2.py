@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.ssl import augment, losses, memory, projections
+from virb.ssl import augment, distributed, losses, memory, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 from virb.ssl.optimizers import parameter_groups
 
 
 class MoCoV2(Learner):
+    sync_batch_norm = False
+
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         dim = options["projection_dim"]
@@ -34,9 +36,10 @@ class MoCoV2(Learner):
         return [self.view(images, generator), self.view(images, generator), *small]
 
     def forward(self, views, batch, progress):
-        # On one device the batch is one group for batch normalisation: there is nobody to shuffle it with.
-        key = self.key(views[1])
-        self.keys.append(key)
+        # Each process's slice is a group for batch normalisation; one process has one group, and nothing is shuffled.
+        shuffle = distributed.Shuffle(len(views[1]), views[1].device)
+        key = shuffle.restore(self.key(shuffle.mix(views[1])))
+        self.keys.append(distributed.gather(key))
         queries = [self.head(self.encoder(view)) for view in (views[0], *views[2:])]
         terms = [losses.info_nce(q, key, self.queue.items, self.options["temperature"]) for q in queries]
         return Outcome(torch.stack(terms).mean(), queries[0])
@@ -49,6 +52,9 @@ class MoCoV2(Learner):
 
     def groups(self, weight_decay):
         return parameter_groups(self, weight_decay, decay_all=True)
+
+    def projection(self):
+        return self.head
 
 
 METHOD = Method(

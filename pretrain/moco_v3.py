@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.ssl import augment, losses, memory, projections
+from virb.ssl import augment, distributed, losses, memory, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 
@@ -27,14 +27,16 @@ class MoCoV3(Learner):
     def forward(self, views, batch, progress):
         q1, q2 = (self.predictor(self.projector(self.encoder(view))) for view in views)
         k1, k2 = (self.key(view) for view in views)
-        tau = self.options["temperature"]
-        return Outcome(
-            losses.in_batch_info_nce(q1, k2, tau) + losses.in_batch_info_nce(q2, k1, tau), torch.cat([k1, k2])
-        )
+        output, tau = torch.cat([k1, k2]), self.options["temperature"]
+        q1, q2, k1, k2 = (distributed.gather(z) for z in (q1, q2, k1, k2))
+        return Outcome(losses.in_batch_info_nce(q1, k2, tau) + losses.in_batch_info_nce(q2, k1, tau), output)
 
     def after_step(self, progress):
         momentum = memory.momentum_at(progress.done, self.options["momentum"])
         self.key.follow(nn.Sequential(self.encoder, self.projector), momentum)
+
+    def projection(self):
+        return self.projector
 
 
 METHOD = Method(

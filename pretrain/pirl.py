@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.ssl import augment, image_ops, losses, memory, projections
+from virb.ssl import augment, distributed, image_ops, losses, memory, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 from virb.ssl.optimizers import parameter_groups
@@ -39,14 +39,14 @@ class PIRL(Learner):
     def views(self, images, generator):
         view = self.view(images, generator)
         if self.options["pretext"] == "rotation":
-            turns = (4 * torch.rand(len(images), device=images.device, generator=generator)).long()
+            turns = (4 * augment.rand(len(images), generator=generator, device=images.device)).long()
             return [view, image_ops.rotate90(self.view(images, generator), turns)]
         n = len(images)
         board = self.board(image_ops.to_float(images), generator)
         room = self.cell - self.tile + 1
-        u = torch.rand(n, TILES, 2, device=images.device, generator=generator)
+        u = augment.rand(n, TILES, 2, generator=generator, device=images.device)
         tiles = image_ops.patches(board, 3, self.tile, (u * room).long())
-        order = torch.rand(n, TILES, device=images.device, generator=generator).argsort(dim=1)
+        order = augment.rand(n, TILES, generator=generator, device=images.device).argsort(dim=1)
         tiles = tiles[torch.arange(n, device=images.device)[:, None], order]
         return [view, self.tile_view(tiles.flatten(0, 1), generator)]
 
@@ -58,12 +58,13 @@ class PIRL(Learner):
         else:
             transformed = self.transformed_head(self.encoder(views[1]))
         own = self.bank.items[batch.index]
-        negatives = self.bank.draw(self.options["negatives"], batch.index)
+        index = distributed.gather(batch.index)
+        negatives = self.bank.draw(self.options["negatives"], index)
         tau, weight = self.options["temperature"], self.options["weight"]
         # Equation 6: both the transformed image and the image itself are told from other images' memories.
         loss = weight * losses.pirl_nce(transformed, own, negatives, tau)
         loss = loss + (1 - weight) * losses.pirl_nce(image, own, negatives, tau)
-        self.seen.append((batch.index, image.detach()))
+        self.seen.append((index, distributed.gather(image.detach())))
         return Outcome(loss, image)
 
     def after_step(self, progress):
@@ -73,6 +74,9 @@ class PIRL(Learner):
 
     def groups(self, weight_decay):
         return parameter_groups(self, weight_decay, decay_all=True)
+
+    def projection(self):
+        return self.image_head
 
 
 METHOD = Method(

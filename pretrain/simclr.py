@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from virb.ssl import augment, losses, projections
+from virb.ssl import augment, distributed, losses, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 
@@ -30,7 +30,8 @@ class SimCLR(Learner):
 
     def forward(self, views, batch, progress):
         # One pass over both views, so that batch normalisation sees all 2N of them (the paper's global BN).
-        z1, z2 = self.projector(self.encoder(torch.cat(views))).chunk(2)
+        output = self.projector(self.encoder(torch.cat(views))).chunk(2)
+        z1, z2 = (distributed.gather(z) for z in output)
         name, sh = self.options["loss"], self.options["semi_hard"]
         if name == "nt_xent":
             loss = losses.nt_xent(z1, z2, self.options["temperature"], normalize=self.options["l2_norm"])
@@ -38,7 +39,10 @@ class SimCLR(Learner):
             loss = losses.nt_logistic(z1, z2, self.options["temperature"], semi_hard=sh)
         else:
             loss = losses.margin_triplet(z1, z2, self.options["margin"], semi_hard=sh)
-        return Outcome(loss, z1)
+        return Outcome(loss, output[0])
+
+    def projection(self):
+        return self.projector
 
 
 METHOD = Method(

@@ -38,6 +38,9 @@ class SimSiam(Learner):
         # The predictor keeps the first learning rate: it has to stay ahead of the encoder (Section 4.2).
         return [*groups, *parameter_groups(self.predictor, weight_decay, decay_all=True, constant_lr=True)]
 
+    def projection(self):
+        return self.projector
+
 
 METHOD = Method(
     name="simsiam",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from virb.ssl import augment, losses, memory, projections
+from virb.ssl import augment, distributed, losses, memory, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 from virb.ssl.optimizers import parameter_groups
@@ -50,10 +50,13 @@ class SwAV(Learner):
         for crop, queue in enumerate(self.queues):
             known = scores[crop].detach().float()
             if use_queue and queue.is_full:
-                known = torch.cat([self.prototypes(queue.items).detach().float(), known])
-            assigned = losses.sinkhorn(known, self.options["epsilon"], self.options["iterations"])
+                kept = queue.items.tensor_split(distributed.world_size())[distributed.rank()]
+                known = torch.cat([self.prototypes(kept).detach().float(), known])
+            assigned = losses.sinkhorn(
+                known, self.options["epsilon"], self.options["iterations"], reduce=distributed.sinkhorn_reduce
+            )
             codes.append(assigned[-len(views[0]) :])
-        self.latest.append(z[:2])
+        self.latest.append([distributed.gather(crop) for crop in z[:2]])
         return Outcome(losses.swapped_prediction(scores, codes, self.options["temperature"]), z[0])
 
     def after_backward(self, progress):
@@ -68,6 +71,9 @@ class SwAV(Learner):
 
     def groups(self, weight_decay):
         return parameter_groups(self, weight_decay, decay_all=True)
+
+    def projection(self):
+        return self.projector
 
 
 METHOD = Method(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virb.ssl import augment, losses, projections
+from virb.ssl import augment, distributed, losses, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 
@@ -22,7 +22,10 @@ class VICReg(Learner):
     def forward(self, views, batch, progress):
         z1, z2 = (self.expander(self.encoder(view)) for view in views)
         o = self.options
-        return Outcome(losses.vicreg(z1, z2, o["invariance"], o["variance"], o["covariance"]), z1)
+        return Outcome(losses.vicreg(*(distributed.gather(z) for z in (z1, z2)), o["invariance"], o["variance"], o["covariance"]), z1)
+
+    def projection(self):
+        return self.expander
 
 
 METHOD = Method(

@@ -32,6 +32,7 @@ class Backbone(nn.Module):
     key_prefix = ""  # what state_dict() puts before the names that published files use
     head_names: tuple[str, ...] = ("fc",)  # the classifier's names in published files, left out here
     forbidden_names: tuple[str, ...] = ()  # parts whose presence in a file means another network
+    variant = ""  # what neither the architecture's name nor the tensors tell of what it computes
 
     def features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the embedding (N, D) and the pyramid of ``x`` (N, 3, h, w) from a single pass."""

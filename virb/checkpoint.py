@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from virb.backbones import (
     RESNETS,
@@ -40,6 +40,7 @@ from virb.backbones import (
 )
 from virb.errors import CheckpointError, UsageError, VirbError
 from virb.files import atomic_write
+from virb.ssl import projections
 
 FORMAT = "virb-encoder/1"
 State = dict[str, Tensor]
@@ -55,13 +56,17 @@ def save_encoder(
     state_dict: Mapping[str, Tensor],
     preprocess: Any,
     meta: Mapping[str, Any],
+    projection: nn.Module | None = None,
 ) -> str:
     """Write an encoder file (format ``virb-encoder/1``) whole or not at all, and return its sha256 (by content).
 
     ``preprocess`` has ``size``, ``mean`` and ``std``, as a mapping or a dataclass; ``meta`` holds what JSON can hold.
+    ``projection`` is the head that its pretraining put between embedding and loss, if that is more than an identity;
+    the file keeps it as ``{"layers": [...], "state_dict": {...}}``, its layers as ``projections.describe`` writes them.
 
     Raises:
-        UsageError: the state is not that architecture's, or meta holds something else than plain values.
+        UsageError: the state is not that architecture's, meta holds something else than plain values, or the projection
+            is no chain of layers from the architecture's dimension.
         CheckpointError: the file cannot be written.
     """
     arch, options = canonical_architecture(arch, arch_options)
@@ -92,6 +97,11 @@ def save_encoder(
         },
         "meta": plain_meta,
     }
+    if projection is not None and (layers := projections.describe(projection)):
+        head = projections.ProjectedBackbone(backbone, layers).projection
+        given = projection if isinstance(projection, nn.Sequential) else nn.Sequential(projection)
+        head.load_state_dict(given.state_dict())  # a copy on the CPU
+        content["projection"] = {"layers": layers, "state_dict": dict(head.state_dict())}
     _write_whole(Path(path), content)
     return state_sha256(arch, options, state)
 
@@ -106,14 +116,19 @@ def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
         raise CheckpointError(f"Cannot write the encoder {path}: {reason}.") from error
 
 
-def state_sha256(arch: str, arch_options: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> str:
+def state_sha256(
+    arch: str, arch_options: Mapping[str, Any], state_dict: Mapping[str, Tensor], *, variant: str = ""
+) -> str:
     """Return the identity of a network by content: architecture, names, shapes and values.
+
+    ``variant`` is what neither architecture nor tensors tell, such as the layers of a projection on top.
 
     The container, the order of the tensors and options left at their defaults do not matter, nor do BatchNorm's
     batch counters, which old files lack and inference never reads. Values count as float32.
     """
     arch, options = canonical_architecture(arch, arch_options)
     digest = hashlib.sha256(json.dumps([arch, options], sort_keys=True).encode())
+    digest.update(variant.encode())
     for key in sorted(state_dict):
         if key.endswith("num_batches_tracked"):
             continue

@@ -151,7 +151,7 @@ class FrozenEncoder:
 
     @functools.cached_property
     def sha256(self) -> str:
-        return state_sha256(self.arch, self.arch_options, self.state_dict())
+        return state_sha256(self.arch, self.arch_options, self.state_dict(), variant=self._backbone.variant)
 
     @functools.cached_property
     def identity(self) -> str:
@@ -337,6 +337,7 @@ def load_encoder(
 
     ================================  ============================================================================
     ``mine.pt``                       a virb encoder file
+    ``mine.pt:features=projection``   its embedding as its pretraining's loss saw it, g(h) in place of h; no pyramid
     ``mine.pth.tar`` (.pth, .torch,   a published checkpoint: the architecture is read off the tensors, or given as
     .ckpt, .safetensors, .pkl)        ``mine.pth.tar:arch=resnet50``; ``prefix=`` chooses among several networks
     ``supervised``                    an encoder that comes with virb
@@ -376,7 +377,8 @@ def load_encoder(
         found = _load_torchvision(base, dict(asked))
     if name is None:
         # What changes the outcome changes the name, or two encoders would share a folder of results.
-        silent = ("arch",) if Path(base).is_file() else ()
+        silent = ["arch"] if Path(base).is_file() else []
+        silent += ["features"] if asked.get("features") == "embedding" else []
         name = "-".join(
             [shown, *(f"{key}{_plain(value)}" for key, value in sorted(asked.items()) if key not in silent)]
         )
@@ -495,6 +497,8 @@ def _load_file(path: Path, options: dict[str, Any]) -> _Found:
     content = read_checkpoint(path)
     if "format" in content:
         return _load_own(path, content, options)
+    if "features" in options:
+        raise UsageError(f"{path}: only virb's own encoder files, which virb pretrain writes, take features=.")
     prefix = options.pop("prefix", None)
     if "arch" in options:
         arch, full = canonical_architecture(str(options.pop("arch")))
@@ -518,7 +522,7 @@ def _load_own(path: Path, content: Mapping[str, Any], options: dict[str, Any]) -
             raise CheckpointError(
                 f"{path} says it is {FORMAT!r} but has no proper {key!r}. Write it with save_encoder."
             )
-    _check_known(options, ("arch", *_COMMON), f"{path} (a virb encoder file)")
+    _check_known(options, ("arch", "features", *_COMMON), f"{path} (a virb encoder file)")
     try:
         arch, full = canonical_architecture(content["arch"], content["arch_options"])
         settings = content["preprocess"]
@@ -534,7 +538,39 @@ def _load_own(path: Path, content: Mapping[str, Any], options: dict[str, Any]) -
     if backbone.state_dict():
         state, _ = match_state({"state_dict": state}, backbone, what=f"{path} (which says it holds {backbone.label})")
         backbone.load_state_dict(state)
-    return _Found(backbone, arch, full, preprocess, dict(content["meta"]))
+    meta = dict(content["meta"])
+    asked = options.pop("features", "embedding")
+    if asked not in _FEATURES:
+        raise UsageError(f"{path}: features={asked}; expected {' or '.join(_FEATURES)}.")
+    if asked == "projection":
+        return _Found(_projected(path, backbone, content), arch, full, preprocess, {**meta, "features": asked})
+    return _Found(backbone, arch, full, preprocess, meta)
+
+
+_FEATURES = ("embedding", "projection")
+
+
+def _projected(path: Path, backbone: Backbone, content: Mapping[str, Any]) -> Backbone:
+    """The network of an encoder file with the projection head that the file keeps of its pretraining."""
+    from virb.ssl.projections import ProjectedBackbone
+
+    meta, stored = content["meta"], content.get("projection")
+    if stored is None:
+        if meta.get("head") == "identity":
+            raise CheckpointError(
+                f"{path} was pretrained without a projection head (head=identity): its loss saw the embedding itself. "
+                "Leave features=projection out."
+            )
+        raise CheckpointError(
+            f"{path} keeps no projection head: its method ({meta.get('method', 'unknown')}) has none, or an older virb "
+            "wrote the file. Leave features=projection out, or pretrain again, which keeps it."
+        )
+    try:
+        projected = ProjectedBackbone(backbone, stored["layers"])
+        projected.projection.load_state_dict(stored["state_dict"])
+    except (UsageError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: its projection head cannot be read: {error}") from error
+    return projected
 
 
 def _load_timm(base: str, options: dict[str, Any]) -> _Found:

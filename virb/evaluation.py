@@ -126,6 +126,7 @@ def run(
     loaded = load_encoders(encoders, device if executor == "local" else "cpu")  # workers load them for themselves
     for encoder in loaded:
         store.check_identity(encoder.name, encoder.identity)
+    _check_pyramids(loaded, chosen)
 
     label = probe_name(probe, overrides.as_dict())
     jobs = [Job(k, task.name, seed) for task in chosen for k in range(len(loaded)) for seed in range(seeds)]
@@ -246,6 +247,19 @@ def load_encoders(
             )
         names[encoder.name] = encoder
     return loaded
+
+
+def _check_pyramids(encoders: Sequence[FrozenEncoder], tasks: Sequence[Task]) -> None:
+    """Refuse pixelwise tasks where an encoder has no maps, before anything runs."""
+    flat = [encoder.name for encoder in encoders if not encoder.channels]
+    dense = [task.name for task in tasks if task.category.is_pixelwise]
+    if flat and dense:
+        fitting = ",".join(task.name for task in tasks if not task.category.is_pixelwise)
+        raise UsageError(
+            f"{', '.join(flat)}: a projection is one vector an image and has no maps, which {', '.join(dense)} "
+            f"need{'s' * (len(dense) == 1)}. Evaluate it on image-level tasks"
+            f"{f' alone (--tasks {fitting})' if fitting else ''}, or the encoder without features=projection."
+        )
 
 
 def resolve_device(name: str) -> torch.device:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "virb-record/1"
-META_COLUMNS = ("method", "dataset", "dataset_size", "balance", "epochs", "images_seen")
+META_COLUMNS = (
+    "method", "dataset", "dataset_size", "balance", "epochs", "images_seen", "head", "head_dim", "features",
+)  # fmt: skip
 
 
 class ResultStore:
@@ -89,7 +91,8 @@ class ResultStore:
         """Return the tidy table: one row a record, sorted by category, task, encoder and seed.
 
         Columns: encoder, task, probe, seed, score, metric, category, suite, n_train, n_test, overrides, and what the
-        encoders' meta say (method, dataset, dataset_size, balance, epochs, images_seen, pretrain_seed).
+        encoders' meta say (method, dataset, dataset_size, balance, epochs, images_seen, head and head_dim of the
+        pretraining's projection, features where they are that projection's, pretrain_seed).
 
         Raises:
             UsageError: the folder does not exist or holds no records.

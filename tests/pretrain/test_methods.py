@@ -7,6 +7,7 @@ import torch
 
 from virb import registry
 from virb.checkpoint import read_checkpoint
+from virb.encoder import load_encoder
 
 # Published heads are as large as published encoders; here the encoder has 64 dimensions.
 SMALL_HEADS = {
@@ -20,6 +21,7 @@ SMALL_HEADS = {
     "vicreg": ("projection_dim=32",),
 }
 
+WITHOUT_PROJECTION = ("supervised",)  # what they predict is read off the embedding itself
 TRAINED = [name for name in registry.names("methods") if registry.load("methods", name).learner is not None]
 
 
@@ -34,6 +36,13 @@ def test_a_method_trains_and_repeats(virb_pretrain, images, small, tmp_path, nam
         states.append(read_checkpoint(out)["state_dict"])
         assert all(torch.isfinite(v).all() for v in states[-1].values() if v.is_floating_point())
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    meta = read_checkpoint(out)["meta"]
+    assert ("head" in meta) == (name not in WITHOUT_PROJECTION)
+    if "head" in meta:
+        through = load_encoder(f"{out}:features=projection")
+        assert (through.dim, through.meta["head"]) == (meta["head_dim"], meta["head"])
+        embedding = through.embed(through.prepare(torch.zeros(2, 16, 16, 3, dtype=torch.uint8)))
+        assert bool(torch.isfinite(embedding).all())
     virb_pretrain("random", *[a for a in small if a not in ("--batch-size", "8")], "--out", tmp_path / "r.pt")
     start = read_checkpoint(tmp_path / "r.pt")["state_dict"]
     assert start.keys() == states[0].keys()

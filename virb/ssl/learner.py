@@ -86,6 +86,10 @@ class Learner(nn.Module):
         """Return the network that is kept when training ends."""
         return self.encoder
 
+    def projection(self) -> nn.Module | None:
+        """Return the head from that network's embedding to the loss, kept beside it; None if the method has none."""
+        return None
+
 
 def check_batch(learner: str, setup: Setup, least: int) -> None:
     """Refuse a batch too small for a method's statistics before anything is trained."""

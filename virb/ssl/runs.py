@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import yaml
+from torch import nn
 
 import virb
 from virb import registry
@@ -28,7 +29,7 @@ from virb.checkpoint import read_checkpoint, save_encoder
 from virb.data import pretraining
 from virb.data.subsets import Manifest
 from virb.errors import UsageError, VirbError
-from virb.ssl import augment
+from virb.ssl import augment, projections
 from virb.ssl.learner import check_batch
 from virb.ssl.method import Method, Setup, Training
 from virb.ssl.reporting import Reporter
@@ -204,7 +205,13 @@ def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *
 
 
 def _write(
-    out: Path, arch: str, arch_options: Mapping[str, Any], backbone: Backbone, size: int, meta: Mapping[str, Any]
+    out: Path,
+    arch: str,
+    arch_options: Mapping[str, Any],
+    backbone: Backbone,
+    size: int,
+    meta: Mapping[str, Any],
+    projection: nn.Module | None = None,
 ) -> None:
     save_encoder(
         out,
@@ -213,6 +220,7 @@ def _write(
         state_dict={k: v.detach().cpu().contiguous() for k, v in backbone.state_dict().items()},
         preprocess={"size": size, "mean": list(MEAN), "std": list(STD)},
         meta=meta,
+        projection=projection,
     )
 
 
@@ -318,6 +326,7 @@ def _trained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(settings.seed, "heads"))
         learner = method.learner(backbone, options, setup)
+    head = projections.head_meta(learner.projection(), backbone.dim)  # now, so that nothing is trained in vain
     trainer = Trainer(learner, data, plan, folder=folder, identity=identity)
     if resume:
         trainer.resume()
@@ -333,6 +342,7 @@ def _trained(
         "epochs": round(steps * batch_size / len(data), 4),
         "images_seen": steps * batch_size,
         "seed": settings.seed,
+        **head,
         "options": dict(options),
         "training": identity["training"],
         "lr": lr,
@@ -347,7 +357,7 @@ def _trained(
         "torch": torch.__version__,
         "virb": virb.__version__,
     }
-    _write(settings.out, arch, arch_options, learner.exported(), size, meta)
+    _write(settings.out, arch, arch_options, learner.exported(), size, meta, learner.projection())
     state.unlink(missing_ok=True)
     return Made(settings.out, True, meta)
 
