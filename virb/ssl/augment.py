@@ -1,7 +1,7 @@
 """Random augmentations of whole batches on their device; every image draws its own parameters.
 
 A transform is called with images (N, C, H, W) in [0, 1] and a generator, and draws everything from that generator, so
-that a run can be repeated. Distributions are torchvision's. ``View`` chains transforms into one view of a batch.
+that a run can be repeated, and with ``rand``, so that several processes draw what one would. Distributions are torchvision's. ``View`` chains transforms into one view of a batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from virb.errors import UsageError
-from virb.ssl import image_ops
+from virb.ssl import distributed, image_ops
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -27,12 +27,18 @@ class Transform(Protocol):
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
 
 
-def _rand(*shape: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(*shape, device=like.device, generator=generator)
+def rand(*shape: int, generator: torch.Generator, device: torch.device | str, dim: int = 0) -> Tensor:
+    """Draw uniform numbers in [0, 1) of ``shape``, in which ``dim`` counts the images.
+
+    With several processes those of the whole batch are drawn, by each of them, and this process's images get theirs:
+    the numbers that one process would have drawn for them.
+    """
+    whole = [n * (distributed.world_size() if axis == dim else 1) for axis, n in enumerate(shape)]
+    return distributed.own_rows(torch.rand(whole, device=device, generator=generator), dim)
 
 
 def _chosen(p: float, like: Tensor, generator: torch.Generator) -> Tensor:
-    return _rand(len(like), like=like, generator=generator) < p
+    return rand(len(like), generator=generator, device=like.device) < p
 
 
 def random_crop_boxes(
@@ -51,7 +57,7 @@ def random_crop_boxes(
     largest central box within ``ratio``.
     """
     tries = 10
-    u = torch.rand(3, n, tries, device=device, generator=generator)
+    u = rand(3, n, tries, generator=generator, device=device, dim=1)
     area = height * width * (scale[0] + (scale[1] - scale[0]) * u[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = torch.exp(low + (high - low) * u[1])
@@ -69,7 +75,7 @@ def random_crop_boxes(
         back_w, back_h = width, height
     w = torch.where(any_fits, w, torch.full_like(w, back_w))
     h = torch.where(any_fits, h, torch.full_like(h, back_h))
-    place = torch.rand(2, n, device=device, generator=generator)
+    place = rand(2, n, generator=generator, device=device, dim=1)
     top, left = torch.floor(place[0] * (height - h + 1)), torch.floor(place[1] * (width - w + 1))
     top = torch.where(any_fits, top, torch.div(height - h, 2, rounding_mode="floor"))
     left = torch.where(any_fits, left, torch.div(width - w, 2, rounding_mode="floor"))
@@ -130,10 +136,10 @@ class ColorJitter:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n = len(images)
         width = images.new_tensor([self.brightness, self.contrast, self.saturation])
-        u = _rand(n, 4, like=images, generator=generator)
+        u = rand(n, 4, generator=generator, device=images.device)
         low = (1 - width).clamp_min(0)
         factors = torch.cat([low + (1 + width - low) * u[:, :3], (2 * u[:, 3:] - 1) * self.hue], dim=1)
-        order = _rand(n, 4, like=images, generator=generator).argsort(dim=1)
+        order = rand(n, 4, generator=generator, device=images.device).argsort(dim=1)
         chosen = _chosen(self.p, images, generator)
         # An order of -1 is no operation: images that are not chosen pass untouched and cost nothing.
         return image_ops.color_jitter(images, factors, torch.where(chosen[:, None], order, torch.full_like(order, -1)))
@@ -158,7 +164,9 @@ class GaussianBlur:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         chosen = _chosen(self.p, images, generator)
-        sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * _rand(len(images), like=images, generator=generator)
+        sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * rand(
+            len(images), generator=generator, device=images.device
+        )
         index = chosen.nonzero()[:, 0]
         if not len(index):
             return images
@@ -190,7 +198,7 @@ class Cutout:
         n, _, height, width = images.shape
         chosen = _chosen(self.p, images, generator)
         side = [max(1, round(self.share * x)) for x in (height, width)]
-        u = _rand(n, 2, like=images, generator=generator)
+        u = rand(n, 2, generator=generator, device=images.device)
         top = (u[:, 0] * height).floor() - side[0] // 2
         left = (u[:, 1] * width).floor() - side[1] // 2
         tall = torch.where(chosen, torch.full_like(top, side[0]), torch.zeros_like(top))
@@ -205,7 +213,7 @@ class Rotate:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         chosen = _chosen(self.p, images, generator)
-        turns = (4 * _rand(len(images), like=images, generator=generator)).long()
+        turns = (4 * rand(len(images), generator=generator, device=images.device)).long()
         return image_ops.rotate90(images, turns * chosen)
 
 
@@ -218,8 +226,11 @@ class Noise:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         chosen = _chosen(self.p, images, generator)
-        sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * _rand(len(images), like=images, generator=generator)
-        noise = torch.randn(images.shape, device=images.device, generator=generator)
+        sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * rand(
+            len(images), generator=generator, device=images.device
+        )
+        whole = (len(images) * distributed.world_size(), *images.shape[1:])
+        noise = distributed.own_rows(torch.randn(whole, device=images.device, generator=generator))
         return image_ops.add_noise(images, noise * (sigma * chosen)[:, None, None, None])
 
 

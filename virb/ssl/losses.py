@@ -6,7 +6,7 @@ itself. Every loss is a mean over the batch. Half precision is computed in float
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -168,7 +168,9 @@ def in_batch_info_nce(q: Tensor, k: Tensor, temperature: float = 0.2) -> Tensor:
 
 
 @torch.no_grad()
-def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
+def sinkhorn(
+    scores: Tensor, epsilon: float = 0.05, iterations: int = 3, *, reduce: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Assign N examples to K prototypes in equal parts (Sinkhorn-Knopp), without gradient.
 
     Caron et al. 2020 (SwAV), Equations 3 to 5 and Appendix A. Computed on logarithms, so that no scale of ``scores``
@@ -178,6 +180,8 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
         scores: similarities to the prototypes, (N, K).
         epsilon: weight of the entropy; smaller is sharper.
         iterations: how often columns, then rows, are normalised; at least 1.
+        reduce: where ``scores`` are one process's rows, adds up the processes' column sums (1, K), given and returned as
+            logarithms (``distributed.sinkhorn_reduce``).
 
     Returns:
         codes (N, K): rows sum to 1, columns (up to convergence) to N/K.
@@ -191,7 +195,8 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
         raise ValueError(f"sinkhorn: expected at least one iteration; found {iterations}.")
     log_q = _float(scores) / epsilon
     for _ in range(iterations):
-        log_q = log_q - log_q.logsumexp(dim=0, keepdim=True)
+        columns = log_q.logsumexp(dim=0, keepdim=True)
+        log_q = log_q - (columns if reduce is None else reduce(columns))
         log_q = log_q - log_q.logsumexp(dim=1, keepdim=True)
     return log_q.exp()
 

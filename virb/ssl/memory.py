@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from virb.ssl import schedules
+from virb.ssl import distributed, schedules
 
 
 class MomentumCopy(nn.Module):
@@ -96,11 +96,12 @@ class MemoryBank(nn.Module):
     def draw(self, n: int, index: Tensor) -> Tensor:
         """Return ``n`` entries of images that are not among ``index``, (n, D); fewer where there are fewer images.
 
-        Drawn from torch's global generator, which the trainer seeds at every step.
+        Drawn from torch's global generator, which the trainer seeds at every step; with several processes, from that of
+        the first, for all.
         """
         others = torch.ones(len(self.items), dtype=torch.bool, device=self.items.device)
         others[index] = False
         candidates = others.nonzero()[:, 0]
         n = min(n, len(candidates))
-        chosen = torch.randperm(len(candidates), device=candidates.device)[:n]
+        chosen = distributed.first(torch.randperm(len(candidates), device=candidates.device))[:n]
         return self.items[candidates[chosen]]

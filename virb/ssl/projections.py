@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from virb.backbones import Backbone
 from virb.errors import UsageError
+from virb.ssl.distributed import SyncBatchNorm
 from virb.threads import own_generator
 
 KINDS = ("identity", "linear", "nonlinear")
@@ -86,7 +87,7 @@ def describe(head: nn.Module) -> list[dict[str, Any]]:
         if isinstance(module, nn.Linear):
             has_bias = module.bias is not None
             layers.append({"layer": "linear", "in": module.in_features, "out": module.out_features, "bias": has_bias})
-        elif isinstance(module, nn.BatchNorm1d | nn.SyncBatchNorm):
+        elif isinstance(module, nn.BatchNorm1d | nn.SyncBatchNorm | SyncBatchNorm):
             layers.append(
                 {"layer": "batchnorm", "dim": module.num_features, "affine": module.affine, "eps": module.eps}
             )
