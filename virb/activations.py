@@ -40,9 +40,9 @@ def load_encoders(named: Sequence[str]) -> list[FrozenEncoder]:
     """
     if not named:
         raise NotApplicable("It looks at images through encoders: --option encoders=a.pt,b.pt --option images=FOLDER.")
-    from virb.encoder import load_encoder
+    from virb.encoder import expand_sources, load_encoder
 
-    loaded = [load_encoder(name) for name in named]
+    loaded = [load_encoder(name) for name in expand_sources(named)]
     names = [encoder.name for encoder in loaded]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from virb import zoo
 from virb.backbones import Backbone, blank_backbone, build_backbone, canonical_architecture, fold_batchnorm
 from virb.checkpoint import (
     FORMAT,
@@ -321,7 +322,24 @@ def reference_encoders() -> dict[str, Path]:
     return {path.stem: path for folder in virb.encoders.__path__ for path in sorted(Path(folder).glob("*.pt"))}
 
 
-_KINDS = ("random:", "pixels", "timm:", "torchvision:")
+_KINDS = ("random:", "pixels", "timm:", "torchvision:", zoo.PREFIX)
+
+
+def expand_sources(sources: Sequence[Any]) -> list[Any]:
+    """Replace patterns of the zoo's names (``zoo:swav-*``, with options or without) by the names; keep all else.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    found: list[Any] = []
+    for source in sources:
+        base = split_source(source)[0] if isinstance(source, str) and source.startswith(zoo.PREFIX) else ""
+        if zoo.is_pattern(base):
+            names = zoo.matching(base.removeprefix(zoo.PREFIX))
+            found += [f"{zoo.PREFIX}{name}{source[len(base) :]}" for name in names]
+        else:
+            found.append(source)
+    return found
 
 
 def load_encoder(
@@ -341,6 +359,7 @@ def load_encoder(
     ``mine.pth.tar`` (.pth, .torch,   a published checkpoint: the architecture is read off the tensors, or given as
     .ckpt, .safetensors, .pkl)        ``mine.pth.tar:arch=resnet50``; ``prefix=`` chooses among several networks
     ``supervised``                    an encoder that comes with virb
+    ``zoo:moco-v2-imagenet-800``      a published encoder of encoders/zoo.yaml, fetched when it is first named
     ``random:resnet18:seed=1``        random weights, equal wherever the seed is; BatchNorm as initialised
     ``pixels:8``                      the image itself, averaged to 8 x 8
     ``timm:NAME``                     pretrained weights through the library
@@ -371,6 +390,9 @@ def load_encoder(
         found = _make_pixels(base, dict(asked))
         shown = f"pixels-{found.arch_options['grid']}"
         asked.pop("grid", None)
+    elif base.startswith(zoo.PREFIX):
+        found = _load_published(base, dict(asked))
+        shown = base.removeprefix(zoo.PREFIX)
     elif base.startswith("timm:"):
         found = _load_timm(base, dict(asked))
     else:
@@ -420,8 +442,9 @@ def _find_file(base: str) -> Path:
         return known[base]
     if path.name != base or path.suffix in _SUFFIXES:
         return path  # read_checkpoint says what is wrong with it
-    choices = [*known, *(f"{kind}..." for kind in ("random:", "pixels:", "timm:", "torchvision:"))]
-    close = difflib.get_close_matches(base, known, 3, 0.5)
+    choices = [*known, *(f"{kind}..." for kind in ("random:", "pixels:", "timm:", "torchvision:", zoo.PREFIX))]
+    close = difflib.get_close_matches(base, [*known, *zoo.published()], 3, 0.5)
+    close = [other if other in known else f"{zoo.PREFIX}{other}" for other in close]
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise CheckpointError(
         f"There is no file and no encoder called {base!r}.{hint} Expected a path to a checkpoint, or one of: "
@@ -571,6 +594,14 @@ def _projected(path: Path, backbone: Backbone, content: Mapping[str, Any]) -> Ba
     except (UsageError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its projection head cannot be read: {error}") from error
     return projected
+
+
+def _load_published(base: str, options: dict[str, Any]) -> _Found:
+    entry = zoo.find(base.removeprefix(zoo.PREFIX))
+    path = zoo.fetch(entry)
+    found = _load_file(path, {"arch": entry.arch, **entry.options, **options})
+    found.meta = {**entry.meta, "title": entry.title, "source": entry.url}
+    return found
 
 
 def _load_timm(base: str, options: dict[str, Any]) -> _Found:

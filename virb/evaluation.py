@@ -14,7 +14,7 @@ import torch
 from virb import executor as cluster
 from virb import registry
 from virb.data.examples import DataContext
-from virb.encoder import FrozenEncoder, load_encoder
+from virb.encoder import FrozenEncoder, expand_sources, load_encoder
 from virb.errors import UsageError, VirbError
 from virb.progress import Progress
 from virb.results import ResultStore, probe_name
@@ -110,6 +110,7 @@ def run(
     Raises:
         VirbError: nothing can be run as asked: unknown names, an unreadable encoder, an unwritable ``out``.
     """
+    encoders = expand_sources(encoders)
     overrides = overrides or Overrides()
     progress = progress or Progress(is_quiet=True)
     if probe not in PROBES:

@@ -16,7 +16,7 @@ import numpy as np
 
 from virb import evaluation
 from virb.data.examples import DataContext, Examples
-from virb.encoder import FrozenEncoder
+from virb.encoder import FrozenEncoder, expand_sources
 from virb.errors import UsageError
 from virb.progress import Progress
 from virb.runner import Failure, Overrides
@@ -55,6 +55,8 @@ def tune(
 
     if not 0 < validation < 1:
         raise UsageError(f"The validation share must lie between 0 and 1; found {validation}.")
+    if len(names := expand_sources([encoder])) > 1:
+        raise UsageError(f"{encoder} names {len(names)} encoders ({names[0]}, ...); tune with one of them.")
     chosen, _ = evaluation.select_tasks(tasks, None, [])
     variants: dict[str, tuple[str, str, float]] = {}
     candidates = []

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 HELP = "score frozen encoders on end tasks"
 EPILOG = """an encoder is a file (virb's own, or a published checkpoint: MoCo, SwAV, DINO, timm, ...), the name of one
-in encoders/, or timm:NAME, torchvision:NAME, random:ARCH, pixels:GRID.
+in encoders/, zoo:NAME (a published one; virb list encoders shows them; patterns: 'zoo:swav-*'), timm:NAME,
+torchvision:NAME, random:ARCH or pixels:GRID.
 
 examples:
   virb evaluate encoders/*.pt                          # the embedded suite, mini; nothing is downloaded

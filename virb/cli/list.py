@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HELP = "list the end tasks, pretraining methods, analyses or encoders"
 EPILOG = """examples:
   virb list tasks
   virb list tasks --suite mini --json
   virb list methods --include ./my-methods
+  virb list encoders                               # those that come with virb, and the published ones of the zoo
 """
 
 
@@ -29,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     rows, broken = {"tasks": _tasks, "encoders": _encoders}.get(args.what, _files)(args)
     if args.json:
         print(json.dumps(rows, indent=2))
+    elif args.what == "encoders":
+        _print_encoders(rows)
     else:
         _print_table(rows)
     for line in broken:
@@ -81,15 +87,36 @@ def _files(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _encoders(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+    """List the encoder files that come with virb (what is in them is not read: that needs torch), then the zoo's."""
     import importlib.util
     from pathlib import Path
 
-    rows = []
+    from virb import zoo
+
     spec = importlib.util.find_spec("virb.encoders")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for path in sorted(Path(folder).glob("*.pt")):
-            rows.append({"name": path.stem, "path": str(path), "size_mb": round(path.stat().st_size / 1e6, 2)})
+    folders = (spec.submodule_search_locations or []) if spec else []
+    rows: list[dict[str, Any]] = []
+    for path in (path for folder in folders for path in sorted(Path(folder).glob("*.pt"))):
+        rows.append(_encoder_row(path.stem, path))
+    for entry in zoo.published().values():
+        about = {**entry.meta, "title": entry.title, "url": entry.url, "page": entry.page, "licence": entry.licence}
+        about |= {"layout": entry.layout, "digest": entry.digest, "is_papers": entry.is_papers}
+        rows.append(_encoder_row(f"{zoo.PREFIX}{entry.name}", entry.path, **about))
     return rows, []
+
+
+_ENCODER_ABOUT = ("method", "dataset", "subset", "dataset_size", "balance", "epochs", "title", "url", "page", "licence")
+
+
+def _encoder_row(name: str, path: Path, **about: Any) -> dict[str, Any]:
+    is_present = path.is_file()
+    return {
+        "name": name,
+        **{key: about.get(key) for key in (*_ENCODER_ABOUT, "layout", "digest", "is_papers")},
+        "state": "present" if is_present else "absent",
+        "size_mb": round(path.stat().st_size / 1e6, 2) if is_present else None,
+        "path": str(path),
+    }
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -100,3 +127,14 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     if len(origins) > 1:
         hidden.discard("origin")  # where a name comes from is said as soon as there is more than one answer
     print_table([{key: value for key, value in row.items() if key not in hidden} for row in rows])
+
+
+def _print_encoders(rows: list[dict[str, Any]]) -> None:
+    from virb import zoo
+    from virb.tables import print_table
+
+    shown = ("name", "method", "dataset", "subset", "dataset_size", "epochs", "state", "size_mb")
+    print_table(
+        [{key: row[key] for key in shown} for row in rows],
+        caption=f"zoo:NAME is fetched when it is first used, into {zoo.folder()}; --json says from where.",
+    )
