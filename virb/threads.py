@@ -41,6 +41,19 @@ def core_pool(n: int | None = None) -> Iterator[ThreadPoolExecutor]:
     pool.shutdown(wait=True)
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread an operation in the block, in this thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 _GLOBAL_GENERATOR = threading.RLock()
 
 

@@ -74,6 +74,52 @@ def test_it_is_plain_adam_on_the_mean_cross_entropy():
     assert torch.allclose(weights(trained), weights(head), atol=1e-6)
 
 
+def test_adam_is_torchs_to_the_bit():
+    ours = [torch.randn(7, 5, generator=torch.Generator().manual_seed(k)).requires_grad_() for k in range(2)]
+    theirs = [p.detach().clone().requires_grad_() for p in ours]
+    mine, reference = gradient.Adam(ours, lr=3e-4), torch.optim.Adam(theirs, lr=3e-4)
+    generator = torch.Generator().manual_seed(9)
+    for _ in range(20):
+        for p, q in zip(ours, theirs, strict=True):
+            p.grad = torch.randn(p.shape, generator=generator)
+            q.grad = p.grad.clone()
+        mine.step()
+        reference.step()
+    assert all(torch.equal(p, q) for p, q in zip(ours, theirs, strict=True))
+    mine.zero_grad()
+    assert all(p.grad is None for p in ours)
+
+
+def test_a_batched_linear_head_is_vmaps_to_the_bit():
+    heads = [build(seed) for seed in range(3)]
+    stacked, _ = torch.func.stack_module_state(heads)
+    x = torch.randn(3, 10, D, generator=torch.Generator().manual_seed(0))
+    wanted = torch.func.vmap(lambda w, x: torch.func.functional_call(heads[0], w, (x,)))(stacked, x)
+    assert torch.equal(gradient._batched(heads[0])(stacked, {}, x), wanted)
+
+
+def test_a_large_head_trains_on_one_core_and_gives_the_threads_back():
+    """However many cores there are: its bits must not depend on them."""
+    seen = []
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradient.train_heads(
+            lambda seed: build_head("linear", n_out=100, dim=3000, seed=seed),
+            [np.random.default_rng(0).normal(size=(64, 3000)).astype(np.float32)],
+            np.arange(64)[:, None],
+            np.arange(64),
+            seeds=[0],
+            protocol=Protocol(epochs=1),
+            progress=lambda *_: seen.append(torch.get_num_threads()),
+        )
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_fusion_head_sees_its_frames_in_order():
     features = data(0, n_images=3 * N)
     frames = np.arange(3 * N).reshape(N, 3)

@@ -191,7 +191,7 @@ def train_dense_head(
                         f"The loss was not finite in epoch {epoch + 1} of {protocol.epochs} (lr {protocol.lr}, "
                         f"seed {seed}). Lower the learning rate."
                     )
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad()
                 value.backward()
                 optimizer.step()
             if progress is not None:

@@ -7,13 +7,13 @@ not augmented, so an epoch never needs the encoder.
 Heads of one shape (encoders x seeds) train as one batched problem. On CPU each head's bits are the same whatever
 other heads share its batch (tests/probes/test_gradient.py), so a resumed run equals an undisturbed one. Matrix libraries
 choose their kernels by the alignment of what they are given, so every head's slice is kept aligned: features are padded
-with zeros to whole cache lines, and the last, partial batch with examples of weight zero.
+with zeros to whole cache lines, and the last, partial batch with examples of weight zero. For the same reason heads train
+on one core, whatever their size and however many cores there are; tasks train side by side.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch.func import functional_call, stack_module_state
 
 from virb.errors import TrainingError
 from virb.task import Protocol
-from virb.threads import n_cores
+from virb.threads import one_thread
 
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
 MAX_STACKED_PARAMETERS = 1_000_000
@@ -30,8 +30,6 @@ MAX_STACKED_PARAMETERS = 1_000_000
 # batch, with the same bits.
 MAX_STACKED_BYTES = 512 << 20
 BLOCK_BYTES = 32 << 20
-# A step below this many multiplications is over before a second thread has woken up.
-SINGLE_THREAD_BELOW = 10_000_000
 FLOATS_A_CACHE_LINE = 16
 
 
@@ -77,21 +75,11 @@ def train_heads(
             if progress is not None:
                 progress(k * total + done, n_groups * total)
 
-        with _threads(1 if n_parameters * protocol.batch_size < SINGLE_THREAD_BELOW else n_cores()):
+        with one_thread():
             _train_together(
                 heads[part], features[part], frames, targets, seeds[part], protocol, torch.device(device), tick
             )
     return heads
-
-
-@contextlib.contextmanager
-def _threads(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _train_together(
@@ -117,12 +105,7 @@ def _train_together(
         for key, value in stacked.items()
     }
     buffers = {key: value.to(device) for key, value in buffers.items()}
-    skeleton = heads[0]
-
-    def forward(w: dict[str, Tensor], b: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(skeleton, (w, b), (x,))
-
-    batched = torch.func.vmap(forward)
+    forward = _batched(heads[0])
     optimizer = make_optimizer(list(weights.values()), protocol)
     read = _reader(features, frames, device)
     labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
@@ -136,10 +119,10 @@ def _train_together(
             count = min(size, n - start)
             chosen = order[:, start : start + size]  # (H, B): each head has its own order
             chosen = torch.cat([chosen, chosen[:, :1].expand(-1, size - count)], dim=1)
-            logits = batched(weights, buffers, read(chosen))
+            logits = forward(weights, buffers, read(chosen))
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), labels[chosen].flatten(), reduction="none")
             loss = loss.view(chosen.shape)[:, :count].sum(dim=1) / count
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.sum().backward()  # heads do not share weights, so the sum's gradient is each one's own
             optimizer.step()
             total_loss += loss.detach()
@@ -155,6 +138,17 @@ def _train_together(
         trained = {key: value[k].detach().cpu() for key, value in {**weights, **buffers}.items()}
         head.load_state_dict({key: value[..., : shapes[key][-1]] for key, value in trained.items()})
         head.eval()
+
+
+def _batched(head: nn.Module) -> Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]:
+    """Return ``head`` as a function of the stacked weights and buffers of H heads and their inputs (H, B, ...)."""
+    if isinstance(head, nn.Linear):  # what vmap would compute, to the bit, at two thirds of a small head's time
+        return lambda weights, _, x: torch.bmm(x, weights["weight"].transpose(1, 2)) + weights["bias"][:, None]
+
+    def one(weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(head, (dict(weights), dict(buffers)), (x,))
+
+    return torch.func.vmap(one)
 
 
 def _stacked_shape(features: np.ndarray, frames: np.ndarray) -> torch.Size:
@@ -176,10 +170,11 @@ def _reader(features: Sequence[np.ndarray], frames: np.ndarray, device: torch.de
         step = max(1, BLOCK_BYTES // row_bytes)
         for k, array in enumerate(features):
             for start in range(0, len(frames), step):
-                rows = _gather(array, frames[start : start + step])
-                inputs[k, start : start + step, ..., : rows.shape[-1]] = rows.to(device)
-        row = torch.arange(len(features), device=device)[:, None]
-        return lambda chosen: inputs[row, chosen]
+                block = _gather(array, frames[start : start + step])
+                inputs[k, start : start + step, ..., : block.shape[-1]] = block.to(device)
+        rows = inputs.flatten(0, 1)
+        first = len(frames) * torch.arange(len(features), device=device)[:, None]
+        return lambda chosen: rows.index_select(0, (chosen + first).flatten()).view(*chosen.shape, *shape[1:])
 
     def read(chosen: Tensor) -> Tensor:
         batch = torch.zeros((*chosen.shape, *shape[1:]))
@@ -210,12 +205,45 @@ def predict(
     return np.concatenate(outputs)
 
 
-def make_optimizer(parameters: Sequence[Tensor], protocol: Protocol) -> torch.optim.Optimizer:
+class Adam:
+    """Adam (Kingma and Ba 2015, Algorithm 1; beta 0.9 and 0.999, epsilon 1e-8) with the bits of ``torch.optim.Adam``.
+
+    That class's bookkeeping takes longer than the arithmetic on a small head's weights. Its fused kernel is not used
+    either: it treats the last elements of a tensor otherwise, so a head's bits would depend on how many others are
+    stacked with it.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], *, lr: float) -> None:
+        self.parameters = list(parameters)
+        self.lr = lr
+        self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters]
+        self._step = 0
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update the parameters that have a gradient; all must have had one in every step, or none."""
+        self._step += 1
+        size = self.lr / (1 - 0.9**self._step)
+        correction = (1 - 0.999**self._step) ** 0.5
+        for parameter, (mean, square) in zip(self.parameters, self._moments, strict=True):
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            mean.lerp_(gradient, 1 - 0.9)
+            square.mul_(0.999).addcmul_(gradient, gradient, value=1 - 0.999)
+            parameter.addcdiv_(mean, (square.sqrt() / correction).add_(1e-8), value=-size)
+
+
+def make_optimizer(parameters: Sequence[Tensor], protocol: Protocol) -> Adam | torch.optim.Optimizer:
     """Return the protocol's optimiser: Adam, or SGD with momentum 0.9 (the two of Appendix C's grid)."""
     if protocol.optimizer == "adam":
-        # Not fused: that kernel treats the last elements of a tensor otherwise, so a head's bits would depend on how
-        # many others are stacked with it.
-        return torch.optim.Adam(parameters, lr=protocol.lr)
+        # On a GPU torch's own takes all tensors in one kernel, which is what counts there.
+        is_on_cpu = all(p.device.type == "cpu" for p in parameters)
+        return Adam(parameters, lr=protocol.lr) if is_on_cpu else torch.optim.Adam(parameters, lr=protocol.lr)
     return torch.optim.SGD(parameters, lr=protocol.lr, momentum=0.9)
 
 
