@@ -58,7 +58,7 @@ class CachedSource:
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         frames = self.examples.frames[rows]
         pyramids = [
-            [torch.from_numpy(part[frames[:, k]]).to(self.device).float() for part in self.parts]
+            [_map(torch.from_numpy(part[frames[:, k]]).to(self.device)) for part in self.parts]
             for k in range(frames.shape[1])
         ]
         return pyramids, _targets(self.examples, rows), (self.size, self.size)
@@ -80,7 +80,7 @@ class ComputedSource:
         for k in range(frames.shape[1]):
             images = torch.stack([resize(self.examples.images.image(int(i)), size) for i in frames[:, k]])
             maps = compute_layers(self.encoder, self.encoder.prepare(images), {self.layer})[self.layer]
-            pyramids.append([m.clamp(-FLOAT16_MAX, FLOAT16_MAX).half().float() for m in maps])
+            pyramids.append([_map(m.clamp(-FLOAT16_MAX, FLOAT16_MAX).half()) for m in maps])
         return pyramids, _targets(self.examples, rows), (size, size)
 
 
@@ -175,7 +175,8 @@ def train_dense_head(
         TrainingError: the loss was not finite.
         DataError: no pixel of the sampled training targets is valid.
     """
-    head = build(seed, _mean_target(targets) if loss == "l1" else 0.0).to(device).train()
+    head = build(seed, _mean_target(targets) if loss == "l1" else 0.0)
+    head = head.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(list(head.parameters()), protocol)
     generator = torch.Generator().manual_seed(seed)
     n_batches = -(-source.n // protocol.batch_size)
@@ -211,10 +212,16 @@ def _targets(examples: Examples, rows: np.ndarray) -> list[np.ndarray]:
     return [np.asarray(examples.targets[int(row)]) for row in rows]
 
 
+def _map(values: Tensor) -> Tensor:
+    """Return a map (B, C, h, w) in float32, its channels last in memory: a decoder's step takes half the time so."""
+    return values.to(torch.float32, memory_format=torch.channels_last)
+
+
 def _pyramid(encoder: FrozenEncoder, images: Sequence[np.ndarray], layer: str) -> list[Tensor]:
     """Return the maps of images of one size, at that size."""
     stacked = torch.from_numpy(np.stack(images)).to(encoder.device)
-    return compute_layers(encoder, encoder.preprocess.normalise(stacked), {layer})[layer]
+    maps = compute_layers(encoder, encoder.preprocess.normalise(stacked), {layer})[layer]
+    return [_map(m) for m in maps]
 
 
 def _fit(output: Tensor, shape: tuple[int, ...]) -> Tensor:
