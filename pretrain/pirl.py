@@ -10,8 +10,6 @@ from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 from virb.ssl.optimizers import parameter_groups
 
-TILES = 9
-
 
 class PIRL(Learner):
     def __init__(self, encoder, options, setup):
@@ -21,16 +19,13 @@ class PIRL(Learner):
         self.image_head = projections.projection(kind, encoder.dim, dim)
         if options["pretext"] == "jigsaw":
             self.tile_head = projections.projection(kind, encoder.dim, dim)
-            self.transformed_head = nn.Linear(TILES * dim, dim)
+            self.transformed_head = nn.Linear(augment.JigsawBoard.n_tiles * dim, dim)
         else:
             self.transformed_head = projections.projection(kind, encoder.dim, dim)
         self.bank = memory.MemoryBank(setup.n_images, dim, options["memory_momentum"])
         self.seen = []  # what enters the bank when the update is done
 
-        # Published at 224 px: boards of 255, cells of 85, tiles of 64 cut at random within them (Section 3).
-        self.cell = max(12, round(size * 85 / 224))
-        self.tile = max(9, round(self.cell * 64 / 85))
-        self.board = augment.RandomResizedCrop(3 * self.cell, scale=(0.6, 1.0))
+        self.board = augment.JigsawBoard(size)
         jitter = augment.compose("jitter+gray", size)[1:]
         crop = augment.compose("crop+flip", size, crop_scale=(options["min_crop"], 1.0))
         self.view = augment.View((*crop, *jitter), setup.mean, setup.std)
@@ -42,11 +37,8 @@ class PIRL(Learner):
             turns = (4 * augment.rand(len(images), generator=generator, device=images.device)).long()
             return [view, image_ops.rotate90(self.view(images, generator), turns)]
         n = len(images)
-        board = self.board(image_ops.to_float(images), generator)
-        room = self.cell - self.tile + 1
-        u = augment.rand(n, TILES, 2, generator=generator, device=images.device)
-        tiles = image_ops.patches(board, 3, self.tile, (u * room).long())
-        order = augment.rand(n, TILES, generator=generator, device=images.device).argsort(dim=1)
+        tiles = self.board(images, generator)
+        order = augment.rand(n, self.board.n_tiles, generator=generator, device=images.device).argsort(dim=1)
         tiles = tiles[torch.arange(n, device=images.device)[:, None], order]
         return [view, self.tile_view(tiles.flatten(0, 1), generator)]
 

@@ -14,10 +14,10 @@ def test_a_method_of_ones_own(virb_pretrain, images, small, tmp_path, monkeypatc
     (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     folder = tmp_path / "mine"
     folder.mkdir()
-    (folder / "rotation.py").write_text(code)
+    (folder / "exemplar.py").write_text(code)
     monkeypatch.setenv("VIRB_INCLUDE", "")
-    out = tmp_path / "r.pt"
-    args = ("rotation", "--include", folder, "--data", images, *small, "--epochs", 2, "--out", out)
+    out = tmp_path / "e.pt"
+    args = ("exemplar", "--include", folder, "--data", images, *small, "--epochs", 2, "--out", out)
     status, text = virb_pretrain(*args)
     assert status == 0, text
-    assert read_checkpoint(out)["meta"]["method"] == "rotation"
+    assert read_checkpoint(out)["meta"]["method"] == "exemplar"

@@ -14,6 +14,7 @@ SMALL_HEADS = {
     "barlow-twins": ("projection_dim=32",),
     "byol": ("hidden_dim=64", "projection_dim=32"),
     "dino": ("hidden_dim=32", "prototypes=64", "small_crops=2"),
+    "jigsaw": ("permutations=20", "tile_dim=16"),
     "moco-v3": ("hidden_dim=64", "projection_dim=32"),
     "simsiam": ("projection_dim=64", "bottleneck_dim=16"),
     "pirl": ("projection_dim=32",),
@@ -21,7 +22,7 @@ SMALL_HEADS = {
     "vicreg": ("projection_dim=32",),
 }
 
-WITHOUT_PROJECTION = ("supervised",)  # what they predict is read off the embedding itself
+WITHOUT_PROJECTION = ("jigsaw", "rotation", "supervised")  # what they predict is read off the embedding itself
 TRAINED = [name for name in registry.names("methods") if registry.load("methods", name).learner is not None]
 
 

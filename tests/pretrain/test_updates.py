@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from virb import registry
 from virb.backbones import build_backbone
+from virb.errors import UsageError
 from virb.ssl import augment
 from virb.ssl.learner import Batch, Progress
 from virb.ssl.method import Setup
@@ -15,6 +17,7 @@ SETUP = Setup(16, 64, 0, 8, 20, 8, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
 HEADS = {
     "byol": {"hidden_dim": 32, "projection_dim": 16},
     "dino": {"hidden_dim": 16, "bottleneck_dim": 8, "prototypes": 12, "small_crops": 2},
+    "jigsaw": {"permutations": 20, "tile_dim": 16},
     "moco-v3": {"hidden_dim": 32, "projection_dim": 16},
     "swav": {"hidden_dim": 16, "projection_dim": 8, "prototypes": 10, "small_crops": 2},
     "simsiam": {"projection_dim": 16, "bottleneck_dim": 8},
@@ -139,6 +142,68 @@ def test_pirl_remembers_the_image_not_its_transform(pretext):
     )
     torch.testing.assert_close(model.bank.items[16:24], moved)
     assert len(views[1]) == (72 if pretext == "jigsaw" else 8)
+
+
+def test_rotation_shows_every_image_at_all_four_turns():
+    model = learner("rotation")
+    views, outcome = step(model)
+    assert len(views) == 4
+    for k, view in enumerate(views):
+        torch.testing.assert_close(view, torch.rot90(views[0], k, (2, 3)))
+    # A classifier that always says "one turn" is right for the second view alone.
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor([0.0, 5.0, 0.0, 0.0]))
+    outcome = model(views, None, None)
+    assert float(outcome.metrics["train_top1"]) == 0.25
+    expected = torch.nn.functional.cross_entropy(torch.tensor([[0.0, 5.0, 0.0, 0.0]] * 4), torch.arange(4))
+    torch.testing.assert_close(outcome.loss, expected)
+
+
+def test_jigsaw_tells_orders_of_tiles_apart(monkeypatch):
+    model = learner("jigsaw", permutations=5, tile_dim=4)
+    views, _ = step(model)
+    assert views[0].shape[:2] == (8 * 9, 3)
+    drawn = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2])
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: drawn)
+    model.eval()  # batch statistics would tie the tiles to each other
+    outcome = model(views, None, None)
+    tiles = views[0].unflatten(0, (8, 9))
+    shown = torch.stack([tiles[i, model.orders[k]] for i, k in enumerate(drawn.tolist())])
+    vectors = model.tile_head(model.encoder(shown.flatten(0, 1))).view(8, -1)
+    expected = torch.nn.functional.cross_entropy(model.classifier(vectors), drawn)
+    torch.testing.assert_close(outcome.loss, expected)
+
+
+def test_the_orders_of_a_jigsaw_are_far_apart():
+    registry.load("methods", "jigsaw")
+    from virb.pretrain.jigsaw import distant_permutations
+
+    for n, mean, smallest in ((9, 8.9, 8), (100, 8.07, 5), (2000, 8.0, 2)):
+        orders = distant_permutations(n)
+        assert sorted(map(int, orders[n // 2])) == list(range(9))
+        distance = (orders[:, None] != orders[None]).sum(axis=2)[np.triu_indices(n, 1)]
+        assert distance.mean() >= mean
+        assert distance.min() >= smallest
+    with pytest.raises(UsageError, match="expected 2 to 10000"):
+        distant_permutations(1)
+
+
+def test_a_jigsaw_can_be_learnt():
+    """On one image that is a gradient, tiles give their place away."""
+    model = learner("jigsaw", permutations=4, tile_dim=16)
+    ramp = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).expand(8, 16, 16, 3).contiguous()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    torch.manual_seed(0)
+    losses = []
+    for number in range(40):
+        view = model.board(ramp, torch.Generator().manual_seed(number)).flatten(0, 1)
+        outcome = model([view], None, None)
+        optimizer.zero_grad()
+        outcome.loss.backward()
+        optimizer.step()
+        losses.append(float(outcome.loss.detach()))
+    assert sum(losses[-5:]) / 5 < 0.5 * losses[0]
 
 
 def test_nothing_is_left_over_between_steps():

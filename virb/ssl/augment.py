@@ -309,6 +309,27 @@ def compose(
     return tuple(chain)
 
 
+class JigsawBoard:
+    """Cuts images into the nine tiles of a jigsaw, each at a random place in its cell (Misra, van der Maaten 2020).
+
+    Published at 224 px views: boards of 255, cells of 85, tiles of 64 (Section 3); at ``size`` px in proportion. Returns
+    floats (N, 9, 3, tile, tile) in [0, 1], row by row, of uint8 images (N, H, W, 3).
+    """
+
+    n_tiles = 9
+
+    def __init__(self, size: int) -> None:
+        self.cell = max(12, round(size * 85 / 224))
+        self.tile = max(9, round(self.cell * 64 / 85))
+        self.crop = RandomResizedCrop(3 * self.cell, scale=(0.6, 1.0))
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        board = self.crop(image_ops.to_float(images), generator)
+        room = self.cell - self.tile + 1
+        u = rand(len(images), self.n_tiles, 2, generator=generator, device=images.device)
+        return image_ops.patches(board, 3, self.tile, (u * room).long())
+
+
 def byol_views(
     size: int, *, crop_scale: tuple[float, float] = (0.08, 1.0)
 ) -> tuple[tuple[Transform, ...], tuple[Transform, ...]]:
