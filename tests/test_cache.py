@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from virb import cache, leases
 from virb.cli import main
-from virb.data import world
+from virb.data import decoding, pretraining, world
 from virb.data.images import ArrayImages
 from virb.encoder import load_encoder
 from virb.errors import UsageError
@@ -190,11 +191,60 @@ def test_rendered_sets_are_listed_and_cleared_unless_they_are_read(tmp_path):
     assert cache.entries(tmp_path) == []
 
 
+def test_decoded_pretraining_images_are_listed_limited_and_cleared_unless_they_are_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VIRB_CACHE", str(tmp_path / "cache"))
+    for name, n in (("one", 2), ("two", 3)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for k in range(n):
+            Image.fromarray(np.full((20, 20, 3), 40 * k, np.uint8)).save(folder / f"{k}.png")
+    first = pretraining.load(str(tmp_path / "one"), size=16)
+    second = pretraining.load(str(tmp_path / "two"), size=16).corrupted("jpeg")
+    shown = {entry.what: (entry.kind, entry.n_images, entry.is_in_use) for entry in cache.entries()}
+    assert shown == {
+        "one at 16 px": ("pretraining", 2, True),
+        "two at 16 px": ("pretraining", 3, False),
+        "two (jpeg)": ("pretraining", 3, True),
+    }
+    cache.clear("features")
+    cache.clear("world")
+    assert len(cache.entries()) == 3
+    cache.trim(0)  # under the limit of the features
+    assert names(tmp_path / "cache") == ["px", "(jpeg)"]
+    assert (first.batch(np.array([1])) == 40).all()
+    assert np.isfinite(second.batch(np.array([2]))).all()
+    del first, second
+    assert main(["data", "cache", "--clear", "pretraining"]) == 0
+    assert "removed" in capsys.readouterr().out
+    assert cache.entries() == []
+    again = pretraining.load(str(tmp_path / "one"), size=16)
+    assert (again.batch(np.array([1])) == 40).all()
+
+
+def test_a_decoding_that_was_killed_is_done_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIRB_CACHE", str(tmp_path))
+    square = np.full((4, 4, 3), 7, np.uint8)
+
+    def dies():
+        yield square
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decoding.kept("key", "a set", (2, 4, 4, 3), dies)
+    assert [entry.what for entry in cache.entries()] == ["not finished"]
+    array, bad = decoding.kept("key", "a set", (2, 4, 4, 3), lambda: [square, "torn"])
+    assert (array[0] == 7).all()
+    assert not array[1].any()
+    assert bad == [(1, "torn")]
+    array, bad = decoding.kept("key", "a set", (2, 4, 4, 3), dies)  # it is there
+    assert bad == [(1, "torn")]
+
+
 def test_the_command_shows_trims_and_clears(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VIRB_CACHE", str(tmp_path))
     monkeypatch.setenv("VIRB_CACHE_GB", "3")
     assert main(["data", "cache"]) == 0
-    assert "features: 0.0 kB of at most 3.0 GB" in capsys.readouterr().out
+    assert "features: 0.0 kB and pretraining images: 0.0 kB, of at most 3.0 GB together" in capsys.readouterr().out
     fill(tmp_path, range(2))
     assert main(["data", "cache"]) == 0
     printed = capsys.readouterr().out

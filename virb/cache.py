@@ -15,7 +15,8 @@ from virb.errors import UsageError
 from virb.paths import cache_root
 
 LARGEST_DEFAULT_GB = 100.0
-KINDS = ("features", "world")
+KINDS = ("features", "pretraining", "world")
+LIMITED = ("features", "pretraining")  # what counts towards the limit and is removed beyond it; rendering takes longer
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class CacheEntry:
 
 
 def limit_bytes(root: Path | None = None, limit_gb: float | None = None) -> float:
-    """Return how large the feature cache may grow: ``limit_gb``, else ``$VIRB_CACHE_GB``, else what the disk bears.
+    """Return how large features and decoded pretraining images together may grow: ``limit_gb``, else ``$VIRB_CACHE_GB``, else what the disk bears.
 
     The default is half of what the disk could give to the cache (free, and taken by it), at most 100 GB.
 
@@ -53,25 +54,26 @@ def limit_bytes(root: Path | None = None, limit_gb: float | None = None) -> floa
     existing = next((folder for folder in (place, *place.parents) if folder.is_dir()), None)
     if existing is None:
         return LARGEST_DEFAULT_GB * 1e9
-    taken = sum(leases.size(folder) for folder in _folders(place / "features"))
+    taken = sum(leases.size(folder) for kind in LIMITED for folder in _folders(place / kind))
     return min(LARGEST_DEFAULT_GB * 1e9, (shutil.disk_usage(existing).free + taken) / 2)
 
 
 def entries(root: Path | None = None) -> list[CacheEntry]:
     """Return what the cache holds, the longest unused first."""
-    found = [_feature_entry(folder) for folder in _folders(cache_root(root) / "features")]
-    found += [_world_entry(folder) for folder in _folders(cache_root(root) / "world")]
+    readers = {"features": _feature_entry, "pretraining": _pretraining_entry, "world": _world_entry}
+    found = [readers[kind](folder) for kind in KINDS for folder in _folders(cache_root(root) / kind)]
     return sorted(found, key=lambda entry: entry.last_use)
 
 
 def trim(limit: float, root: Path | None = None) -> int:
-    """Remove features, the longest unused first, until they take at most ``limit`` bytes; return how many bytes went.
+    """Remove features and decoded pretraining images, the longest unused first, until they take at most ``limit`` bytes.
 
-    What a process uses stays, even if it alone is more than the limit.
+    Returns how many bytes went. What a process uses stays, even if it alone is more than the limit.
     """
-    place = cache_root(root) / "features"
-    leases.remove_leftovers(place)
-    folders = [(leases.last_use(folder), folder, leases.size(folder)) for folder in _folders(place)]
+    places = [cache_root(root) / kind for kind in LIMITED]
+    for place in places:
+        leases.remove_leftovers(place)
+    folders = [(leases.last_use(folder), folder, leases.size(folder)) for place in places for folder in _folders(place)]
     total, gone = sum(n_bytes for _, _, n_bytes in folders), 0
     for _, folder, n_bytes in sorted(folders):
         if total - gone <= limit:
@@ -82,7 +84,7 @@ def trim(limit: float, root: Path | None = None) -> int:
 
 
 def clear(kind: str = "all", root: Path | None = None) -> tuple[int, list[CacheEntry]]:
-    """Remove everything of ``kind`` ("features", "world" or "all") that no process uses.
+    """Remove everything of ``kind`` ("features", "pretraining", "world" or "all") that no process uses.
 
     Returns:
         How many bytes went, and the entries that stayed because they are in use.
@@ -122,6 +124,20 @@ def _feature_entry(folder: Path) -> CacheEntry:
     return CacheEntry(
         "features",
         what if state else "not finished",
+        rows if isinstance(rows, int) else 0,
+        leases.size(folder),
+        leases.last_use(folder),
+        leases.is_held(folder),
+        folder,
+    )
+
+
+def _pretraining_entry(folder: Path) -> CacheEntry:
+    state = _read(folder / "state.json")
+    rows = state.get("rows", 0)
+    return CacheEntry(
+        "pretraining",
+        str(state.get("images", "not finished")),
         rows if isinstance(rows, int) else 0,
         leases.size(folder),
         leases.last_use(folder),

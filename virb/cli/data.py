@@ -18,8 +18,8 @@ EPILOG = """examples:
   virb data status --data /data                   # the paper's end tasks: found, incomplete or absent
   virb data status pets clevr-count --decode      # read every image and target; corrupt ones are counted and named
   virb data prepare pets dtd --data /data         # download where torchvision may, then verify
-  virb data cache                                 # features and rendered sets: size, last use, what they belong to
-  virb data cache --limit 20                      # remove the features longest unused until 20 GB are left
+  virb data cache                                 # features, pretraining images, rendered sets: size, last use
+  virb data cache --limit 20                      # remove what was longest unused of the first two until 20 GB are left
   virb data cache --clear features                # what a running command uses stays
 
 Data sets that torchvision knows lie under the data folder as torchvision puts them, the others under the top folder of
@@ -43,11 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clear",
         nargs="?",
         const="all",
-        choices=("features", "world", "all"),
-        help="cache: remove cached features, the rendered sets, or both (default)",
+        choices=("features", "pretraining", "world", "all"),
+        help="cache: remove features, decoded pretraining images, the rendered sets, or everything (default)",
     )
     parser.add_argument(
-        "--limit", type=float, metavar="GB", help="cache: remove the features longest unused until this much is left"
+        "--limit",
+        type=float,
+        metavar="GB",
+        help="cache: remove the features and pretraining images longest unused until this much is left",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON array")
 
@@ -138,7 +141,10 @@ def _cache(args: argparse.Namespace) -> int:
         )
     sizes = {kind: sum(entry.n_bytes for entry in found if entry.kind == kind) for kind in cache.KINDS}
     limit = _size(cache.limit_bytes())
-    print(f"features: {_size(sizes['features'])} of at most {limit}; rendered sets: {_size(sizes['world'])}")
+    print(
+        f"features: {_size(sizes['features'])} and pretraining images: {_size(sizes['pretraining'])}, of at most {limit} "
+        f"together; rendered sets: {_size(sizes['world'])}"
+    )
     print(f"They are in {cache_root()}.")
     return 0
 

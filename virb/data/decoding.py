@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 import numpy as np
 
+from virb import cache, leases
 from virb.data.images import FileImages, ImageSet
 from virb.errors import DataError
 from virb.files import atomic_write
@@ -65,28 +66,60 @@ def decoded(
     images: ImageSet, size: int, progress: ProgressCallback | None = None
 ) -> tuple[np.ndarray, list[Unreadable]]:
     """Return all images as one memory-mapped array (N, size, size, 3), unreadable ones black, and which those are."""
-    folder = cache_root() / "pretraining"
     place = images.root.resolve() if isinstance(images, FileImages) else ""
     key = hashlib.sha256(f"{images.revision}\0{place}\0{size}".encode()).hexdigest()[:24]
-    kept, notes = folder / f"{key}.npy", folder / f"{key}.json"
-    if not (kept.exists() and notes.exists()):
-        bad: list[Unreadable] = []
-        with atomic_write(kept) as file:
-            write_header(file, (len(images), size, size, 3))
-            for i, found in enumerate(_read_all(images, size)):
-                if isinstance(found, str):
-                    bad.append((i, found))
-                    found = np.zeros((size, size, 3), np.uint8)
-                file.write(found.tobytes())
-                if progress:
-                    progress(f"decoding {images.name}", i + 1, len(images))
-        with atomic_write(notes) as file:
-            file.write(json.dumps(bad).encode())
-    bad = [(int(i), str(reason)) for i, reason in json.loads(notes.read_text())]
-    return np.load(kept, mmap_mode="r"), bad
+
+    def squares() -> Iterator[np.ndarray | str]:
+        for i, found in enumerate(_read_all(images, size)):
+            yield found
+            if progress:
+                progress(f"decoding {images.name}", i + 1, len(images))
+
+    return kept(key, f"{images.name} at {size} px", (len(images), size, size, 3), squares)
 
 
-def write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+def kept(
+    key: str, what: str, shape: tuple[int, ...], squares: Callable[[], Iterable[np.ndarray | str]]
+) -> tuple[np.ndarray, list[Unreadable]]:
+    """Return the images that the cache keeps as ``key``, uint8 of ``shape``, memory-mapped; made if they are not there.
+
+    ``squares()`` yields them in order, or why one cannot be read, for which the array is black. Processes that want the
+    same wait for the one that makes them. The folder is held (:mod:`virb.leases`) for as long as the array is mapped.
+
+    Returns:
+        The array, and which images could not be read.
+    """
+    from filelock import FileLock
+
+    folder = cache_root() / "pretraining" / key
+    try:
+        lease = leases.hold(folder, create=True)
+    except OSError as error:
+        raise DataError(
+            f"The cache {folder.parent} cannot be written: {error.strerror or error}. Name another folder in VIRB_CACHE."
+        ) from error
+    state, pixels = folder / "state.json", folder / "images.npy"
+    with FileLock(folder / "lock"):
+        is_new = not state.exists()
+        if is_new:
+            bad: list[Unreadable] = []
+            with atomic_write(pixels) as file:
+                _write_header(file, shape)
+                for i, found in enumerate(squares()):
+                    if isinstance(found, str):
+                        bad.append((i, found))
+                        found = np.zeros(shape[1:], np.uint8)
+                    file.write(found.tobytes())
+            with atomic_write(state) as file:
+                file.write(json.dumps({"images": what, "rows": shape[0], "unreadable": bad}).encode())
+    if is_new:
+        cache.trim(cache.limit_bytes())
+    notes = json.loads(state.read_text(encoding="utf-8"))["unreadable"]
+    array = leases.keep(np.load(pixels, mmap_mode="r"), lease)
+    return array, [(int(i), str(reason)) for i, reason in notes]
+
+
+def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
     """Begin a .npy file of uint8."""
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 

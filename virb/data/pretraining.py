@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +19,6 @@ from virb.data.decoding import ProgressCallback
 from virb.data.images import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.data.subsets import Manifest, make_manifest, read_manifest
 from virb.errors import DataError, UsageError, VirbError
-from virb.files import atomic_write
-from virb.paths import cache_root
 from virb.threads import n_cores
 
 ARRAY_LIMIT_BYTES = 32 * 2**30  # a folder that decodes to more is read image by image instead of being kept decoded
@@ -176,26 +174,25 @@ class PretrainingData:
         if kind not in corruptions.KINDS:
             raise UsageError(f"Unknown corruption {kind!r}; expected one of {', '.join(corruptions.KINDS)}.")
         revision = hashlib.sha256(f"{self.revision}\0{kind}".encode()).hexdigest()
-        kept = cache_root() / "pretraining" / f"{revision[:24]}.npy"
 
         def image(i: int) -> np.ndarray:
             # By its place in the set alone, so that it does not matter who corrupts it, or when.
             generator = np.random.Generator(np.random.PCG64([i, int(revision[:16], 16)]))
             return corruptions.corrupt(self.batch(np.array([i]))[0], kind, generator, short_side=self.size)
 
+        def images() -> Iterator[np.ndarray]:
+            for i in range(len(self)):
+                yield image(i)
+                if progress:
+                    progress(f"corrupting {self.name}", i + 1, len(self))
+
         size = len(image(0))
-        if not kept.exists():
-            with atomic_write(kept) as file:
-                decoding.write_header(file, (len(self), size, size, 3))
-                for i in range(len(self)):
-                    file.write(image(i).tobytes())
-                    if progress:
-                        progress(f"corrupting {self.name}", i + 1, len(self))
+        array, _ = decoding.kept(revision[:24], f"{self.name} ({kind})", (len(self), size, size, 3), images)
         return replace(
             self,
             name=f"{self.name} ({kind})",
             revision=revision,
-            pixels=ArrayPixels(np.load(kept, mmap_mode="r")),
+            pixels=ArrayPixels(array),
             selection=np.arange(len(self)),
             size=size,
         )
