@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from virb.ssl import augment, distributed, losses, memory
+from virb.ssl import augment, batch_groups, distributed, losses, memory
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 from virb.ssl.optimizers import parameter_groups
@@ -16,6 +16,8 @@ class MoCoV1(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         self.head = nn.Linear(encoder.dim, options["projection_dim"])
+        self.groups_of_batch = batch_groups.own_groups(options["bn_groups"], setup.batch_size)
+        batch_groups.normalise_in_groups(encoder, self.groups_of_batch)
         self.key = memory.MomentumCopy(nn.Sequential(encoder, self.head))
         size = memory.queue_size(options["queue"], 65536, setup.n_images)
         self.queue = memory.Queue(size, options["projection_dim"])
@@ -33,8 +35,7 @@ class MoCoV1(Learner):
         return [self.view(images, generator), self.view(images, generator)]
 
     def forward(self, views, batch, progress):
-        # Each process's slice is a group for batch normalisation; one process has one group, and nothing is shuffled.
-        shuffle = distributed.Shuffle(len(views[1]), views[1].device)
+        shuffle = distributed.Shuffle(len(views[1]), views[1].device, self.groups_of_batch)
         key = shuffle.restore(self.key(shuffle.mix(views[1])))
         self.keys.append(distributed.gather(key))
         query = self.head(self.encoder(views[0]))
@@ -66,6 +67,9 @@ METHOD = Method(
         Option("queue", 0, "how many keys are kept; 0: the published 65536, or half the images if that is less"),
         Option("momentum", 0.999, "of the key network"),
         Option("projection_dim", 128, "the output dimension of the linear head"),
+        Option(
+            "bn_groups", 8, "parts of a batch that are normalised apart, keys shuffled among them (published: 8 GPUs)"
+        ),
         Option("min_crop", 0.2, "smallest crop, as a share of the image's area"),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.ssl import augment, distributed, losses, memory, projections
+from virb.ssl import augment, batch_groups, distributed, losses, memory, projections
 from virb.ssl.learner import Learner, Outcome
 from virb.ssl.method import Method, Option, Training
 from virb.ssl.optimizers import parameter_groups
@@ -18,6 +18,8 @@ class MoCoV2(Learner):
         super().__init__(encoder, options, setup)
         dim = options["projection_dim"]
         self.head = projections.mlp([encoder.dim, options["hidden_dim"] or encoder.dim, dim], norm=False)
+        self.groups_of_batch = batch_groups.own_groups(options["bn_groups"], setup.batch_size)
+        batch_groups.normalise_in_groups(encoder, self.groups_of_batch)
         self.key = memory.MomentumCopy(nn.Sequential(encoder, self.head))
         self.queue = memory.Queue(memory.queue_size(options["queue"], 65536, setup.n_images), dim)
         self.keys = []  # of the update under way; they join the queue when it is done
@@ -36,8 +38,7 @@ class MoCoV2(Learner):
         return [self.view(images, generator), self.view(images, generator), *small]
 
     def forward(self, views, batch, progress):
-        # Each process's slice is a group for batch normalisation; one process has one group, and nothing is shuffled.
-        shuffle = distributed.Shuffle(len(views[1]), views[1].device)
+        shuffle = distributed.Shuffle(len(views[1]), views[1].device, self.groups_of_batch)
         key = shuffle.restore(self.key(shuffle.mix(views[1])))
         self.keys.append(distributed.gather(key))
         queries = [self.head(self.encoder(view)) for view in (views[0], *views[2:])]
@@ -69,6 +70,9 @@ METHOD = Method(
         Option("momentum", 0.999, "of the key network"),
         Option("projection_dim", 128, "the output dimension of the head"),
         Option("hidden_dim", 0, "its hidden units; 0: as many as the encoder's dimension"),
+        Option(
+            "bn_groups", 8, "parts of a batch that are normalised apart, keys shuffled among them (published: 8 GPUs)"
+        ),
         Option("min_crop", 0.2, "smallest crop, as a share of the image's area"),
         Option("small_crops", 0, "further small queries; 6 is MoCo v2 + MultiCrop (Caron et al. 2020, Appendix I)"),
     ),

@@ -18,7 +18,7 @@ class SwAV(Learner):
         dim = options["projection_dim"]
         self.projector = projections.mlp([encoder.dim, options["hidden_dim"] or encoder.dim, dim])
         self.prototypes = nn.Linear(dim, options["prototypes"], bias=False)
-        size = memory.queue_size(options["queue"], 3840, setup.n_images)
+        size = max(0, memory.queue_size(options["queue"], 3840, setup.n_images))
         self.queues = nn.ModuleList(memory.Queue(size, dim) for _ in range(2))
         self.latest = []  # projections of the update under way; they join the queues when it is done
         small = augment.small_crop_size(setup.image_size)

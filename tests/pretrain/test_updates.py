@@ -117,6 +117,33 @@ def test_swav_freezes_normalises_and_queues():
     assert not torch.equal(*(queue.items for queue in model.queues))
 
 
+def test_swav_without_a_queue():
+    model = learner("swav", queue=-1, queue_epoch=0.0)
+    step(model, 0)
+    assert [len(queue.items) for queue in model.queues] == [0, 0]
+    assert bool(torch.isfinite(step(model, 9)[1].loss))
+
+
+@pytest.mark.parametrize("name", ["moco-v1", "moco-v2"])
+def test_moco_computes_keys_in_groups_other_than_the_queries(name, monkeypatch):
+    model = learner(name)
+    shown = []
+    monkeypatch.setattr(
+        model.key.module[0],
+        "forward",
+        lambda x: shown.append(x) or x.mean(dim=(2, 3)) @ torch.ones(3, model.encoder.dim),
+    )
+    model.eval()
+    generator = torch.Generator().manual_seed(0)
+    views = model.views(torch.randint(0, 256, (8, 16, 16, 3), dtype=torch.uint8, generator=generator), generator)
+    model(views, Batch(torch.arange(8), None), Progress(0, 20, 8))
+    assert not torch.equal(shown[0], views[1])
+    order = [int((shown[0] == view).flatten(1).all(dim=1).nonzero()) for view in views[1]]
+    assert sorted(order) == list(range(8))
+    unshuffled = model.key.module(views[1])
+    torch.testing.assert_close(model.keys[0], unshuffled)
+
+
 def test_dino_keeps_the_teacher_and_its_centre():
     model = learner("dino")
     assert model.exported() is model.teacher.module[0]

@@ -30,6 +30,12 @@ def test_momentum_rises_to_one():
     assert memory.momentum_at(1.0, 0.99) == pytest.approx(1.0)
 
 
+def test_a_queue_of_nothing_keeps_nothing():
+    queue = memory.Queue(0, 2)
+    queue.push(torch.ones(3, 2))
+    assert queue.items.shape == (0, 2)
+
+
 def test_the_queue_forgets_the_oldest():
     queue = memory.Queue(5, 2)
     vectors = torch.stack([torch.tensor([1.0, float(i)]) for i in range(8)])

@@ -39,7 +39,7 @@ def momentum_at(done: float, base: float) -> float:
 
 
 class Queue(nn.Module):
-    """The last ``size`` normalised vectors that were pushed, oldest overwritten first; random ones until then.
+    """The last ``size`` (0: none) normalised vectors that were pushed, oldest overwritten first; random ones until then.
 
     ``items`` is (size, D); ``filled`` says how many are real.
     """
@@ -61,6 +61,8 @@ class Queue(nn.Module):
     @torch.no_grad()
     def push(self, vectors: Tensor) -> None:
         """Add ``vectors`` (N, D), normalised here; of more than fit, the last ones."""
+        if not len(self.items):
+            return
         vectors = F.normalize(vectors.detach().float(), dim=1)[-len(self.items) :]
         at = (int(self.place) + torch.arange(len(vectors), device=self.items.device)) % len(self.items)
         self.items[at] = vectors
