@@ -9,6 +9,7 @@ every function returns what it is given.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -26,10 +27,6 @@ T = TypeVar("T")
 STEP_TIMEOUT = timedelta(minutes=10)  # of a wait within an update; longer means that a process is lost
 PREPARATION_TIMEOUT = timedelta(days=1)  # while one process decodes a data set
 _control: Any = None  # the processes' group for Python objects, over gloo whatever the device
-
-
-class Stopped(VirbError):
-    """This process stops because of something that another one tells."""
 
 
 # ------------------------------------------------------------------------------------------------------ who is who
@@ -174,13 +171,13 @@ class Shuffle:
     """A permutation of the whole batch across processes: MoCo's shuffling batch normalisation.
 
     He et al. 2020, Section 3.3: keys are computed in groups other than their queries', so that the statistics of a
-    group do not tell which key belongs to which query. With one process there is one group and nothing to shuffle.
+    group do not tell which key belongs to which query.
     """
 
-    def __init__(self, n: int, device: torch.device) -> None:
-        """Draw for ``n`` rows a process."""
+    def __init__(self, n: int, device: torch.device, groups: int = 1) -> None:
+        """Draw for ``n`` rows a process, in ``groups``; if there is one group in all, nothing is shuffled."""
         self.order: Tensor | None = None
-        if world_size() > 1:
+        if world_size() * groups > 1:
             self.order = first(torch.randperm(n * world_size(), device=device))
 
     @torch.no_grad()
@@ -197,14 +194,24 @@ class Shuffle:
 # -------------------------------------------------------------------------------------------------- Python objects
 
 
+def shared(error: VirbError) -> VirbError:
+    """Mark an ``error`` that all processes raise: one of them should tell it."""
+    error.is_shared = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_shared(error: VirbError) -> bool:
+    """Whether all processes raise ``error``."""
+    return getattr(error, "is_shared", False)
+
+
 def together(do: Callable[[], T]) -> T:
-    """Return ``do()``, computed on every process; if it fails on any, all leave, and the first of those says why.
+    """Return ``do()``, computed on every process; if it fails on any, all raise the first such error.
 
     ``do`` must not wait for other processes.
 
     Raises:
-        VirbError: from the first process whose ``do`` raised it.
-        Stopped: on all others.
+        VirbError: ``do`` raised it on some process.
     """
     if world_size() == 1:
         return do()
@@ -213,12 +220,13 @@ def together(do: Callable[[], T]) -> T:
         result = do()
     except VirbError as raised:
         error = raised
-    failed: list[bool] = [False] * world_size()
-    dist.all_gather_object(failed, error is not None, group=_control)
-    if True in failed:
-        if error is not None and failed.index(True) == rank():
-            raise error
-        raise Stopped(f"Process {failed.index(True)} could not go on, and says why.")
+    found: list[Any] = [None] * world_size()
+    dist.all_gather_object(found, None if error is None else (type(error), str(error)), group=_control)
+    for number, failure in enumerate(found):
+        if failure is not None:
+            if number == rank() and error is not None:
+                raise shared(error)
+            raise shared(failure[0](failure[1]))
     return result  # type: ignore[return-value]
 
 
@@ -241,6 +249,18 @@ def machine_by_machine(do: Callable[[], T]) -> T:
     return one if is_first else rest  # type: ignore[return-value]
 
 
+def flag(value: bool) -> bool:
+    """Return process 0's ``value`` on all."""
+    return value if world_size() == 1 else bool(first(torch.tensor(value, dtype=torch.uint8)))
+
+
+def mean_number(value: Tensor | float) -> float:
+    """Return the mean of a number over the processes, equal on all."""
+    if world_size() == 1:
+        return float(value.detach() if isinstance(value, Tensor) else value)
+    return float(mean(torch.as_tensor(value).detach().double()))
+
+
 def check_same(value: str, what: str) -> None:
     """Refuse to go on when ``value`` is not the same on all processes.
 
@@ -253,7 +273,7 @@ def check_same(value: str, what: str) -> None:
     dist.all_gather_object(values, value, group=_control)
     other = [k for k, v in enumerate(values) if v != values[0]]
     if other:
-        raise told_once(
+        raise shared(
             UsageError(
                 f"Process {other[0]} has another {what} than process 0. Give all machines the same command, the same "
                 "files and the same version of virb."
@@ -261,18 +281,23 @@ def check_same(value: str, what: str) -> None:
         )
 
 
-def told_once(error: VirbError) -> VirbError:
-    """Return what to raise for an ``error`` that all processes have found: itself on process 0, ``Stopped`` on others."""
-    return error if rank() == 0 else Stopped("Process 0 says why.")
-
-
 def wait_for_the_end() -> None:
-    """Wait, after ``Stopped``, until the process that has something to say has said it and ended.
-
-    torchrun ends all processes as soon as one has ended with an error.
-    """
+    """Wait, after an error that process 0 tells, until that has ended: torchrun ends all as soon as one has failed."""
     with contextlib.suppress(RuntimeError):
         dist.barrier(group=_control)
+
+
+def averaging(module: nn.Module) -> Any:
+    """Return ``module`` wrapped so that gradients are averaged over the processes while the backward pass runs.
+
+    All start from process 0's parameters and buffers. Later the buffers are left alone: they are the same on all, or
+    mean to differ.
+    """
+    if world_size() == 1:
+        return module
+    kind = nn.parallel.DistributedDataParallel
+    renamed = "forward_sync_buffers" in inspect.signature(kind.__init__).parameters  # newer PyTorch
+    return kind(module, **{"forward_sync_buffers" if renamed else "broadcast_buffers": False})  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------- batch normalisation
