@@ -65,7 +65,7 @@ class Jigsaw(Learner):
         n, device = len(tiles), tiles.device
         # A tile's vector does not depend on its place, so it is the vectors that are put in order.
         drawn = torch.randint(len(self.orders), (n * distributed.world_size(),), device=device)
-        target = distributed.own_rows(drawn)
+        target = distributed.own_rows(distributed.first(drawn))
         shown = tiles[torch.arange(n, device=device)[:, None], self.orders[target]]
         logits = self.classifier(shown.flatten(1)).float()
         with torch.no_grad():

@@ -22,7 +22,10 @@ class VICReg(Learner):
     def forward(self, views, batch, progress):
         z1, z2 = (self.expander(self.encoder(view)) for view in views)
         o = self.options
-        return Outcome(losses.vicreg(*(distributed.gather(z) for z in (z1, z2)), o["invariance"], o["variance"], o["covariance"]), z1)
+        return Outcome(
+            losses.vicreg(*(distributed.gather(z) for z in (z1, z2)), o["invariance"], o["variance"], o["covariance"]),
+            z1,
+        )
 
     def projection(self):
         return self.expander

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from virb.ssl.runs import Made
@@ -19,6 +20,7 @@ examples:
   virb pretrain moco-v2 --data photos/ --subset log(10,500,8000) --out mine.pt
   virb pretrain simclr --options                  the method's options, and its published training
   virb pretrain --recipe pretrain/recipes/reference.yaml --out encoders/ --jobs 2
+  torchrun --nproc-per-node 8 -m virb pretrain moco-v3 --data photos/ --arch resnet50 --batch-size 1024 --out mine.pt
 
 A run that was killed goes on where it was with the same command and --resume. Every value that is not given is the
 method's published one, the learning rate scaled to the batch size by the published rule.
@@ -68,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length = training.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=float, metavar="E", help="passes over the data")
     length.add_argument("--budget", type=int, metavar="C", help="images to see in all, whatever the size of the data")
-    training.add_argument("--batch-size", type=int, metavar="B", help="images an update (default 256)")
+    training.add_argument(
+        "--batch-size", type=int, metavar="B", help="images an update, of all processes together (default 256)"
+    )
     training.add_argument("--accumulate", type=int, metavar="N", help="split every batch in N parts (less memory)")
     training.add_argument("--optimizer", choices=("sgd", "lars", "larc", "adamw"))
     training.add_argument("--lr", type=float, help="peak learning rate at this batch size")
@@ -78,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--seed", type=int)
     training.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     training.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
+    training.add_argument("--compile", action="store_true", help="compile the encoder (torch.compile)")
     training.add_argument(
         "--knn-epochs", type=float, metavar="E", help="log a nearest-neighbour accuracy every E epochs"
     )
@@ -114,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
                 ("--arch-option", args.arch_option),
                 ("--skip-unreadable", args.skip_unreadable),
                 ("--options", args.options),
+                ("--compile", args.compile),
             )
             if value
         ]
@@ -121,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(
                 f"A recipe says everything itself; {extra[0]} cannot be given beside --recipe. Change the file."
             )
-        return _recipe(args)
+        return _with_others(lambda: _recipe(args))
     if args.only or args.jobs != 1:
         raise UsageError("--only and --jobs choose among a recipe's encoders; pass --recipe FILE with them.")
     if not args.method:
@@ -131,19 +137,43 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise UsageError("Where should the encoder go? Pass --out FILE.pt.")
 
-    from virb.ssl.runs import Settings, pretrain
+    return _with_others(lambda: _one(args, given))
+
+
+def _with_others(do: Callable[[], int]) -> int:
+    """Return ``do()``, run together with the other processes under torchrun; what all of them find, the first one tells."""
+    from virb.errors import VirbError
+    from virb.ssl import distributed
 
     _prepare()
-    settings = Settings(
-        method=args.method,
-        out=args.out,
-        arch_options=_once(args.arch_option),
-        options=_once(args.option),
-        skip_unreadable=args.skip_unreadable,
-        **given,
+    with distributed.processes():
+        try:
+            return do()
+        except VirbError as error:
+            if distributed.rank() == 0 or not distributed.is_shared(error):
+                raise
+            distributed.wait_for_the_end()
+            return 2
+
+
+def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
+    from virb.ssl import distributed
+    from virb.ssl.runs import Settings, pretrain
+
+    settings = distributed.together(
+        lambda: Settings(
+            method=args.method,
+            out=args.out,
+            arch_options=_once(args.arch_option),
+            options=_once(args.option),
+            skip_unreadable=args.skip_unreadable,
+            compile=args.compile,
+            **given,
+        )
     )
     made = pretrain(settings, resume=args.resume, force=args.force, quiet=args.quiet)
-    print(_line(made))
+    if distributed.rank() == 0:
+        print(_line(made))
     return 0
 
 
@@ -177,20 +207,26 @@ def _line(made: Made) -> str:
 
 
 def _recipe(args: argparse.Namespace) -> int:
+    from virb.errors import UsageError
+    from virb.ssl import distributed
     from virb.ssl.runs import run_recipe, run_recipe_in_parallel
 
     out, only = args.out or Path("encoders"), tuple(args.only)
+    if args.jobs > 1 and distributed.world_size() > 1:
+        raise distributed.shared(
+            UsageError("Under torchrun all processes train one encoder at a time; leave out --jobs.")
+        )
     if args.jobs > 1:
         statuses = run_recipe_in_parallel(
             args.recipe, out, jobs=args.jobs, only=only, force=args.force, quiet=args.quiet
         )
         return int(any(statuses.values()))
-    _prepare()
     made, failed = run_recipe(args.recipe, out, only=only, force=args.force, quiet=args.quiet)
-    for one in made:
-        print(_line(one))
-    for name, reason in failed.items():
-        print(f"{name} was not made: {reason}", file=sys.stderr)
+    if distributed.rank() == 0:
+        for one in made:
+            print(_line(one))
+        for name, reason in failed.items():
+            print(f"{name} was not made: {reason}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -10,21 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from virb.errors import UsageError
 from virb.ssl import distributed
 
 
 class GroupedBatchNorm2d(nn.BatchNorm2d):
     """In training, normalises each of ``groups`` parts of a batch (N, C, H, W) on its own.
 
-    The parts are consecutive rows, equal to one row. The running statistics follow the mean of the parts'. Evaluation,
-    parameters and their names are those of ``nn.BatchNorm2d``.
+    The parts are consecutive rows, equal to one row. The running statistics follow the mean of the parts', of all
+    processes. Evaluation, parameters and their names are those of ``nn.BatchNorm2d``.
     """
 
     groups = 1
 
     def forward(self, input: Tensor) -> Tensor:
         parts = input.tensor_split(min(self.groups, len(input)))
-        if not self.training or len(parts) == 1:
+        if not self.training or len(parts) * distributed.world_size() == 1:
             return super().forward(input)
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -37,8 +38,8 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
             F.batch_norm(part, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
             for part, mean, variance in zip(parts, means, variances, strict=True)
         ]
-        self.running_mean.copy_(means.mean(dim=0))
-        self.running_var.copy_(variances.mean(dim=0))
+        self.running_mean.copy_(distributed.mean(means.mean(dim=0)))
+        self.running_var.copy_(distributed.mean(variances.mean(dim=0)))
         return torch.cat(normalised)
 
 
@@ -46,13 +47,23 @@ def own_groups(asked: int, batch_size: int) -> int:
     """Return how many of the ``asked`` groups of a batch are this process's: equal shares, of 4 images or more a group.
 
     ``batch_size`` counts the images of all processes.
+
+    Raises:
+        UsageError: the processes cannot share the groups equally.
     """
-    return max(1, min(asked, batch_size // 4) // distributed.world_size())
+    groups, processes = max(1, min(asked, batch_size // 4)), distributed.world_size()
+    if groups % processes:
+        raise UsageError(
+            f"bn_groups={asked} makes {groups} groups of {batch_size} images for batch normalisation, which {processes} "
+            f"processes cannot share. Pass --option bn_groups=N with a multiple of {processes} (and 4 images a group), or "
+            "start another number of processes."
+        )
+    return groups // processes
 
 
 def normalise_in_groups(module: nn.Module, groups: int) -> None:
     """Let every ``nn.BatchNorm2d`` in ``module`` normalise ``groups`` parts of a batch apart, in place."""
     for child in module.modules():
-        if type(child) is nn.BatchNorm2d and groups > 1:
+        if type(child) is nn.BatchNorm2d and groups * distributed.world_size() > 1:
             child.__class__ = GroupedBatchNorm2d
             child.groups = groups  # type: ignore[assignment]

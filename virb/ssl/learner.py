@@ -53,7 +53,13 @@ class Learner(nn.Module):
 
     All that changes during training is a parameter or a buffer (queues and memory banks too), so that the state
     dictionary is the whole state and a resumed run goes on exactly.
+
+    With several processes ``views`` and ``forward`` see this process's slice of the batch. A loss that compares images
+    takes ``distributed.gather`` of its projections; one that is a mean over images needs nothing. Batch normalisation
+    uses the whole batch, unless ``sync_batch_norm`` is False: then it is the method's own affair.
     """
+
+    sync_batch_norm = True
 
     def __init__(self, encoder: Backbone, options: Mapping[str, Any], setup: Setup) -> None:
         super().__init__()

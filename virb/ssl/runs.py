@@ -29,8 +29,8 @@ from virb.checkpoint import read_checkpoint, save_encoder
 from virb.data import pretraining
 from virb.data.subsets import Manifest
 from virb.errors import UsageError, VirbError
-from virb.ssl import augment, projections
-from virb.ssl.learner import check_batch
+from virb.ssl import augment, distributed, projections
+from virb.ssl.learner import Learner, check_batch
 from virb.ssl.method import Method, Setup, Training
 from virb.ssl.reporting import Reporter
 from virb.ssl.trainer import Plan, StaleRun, Trainer, stream_seed
@@ -48,7 +48,8 @@ class Settings:
     crops enlarge what they show, hardly worse: Touvron et al. 2019). ``lr`` is the peak at this batch size.
 
     ``subset`` is a rule of ``virb.data.subsets`` or a manifest's file; ``subset_seed`` draws it, so that runs of several
-    seeds can share one. ``corrupt`` is a kind of ``virb.data.corruptions``.
+    seeds can share one. ``corrupt`` is a kind of ``virb.data.corruptions``. ``compile`` changes the speed, and the weights
+    by rounding: it does not make another encoder.
     """
 
     method: str
@@ -80,6 +81,7 @@ class Settings:
     schedule: str | None = None
     knn_epochs: float = 0.0
     checkpoint_steps: int = 0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.budget is not None:
@@ -107,6 +109,8 @@ def pretrain(settings: Settings, *, resume: bool = False, force: bool = False, q
     """Train an encoder and write it to ``settings.out``; return it.
 
     The run's state lies in ``<out without .pt>.run/`` while it trains (checkpoint.pt, log.csv); of it the log stays.
+    Under torchrun (``with distributed.processes():``) the processes train this encoder together, and the first of them
+    reads and writes those files.
 
     Args:
         resume: go on from that state if there is one; a finished encoder of the same settings is left as it is.
@@ -116,11 +120,15 @@ def pretrain(settings: Settings, *, resume: bool = False, force: bool = False, q
     Raises:
         VirbError: the settings, the data or the training are at fault; the text says which.
     """
-    method: Method = registry.load("methods", settings.method)
-    options = method.resolve(settings.options)
-    if settings.out.suffix != ".pt":
-        raise UsageError(f"--out {settings.out}: an encoder file's name ends in .pt.")
-    with Reporter(settings.out.stem, quiet=quiet) as reporter:
+
+    def check() -> tuple[Method, dict[str, Any]]:
+        method: Method = registry.load("methods", settings.method)
+        if settings.out.suffix != ".pt":
+            raise UsageError(f"--out {settings.out}: an encoder file's name ends in .pt.")
+        return method, method.resolve(settings.options)
+
+    method, options = distributed.together(check)
+    with Reporter(settings.out.stem, quiet=quiet or distributed.rank() > 0) as reporter:
         if method.learner is None:
             return _untrained(method, settings, options, resume=resume, force=force)
         return _trained(method, settings, options, reporter, resume=resume, force=force)
@@ -132,6 +140,7 @@ def resolve_device(name: str) -> str:
     Raises:
         UsageError: there is no such device.
     """
+    name = distributed.own_device(name)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -175,7 +184,7 @@ def _existing(out: Path, digest: str, *, resume: bool, force: bool) -> Made | No
 
 def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *, resume: bool, force: bool) -> Made:
     size = settings.size or 64
-    arch, arch_options, backbone = _backbone(settings, size)
+    arch, arch_options, backbone = distributed.together(lambda: _backbone(settings, size))
     has_parameters = any(True for _ in backbone.parameters())
     identity = {
         "method": method.name,
@@ -186,7 +195,7 @@ def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *
         "seed": settings.seed if has_parameters else 0,
     }
     digest = _digest(identity)
-    found = _existing(settings.out, digest, resume=resume, force=force)
+    found = distributed.by_first(lambda: _existing(settings.out, digest, resume=resume, force=force))
     if found:
         return found
     meta = {
@@ -200,7 +209,7 @@ def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *
         "run": digest,
         "virb": virb.__version__,
     }
-    _write(settings.out, arch, arch_options, backbone, size, meta)
+    distributed.by_first(lambda: _write(settings.out, arch, arch_options, backbone, size, meta))
     return Made(settings.out, True, meta)
 
 
@@ -224,18 +233,102 @@ def _write(
     )
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What a run is made of before anything is written or trained. ``dataset`` is the images' name without their subset."""
+
+    data: pretraining.PretrainingData
+    dataset: str
+    manifest: Manifest | None
+    size: int
+    plan: Plan
+    arch: str
+    arch_options: Mapping[str, Any]
+    learner: Learner
+    head: Mapping[str, Any]
+    identity: Mapping[str, Any]
+
+
 def _trained(
     method: Method, settings: Settings, options: Mapping[str, Any], reporter: Reporter, *, resume: bool, force: bool
 ) -> Made:
-    assert method.learner is not None
-    assert method.training is not None
+    device = distributed.together(lambda: resolve_device(settings.device))
+    data, dataset, manifest = distributed.machine_by_machine(lambda: _images(method, settings, reporter))
+    run = distributed.together(lambda: _planned(method, settings, options, device, data, dataset, manifest))
+    digest = _digest(run.identity)
+    distributed.check_same(digest, "data set, or other settings,")
+    folder = settings.out.with_suffix(".run")
+    state = folder / "checkpoint.pt"
+
+    def begin() -> Made | None:
+        found = _existing(settings.out, digest, resume=resume, force=force)
+        if found:
+            return found
+        if state.exists() and not resume and not force:
+            raise UsageError(
+                f"{folder} holds an unfinished run. Pass --resume to go on with it, or --force to start again."
+            )
+        if not resume:
+            _clear(folder)
+        if manifest is not None:
+            manifest.save(folder / "subset.json")
+        return None
+
+    found = distributed.by_first(begin)
+    if found:
+        return found
+    trainer = Trainer(run.learner, data, run.plan, folder=folder, identity=run.identity)
+    if resume:
+        trainer.resume()
+    trainer.run(reporter)
+
+    plan, setup = run.plan, run.learner.setup
+    meta = {
+        "method": method.name,
+        "dataset": dataset,
+        "dataset_size": len(data),
+        "balance": data.balance,
+        **({} if manifest is None else _subset_meta(manifest)),
+        **({} if settings.corrupt is None else {"corruption": settings.corrupt}),
+        "epochs": round(plan.steps * plan.batch_size / len(data), 4),
+        "images_seen": plan.steps * plan.batch_size,
+        "seed": settings.seed,
+        **run.head,
+        "options": dict(options),
+        "training": run.identity["training"],
+        "lr": plan.lr,
+        "batch_size": plan.batch_size,
+        "view_size": setup.image_size,
+        "steps": plan.steps,
+        "precision": settings.precision,
+        **({"compile": True} if settings.compile else {}),
+        **({"processes": distributed.world_size()} if distributed.world_size() > 1 else {}),
+        "data_revision": data.revision,
+        "run": digest,
+        "seconds": round(trainer.seconds, 1),
+        "device": device if device != "cpu" else f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "virb": virb.__version__,
+    }
+
+    def finish() -> None:
+        learner = run.learner
+        _write(settings.out, run.arch, run.arch_options, learner.exported(), run.size, meta, learner.projection())
+        state.unlink(missing_ok=True)
+
+    distributed.by_first(finish)
+    return Made(settings.out, True, meta)
+
+
+def _images(
+    method: Method, settings: Settings, reporter: Reporter
+) -> tuple[pretraining.PretrainingData, str, Manifest | None]:
+    """The images to train on, the name of the set they are from, and which of it they are."""
     if settings.data is None:
         raise UsageError(f"{method.name} needs images: pass --data with {', '.join(pretraining.WORLD)} or a folder.")
-    device = resolve_device(settings.device)
-    stored = None if _is_world(settings.data) else round((settings.size or 224) * 8 / 7)
     data = pretraining.load(
         settings.data,
-        size=stored,
+        size=None if _is_world(settings.data) else round((settings.size or 224) * 8 / 7),
         root=None if settings.data_root is None else Path(settings.data_root),
         skip_unreadable=settings.skip_unreadable,
         seed=settings.subset_seed,
@@ -248,13 +341,27 @@ def _trained(
         data = data.corrupted(settings.corrupt, reporter.note)
     if settings.limit is not None:
         data = data.limited(settings.limit, settings.seed)
-    size = settings.size or (data.size if stored is None else 224)
     if method.needs_labels and data.label is None:
         raise UsageError(
             f"{method.name} needs labels, and {settings.data} has none. Use a folder with one subfolder a class, "
             "or a named set with classes."
         )
+    return data, name, manifest
 
+
+def _planned(
+    method: Method,
+    settings: Settings,
+    options: Mapping[str, Any],
+    device: str,
+    data: pretraining.PretrainingData,
+    dataset: str,
+    manifest: Manifest | None,
+) -> _Run:
+    assert method.learner is not None
+    assert method.training is not None
+    assert settings.data is not None
+    size = settings.size or (data.size if _is_world(settings.data) else 224)
     batch_size = settings.batch_size or min(256, method.training.batch_size)
     pretraining.check_batch_size(data, batch_size)
     per_epoch = len(data) // batch_size
@@ -275,6 +382,7 @@ def _trained(
         checkpoint_steps=settings.checkpoint_steps,
         knn_epochs=settings.knn_epochs,
         knn_size=size,
+        compile=settings.compile,
     )
     setup = Setup(
         image_size=settings.view_size or size,
@@ -291,6 +399,9 @@ def _trained(
     arch, arch_options, backbone = _backbone(settings, size)
     if not any(p.requires_grad for p in backbone.parameters()):
         raise UsageError(f"{arch} has no weights to train; use the method 'random' to write it as an encoder.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(settings.seed, "heads"))
+        learner = method.learner(backbone, options, setup)
     identity = {
         "method": method.name,
         "options": dict(options),
@@ -308,58 +419,8 @@ def _trained(
         "precision": settings.precision,
         "accumulate": settings.accumulate,
     }
-    digest = _digest(identity)
-    found = _existing(settings.out, digest, resume=resume, force=force)
-    if found:
-        return found
-
-    folder = settings.out.with_suffix(".run")
-    state = folder / "checkpoint.pt"
-    if state.exists() and not resume and not force:
-        raise UsageError(
-            f"{folder} holds an unfinished run. Pass --resume to go on with it, or --force to start again."
-        )
-    if not resume:
-        _clear(folder)
-    if manifest is not None:
-        manifest.save(folder / "subset.json")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(settings.seed, "heads"))
-        learner = method.learner(backbone, options, setup)
     head = projections.head_meta(learner.projection(), backbone.dim)  # now, so that nothing is trained in vain
-    trainer = Trainer(learner, data, plan, folder=folder, identity=identity)
-    if resume:
-        trainer.resume()
-    trainer.run(reporter)
-
-    meta = {
-        "method": method.name,
-        "dataset": name,
-        "dataset_size": len(data),
-        "balance": data.balance,
-        **({} if manifest is None else _subset_meta(manifest)),
-        **({} if settings.corrupt is None else {"corruption": settings.corrupt}),
-        "epochs": round(steps * batch_size / len(data), 4),
-        "images_seen": steps * batch_size,
-        "seed": settings.seed,
-        **head,
-        "options": dict(options),
-        "training": identity["training"],
-        "lr": lr,
-        "batch_size": batch_size,
-        "view_size": setup.image_size,
-        "steps": steps,
-        "precision": settings.precision,
-        "data_revision": data.revision,
-        "run": digest,
-        "seconds": round(trainer.seconds, 1),
-        "device": device if device != "cpu" else f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "virb": virb.__version__,
-    }
-    _write(settings.out, arch, arch_options, learner.exported(), size, meta, learner.projection())
-    state.unlink(missing_ok=True)
-    return Made(settings.out, True, meta)
+    return _Run(data, dataset, manifest, size, plan, arch, arch_options, learner, head, identity)
 
 
 def _is_world(source: str) -> bool:
@@ -481,6 +542,8 @@ def run_recipe(
         try:
             made.append(_up_to_date(Settings(out=out / f"{name}.pt", **run), force=force, quiet=quiet))
         except VirbError as error:
+            if distributed.world_size() > 1 and not distributed.is_shared(error):
+                raise  # the others are still at it: they cannot go on to the next one
             failed[name] = str(error)
     return made, failed
 

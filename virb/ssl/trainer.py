@@ -3,6 +3,9 @@
 Nothing random is carried from step to step: the data order is a function of (seed, epoch), and the augmentations of
 (seed, step). A checkpoint therefore needs the weights, the optimiser and the step, and a resumed run on a CPU gives the
 bits of an undisturbed one (with the same number of threads).
+
+Several processes (``virb.ssl.distributed``) train on slices of the same batches with the same views, and give the
+weights of one process but for rounding. Process 0 alone reads and writes files; what stops a run is decided together.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from virb.backbones import Backbone
 from virb.data.pretraining import PretrainingData
-from virb.errors import CheckpointError, TrainingError, UsageError
+from virb.errors import CheckpointError, TrainingError, UsageError, VirbError
 from virb.files import atomic_write
-from virb.ssl import augment, schedules, watch
+from virb.ssl import augment, distributed, schedules, watch
 from virb.ssl.learner import Batch, Learner, Outcome, Progress
 from virb.ssl.method import Training
 from virb.ssl.optimizers import build_optimizer
@@ -50,7 +54,10 @@ class StaleRun(UsageError):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how a run goes. ``lr`` is the peak; counts are in updates, ``checkpoint_s`` in seconds."""
+    """How long and how a run goes. ``lr`` is the peak; counts are in updates, ``checkpoint_s`` in seconds.
+
+    ``batch_size`` counts the images of all processes. ``compile`` has PyTorch compile the encoder's forward pass.
+    """
 
     training: Training
     lr: float
@@ -66,6 +73,7 @@ class Plan:
     knn_epochs: float = 0.0
     knn_images: int = 2000
     knn_size: int = 64  # side in pixels at which the network is used afterwards
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -74,6 +82,13 @@ class Plan:
             raise UsageError("fp16 trains on a GPU only; on a CPU choose --precision bf16 or fp32.")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide the batch of {self.batch_size}.")
+        share, rest = divmod(self.batch_size // self.accumulate, distributed.world_size())
+        if rest or not share:
+            parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
+            raise UsageError(
+                f"{distributed.world_size()} processes cannot share a batch of {self.batch_size}{parts} equally; choose "
+                f"a --batch-size that is a multiple of {distributed.world_size() * self.accumulate}."
+            )
 
 
 class Trainer:
@@ -91,6 +106,11 @@ class Trainer:
         self.identity = dict(identity)
         self.device = torch.device(plan.device)
         self.learner = learner.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if distributed.world_size() > 1 and learner.sync_batch_norm:
+            distributed.synchronise_batch_norm(self.learner, self.device)
+        if plan.compile:
+            _compile(self.learner, self.device)
+        self.model = distributed.averaging(self.learner)
         self.steps_per_epoch = len(data) // plan.batch_size
         training = plan.training
         self.optimizer = build_optimizer(
@@ -121,7 +141,10 @@ class Trainer:
     # ------------------------------------------------------------------------------------------------------- state
 
     def save(self) -> None:
-        """Write the whole state; the old checkpoint stays until the new one is complete."""
+        """Write the whole state, on process 0; the old checkpoint stays until the new one is complete."""
+        self.last_good = self.step
+        if distributed.rank():
+            return
         state = {
             "format": FORMAT,
             "identity": self.identity,
@@ -134,19 +157,29 @@ class Trainer:
         }
         with atomic_write(self.checkpoint_path) as file:
             torch.save(state, file)
-        self.last_good = self.step
 
     def resume(self) -> bool:
-        """Load the checkpoint, if there is one; return whether there was.
+        """Load the checkpoint, if there is one; return whether there was. Process 0 reads it for all.
 
         Raises:
             CheckpointError: the file is damaged.
             StaleRun: it belongs to another run; the text says what differs.
         """
-        if not self.checkpoint_path.exists():
+        state = distributed.by_first(self._read)
+        if state is None:
             return False
+        self.learner.load_state_dict(state["learner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.seconds, self._low_spread = state["step"], state["seconds"], state["low_spread"]
+        self.last_good = self.step
+        return True
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self.checkpoint_path.exists():
+            return None
         try:
-            state = torch.load(self.checkpoint_path, map_location=self.device, weights_only=True)
+            state = torch.load(self.checkpoint_path, map_location="cpu", weights_only=True)
             if state["format"] != FORMAT:
                 raise ValueError(f"format {state['format']!r}")
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
@@ -163,12 +196,7 @@ class Trainer:
                 f"{self.checkpoint_path} belongs to another run ({'; '.join(differences)}). Repeat those settings, "
                 "or choose another --out, or pass --force to start again."
             )
-        self.learner.load_state_dict(state["learner"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.step, self.seconds, self._low_spread = state["step"], state["seconds"], state["low_spread"]
-        self.last_good = self.step
-        return True
+        return state
 
     # --------------------------------------------------------------------------------------------------------- loop
 
@@ -184,7 +212,7 @@ class Trainer:
         before = self.seconds
         with (
             torch.random.fork_rng(devices=self._cuda_devices()),
-            _Log(self.log_path, self.step) as log,
+            _Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
             self._reader() as read,
         ):
             self.learner.train()
@@ -198,9 +226,10 @@ class Trainer:
                 self.step += 1
                 self.seconds = before + time.perf_counter() - started
                 self._check(loss, spread)
-                if self._knn_is_due():
+                if self._knn_is_due() and log is not None:  # once, by the process that writes it down
                     metrics["knn_top1"] = self.knn()
-                if self.step % plan.log_steps == 0 or self.step == plan.steps or "knn_top1" in metrics:
+                is_logged = self.step % plan.log_steps == 0 or self.step == plan.steps or "knn_top1" in metrics
+                if log is not None and is_logged:
                     progress = self._progress()
                     log.write(
                         {
@@ -217,10 +246,12 @@ class Trainer:
                 shown = {k: v for k, v in metrics.items() if v is not None}
                 reporter.update(self.step * plan.batch_size, total, loss=loss, **shown)
                 by_step = plan.checkpoint_steps and self.step % plan.checkpoint_steps == 0
-                if self.step == plan.steps or by_step or time.perf_counter() - saved_at > plan.checkpoint_s:
+                by_time = distributed.flag(time.perf_counter() - saved_at > plan.checkpoint_s)
+                if self.step == plan.steps or by_step or by_time:
                     self._check_weights()
                     if self._low_spread == 0:
-                        log.flush()
+                        if log is not None:
+                            log.flush()
                         self.save()
                         saved_at = time.perf_counter()
 
@@ -236,7 +267,7 @@ class Trainer:
         with ThreadPoolExecutor(1) as pool:
 
             def fetch(step: int) -> tuple[np.ndarray, np.ndarray]:
-                index = self._batch_index(step)
+                index = self._own(self._batch_index(step))
                 return index, self.data.batch(index)
 
             def read(step: int) -> Future[tuple[np.ndarray, np.ndarray]]:
@@ -252,6 +283,10 @@ class Trainer:
             self._order = (epoch, generator.permutation(len(self.data)))
         size = self.plan.batch_size
         return self._order[1][place * size : (place + 1) * size]
+
+    def _own(self, index: np.ndarray) -> np.ndarray:
+        """This process's images of a batch: its slice of every part that is accumulated, as the one process's order."""
+        return index.reshape(self.plan.accumulate, distributed.world_size(), -1)[:, distributed.rank()].reshape(-1)
 
     def _update(
         self, index: np.ndarray, images: np.ndarray
@@ -273,20 +308,23 @@ class Trainer:
                 group["weight_decay"] = schedules.cosine(
                     self.step, plan.steps, training.weight_decay, training.final_weight_decay
                 )
-        torch.manual_seed(stream_seed(plan.seed, "step", self.step))
+        # What is drawn outside the views (dropout) differs between processes, and is one process's on the first.
+        others = ("process", distributed.rank()) if distributed.rank() else ()
+        torch.manual_seed(stream_seed(plan.seed, "step", self.step, *others))
         generator = torch.Generator(self.device).manual_seed(stream_seed(plan.seed, "views", self.step))
         self.learner.before_step(progress)
         self.optimizer.zero_grad(set_to_none=True)
         loss, spread = 0.0, None
         sums: dict[str, float] = {}
-        for part in np.array_split(np.arange(len(index)), plan.accumulate):
-            outcome = self._outcome(index[part], images[part], generator, progress)
-            self.scaler.scale(outcome.loss / plan.accumulate).backward()
-            loss += float(outcome.loss.detach()) / plan.accumulate
+        for k, part in enumerate(np.array_split(np.arange(len(index)), plan.accumulate)):
+            with self._averaging(is_last=k == plan.accumulate - 1):
+                outcome = self._outcome(index[part], images[part], generator, progress)
+                self.scaler.scale(outcome.loss / plan.accumulate).backward()
+            loss += distributed.mean_number(outcome.loss) / plan.accumulate
             if outcome.output is not None:
                 spread = watch.output_spread(outcome.output)
             for key, value in outcome.metrics.items():
-                sums[key] = sums.get(key, 0.0) + float(value) / plan.accumulate
+                sums[key] = sums.get(key, 0.0) + distributed.mean_number(value) / plan.accumulate
         self.scaler.unscale_(self.optimizer)
         self.learner.after_backward(progress)
         self.scaler.step(self.optimizer)
@@ -303,7 +341,11 @@ class Trainer:
         position = torch.from_numpy(index)
         label = None if self._labels is None else self._labels[position].to(self.device)
         with self._autocast():
-            return self.learner(views, Batch(position.to(self.device), label), progress)
+            return self.model(views, Batch(position.to(self.device), label), progress)
+
+    def _averaging(self, *, is_last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Several processes exchange the gradients of an update once, with those of its last part."""
+        return contextlib.nullcontext() if is_last or self.model is self.learner else self.model.no_sync()
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.plan.precision == "fp32":
@@ -318,27 +360,33 @@ class Trainer:
             return "No checkpoint had been written yet."
         return f"The last good checkpoint, of update {self.last_good}, is kept in {self.folder}."
 
+    @staticmethod
+    def _stop(text: str) -> VirbError:
+        """What to raise for something that all processes have seen."""
+        return distributed.shared(TrainingError(text))
+
     def _check(self, loss: float, spread: float | None) -> None:
         if not math.isfinite(loss):
-            raise TrainingError(
+            raise self._stop(
                 f"The loss is {loss} at update {self.step} of {self.plan.steps}. {self._kept()} Lower --lr, lengthen "
                 "the warm-up, or train in fp32, and start again with --force."
             )
         self._low_spread = self._low_spread + 1 if spread is not None and spread < COLLAPSED_SPREAD else 0
         if self._low_spread >= COLLAPSED_STEPS:
-            raise TrainingError(
+            raise self._stop(
                 f"The embeddings have collapsed: for {COLLAPSED_STEPS} updates, to {self.step} of {self.plan.steps}, "
                 f"the normalised outputs of a batch spread by less than {COLLAPSED_SPREAD} (1: they fill the sphere). "
                 f"{self._kept()} Change --lr or the method's options, and start again with --force."
             )
 
     def _check_weights(self) -> None:
-        for name, value in self.learner.state_dict().items():
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise TrainingError(
-                    f"{name} is not finite after update {self.step} of {self.plan.steps}. {self._kept()} Lower --lr or "
-                    "train in fp32, and start again with --force."
-                )
+        state = self.learner.state_dict().items()
+        bad = [k for k, v in state if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+        if distributed.mean_number(len(bad)) > 0:
+            raise self._stop(
+                f"{bad[0] if bad else 'A buffer'} is not finite after update {self.step} of {self.plan.steps}. "
+                f"{self._kept()} Lower --lr or train in fp32, and start again with --force."
+            )
 
     def _knn_is_due(self) -> bool:
         every = round(self.plan.knn_epochs * self.steps_per_epoch)
@@ -360,9 +408,28 @@ class Trainer:
             for start in range(0, n, 256):
                 pixels = torch.from_numpy(self.data.batch(chosen[start : start + 256])).to(self.device)
                 view = augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std)
-                features.append(encoder(view).float())
+                features.append(encoder.forward(view).float())  # not compiled: another mode and another size
         encoder.train(was_training)
         return watch.knn_accuracy(torch.cat(features), self._labels[torch.from_numpy(chosen)].to(self.device))
+
+
+def _compile(learner: Learner, device: torch.device) -> None:
+    """Have the forward pass of every encoder in ``learner`` compiled when it is first used; names stay as they are.
+
+    Raises:
+        UsageError: nothing can be compiled here.
+    """
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(
+            f"--compile: PyTorch cannot compile for {device.type} here: {reason}. It needs a C++ compiler (on GPUs "
+            "Triton); install it, or train without --compile."
+        ) from error
+    for module in learner.modules():
+        if isinstance(module, Backbone):
+            module.compile(dynamic=False)  # one program a view size
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -6,15 +6,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from virb.ssl import distributed
+
 
 @torch.no_grad()
 def output_spread(output: Tensor) -> float:
-    """Return sqrt(D) times the mean standard deviation, over the batch, of the normalised output (N, D).
+    """Return sqrt(D) times the mean standard deviation, over the whole batch, of the normalised output (N, D).
 
     Chen and He 2021 (SimSiam), Section 4.1: near 1 when outputs fill the sphere, 0 when all are the same.
     """
     unit = F.normalize(output.detach().float(), dim=1)
-    return float(unit.std(dim=0, unbiased=False).mean() * unit.shape[1] ** 0.5)
+    if distributed.world_size() == 1:
+        std = unit.std(dim=0, unbiased=False)
+    else:
+        centre = distributed.mean(unit.mean(dim=0))
+        std = distributed.mean((unit - centre).square().mean(dim=0)).sqrt()
+    return float(std.mean() * unit.shape[1] ** 0.5)
 
 
 @torch.no_grad()
