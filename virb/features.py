@@ -31,6 +31,7 @@ from virb import cache, leases
 from virb.data.images import ArrayImages, ImageSet
 from virb.errors import DataError, VirbError
 from virb.files import atomic_write
+from virb.mapped import Walk
 from virb.paths import cache_root
 from virb.threads import core_pool, n_cores
 
@@ -190,8 +191,10 @@ class FeatureCache:
         """Yield (start, {size: uint8 (B, size, size, 3)}) for whole batches until ``wanted`` images are covered."""
         spans = [(s, min(s + self.batch_size, len(images))) for s in range(first, wanted, self.batch_size)]
         if isinstance(images, ArrayImages) and sizes == [images.array.shape[1]] == [images.array.shape[2]]:
+            walk = Walk(images.array)
             for start, stop in spans:
                 yield start, {sizes[0]: torch.from_numpy(np.array(images.array[start:stop]))}
+                walk.rows(stop - start, are_adjacent=True)
             return
 
         def load_one(index: int) -> list[torch.Tensor]:
@@ -324,11 +327,13 @@ class _Entry:
                 )
                 for k, m in enumerate(maps)
             ]
+            self._walk = Walk(*self._arrays)
         for array, rows in zip(self._arrays, maps, strict=True):
             if array.dtype == np.float16:
                 # Beyond float16's range a value would become inf and poison the head; the largest one serves as well.
                 rows = np.clip(rows, -65504, 65504)
             array[start:stop] = rows
+        self._walk.rows(stop - start, are_adjacent=True)
         self.rows = stop
 
     def save(self) -> None:

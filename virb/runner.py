@@ -23,6 +23,7 @@ from virb.encoder import FrozenEncoder
 from virb.errors import DataAbsent, DataError, VirbError
 from virb.features import FeatureCache, Features
 from virb.heads import build_head
+from virb.mapped import forget
 from virb.metrics import Metric, build_metric
 from virb.probes import dense, gradient
 from virb.progress import Progress
@@ -30,7 +31,7 @@ from virb.results import ResultStore
 from virb.task import Protocol, Task
 from virb.threads import core_pool, n_cores
 
-BLOCK_BYTES = 64 << 20  # of features that are looked at together
+BLOCK_BYTES = 8 << 20  # of features that are looked at together
 
 
 @dataclass(frozen=True)
@@ -588,6 +589,7 @@ def _check_finite(encoder: str, embedding: np.ndarray, split: Examples) -> None:
                 f"The embedding that {encoder} gives to {split.images.describe(int(bad[0]))} is not finite. "
                 "The weights may be damaged, or overflow in half precision."
             )
+        forget(embedding)
 
 
 def _revisions(train: Examples, test: Examples) -> dict[str, str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from virb.data import corruptions, decoding
 from virb.data.decoding import ProgressCallback
-from virb.data.images import IMAGE_SUFFIXES, FileImages, ImageSet
+from virb.data.images import IMAGE_SUFFIXES, FileImages, ImageSet, Paths
 from virb.data.subsets import Manifest, make_manifest, read_manifest
 from virb.errors import DataError, UsageError, VirbError
 from virb.threads import n_cores
@@ -400,7 +400,7 @@ class ListedImages(FileImages):
     def __init__(self, name: str, root: Path, paths: Sequence[str]) -> None:
         self.name = name
         self.root = root
-        self.paths = [root / path for path in paths]
+        self.paths = Paths(root, paths)
         digest = hashlib.sha256()
         for path, listed in zip(self.paths, paths, strict=True):
             try:

@@ -21,15 +21,17 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from virb.errors import TrainingError
+from virb.mapped import Walk, forget
 from virb.task import Protocol
 from virb.threads import one_thread
 
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
 MAX_STACKED_PARAMETERS = 1_000_000
-# Features up to this size are stacked in memory; those of one head that are larger are read from their file, batch by
-# batch, with the same bits.
-MAX_STACKED_BYTES = 512 << 20
-BLOCK_BYTES = 32 << 20
+# Features of a group of heads up to this size are stacked in memory; larger ones are read from their files batch by
+# batch, with the same bits and on CPU at the same speed. A GPU would wait for them, so there a group is what fits.
+MAX_STACKED_BYTES = 64 << 20
+MAX_STACKED_BYTES_ON_GPU = 1 << 30
+BLOCK_BYTES = 8 << 20
 FLOATS_A_CACHE_LINE = 16
 
 
@@ -64,8 +66,8 @@ def train_heads(
     n_parameters = sum(p.numel() for p in heads[0].parameters())
     n_bytes = _stacked_shape(features[0], frames).numel() * 4
     group = min(len(heads), MAX_STACKED_PARAMETERS // max(1, n_parameters))
-    if n_bytes <= MAX_STACKED_BYTES:  # larger ones stay on disk, however many heads there are
-        group = min(group, MAX_STACKED_BYTES // max(1, n_bytes))
+    if torch.device(device).type != "cpu" and n_bytes <= MAX_STACKED_BYTES_ON_GPU:
+        group = min(group, MAX_STACKED_BYTES_ON_GPU // max(1, n_bytes))
     group = max(1, group)
     n_groups = -(-len(heads) // group)
     for k in range(n_groups):
@@ -165,22 +167,27 @@ def _reader(features: Sequence[np.ndarray], frames: np.ndarray, device: torch.de
     """
     shape = _stacked_shape(features[0], frames)
     row_bytes = shape[1:].numel() * 4
-    if len(features) * shape.numel() * 4 <= MAX_STACKED_BYTES:
+    budget = MAX_STACKED_BYTES if device.type == "cpu" else MAX_STACKED_BYTES_ON_GPU
+    if len(features) * shape.numel() * 4 <= budget:
         inputs = torch.zeros((len(features), *shape), device=device)
         step = max(1, BLOCK_BYTES // row_bytes)
         for k, array in enumerate(features):
             for start in range(0, len(frames), step):
                 block = _gather(array, frames[start : start + step])
                 inputs[k, start : start + step, ..., : block.shape[-1]] = block.to(device)
+            forget(array)
         rows = inputs.flatten(0, 1)
         first = len(frames) * torch.arange(len(features), device=device)[:, None]
         return lambda chosen: rows.index_select(0, (chosen + first).flatten()).view(*chosen.shape, *shape[1:])
+
+    walk = Walk(*features)
 
     def read(chosen: Tensor) -> Tensor:
         batch = torch.zeros((*chosen.shape, *shape[1:]))
         for k, (array, examples) in enumerate(zip(features, chosen.cpu().numpy(), strict=True)):
             rows = _gather(array, frames[examples])
             batch[k, ..., : rows.shape[-1]] = rows
+        walk.rows(chosen.shape[1] * frames.shape[1])
         return batch.to(device)
 
     return read
@@ -197,10 +204,12 @@ def predict(
     """Return the head's logits, float32 (N, K)."""
     head = head.to(device).eval()
     outputs = []
+    walk = Walk(features)
     with torch.inference_mode():
         for start in range(0, len(frames), batch_size):
             x = _gather(features, frames[start : start + batch_size])
             outputs.append(head(x.to(device)).cpu().numpy())
+            walk.rows(x.shape[:-1].numel())
     head.cpu()
     return np.concatenate(outputs)
 
