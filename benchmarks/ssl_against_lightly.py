@@ -1,0 +1,268 @@
+"""Same data, same budget, same backbone: virb's pretraining methods against lightly's (https://docs.lightly.ai).
+
+    pip install --no-deps lightly lightly_utils       # beside virb; what is used of it needs no more
+    python benchmarks/ssl_against_lightly.py [--methods simclr,byol] [--seeds 3] [--images 20480]
+
+virb's side is `virb pretrain` itself. lightly's is its losses, heads and loops as its examples write them
+(examples/pytorch/*.py of its repository), with the same first weights of the backbone, the same images in the same
+order, virb's views (equal to the last bit), AdamW, schedule, batch and temperatures. What is left to differ is what the
+libraries do differently: heads and their first weights, how batch normalisation is fed, losses, momentum copies, queues.
+First it compares the losses on the same numbers; the table then has seeds in pairs. lightly is a development tool here
+and no dependency of virb.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ssl_training import (
+    ARCH,
+    ARCH_OPTIONS,
+    BATCH_SIZE,
+    LR,
+    SIZE,
+    VIEW_SIZE,
+    WEIGHT_DECAY,
+    Score,
+    Scores,
+    arguments,
+    difference,
+    spread,
+    train,
+    untrained,
+)
+from torch import Tensor, nn
+
+from virb import registry
+from virb.data import pretraining
+from virb.encoder import FrozenEncoder, Preprocess
+from virb.ssl import augment, losses, schedules
+from virb.ssl.method import Setup
+from virb.ssl.trainer import stream_seed
+
+try:
+    from lightly.loss import BarlowTwinsLoss, NegativeCosineSimilarity, NTXentLoss, SwaVLoss
+    from lightly.models import modules
+    from lightly.models.utils import deactivate_requires_grad, update_momentum
+    from lightly.utils.scheduler import cosine_schedule
+except ImportError:
+    sys.exit("This comparison needs lightly: pip install --no-deps lightly lightly_utils")
+
+# What virb is told beside the common settings, and lightly's parts are given too. At a few epochs the published sizes
+# of heads, queues and prototypes, and momenta of .999, are out of place; both sides get the same smaller ones.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "simclr": {"temperature": 0.2, "min_crop": 0.2, "blur_p": 0.2},
+    "moco-v2": {"temperature": 0.2, "queue": 2048, "momentum": 0.99},
+    "swav": {"prototypes": 300, "hidden_dim": 512, "queue": -1, "freeze_epochs": 0.0},
+    "byol": {"hidden_dim": 512, "projection_dim": 128, "min_crop": 0.2},
+    "barlow-twins": {"projection_dim": 512, "min_crop": 0.2},
+}
+
+
+class Lightly(nn.Module):
+    """One of lightly's examples: ``loss(views, step, steps)`` is the body of its loop up to the backward pass."""
+
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def momentum_copy(self, *parts: nn.Module) -> list[nn.Module]:
+        copies = [copy.deepcopy(part) for part in parts]
+        for part in copies:
+            deactivate_requires_grad(part)
+        return copies
+
+    def loss(self, views: Sequence[Tensor], step: int, steps: int) -> Tensor:
+        raise NotImplementedError
+
+
+class SimCLR(Lightly):
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        super().__init__(backbone, dim)
+        self.projection_head = modules.SimCLRProjectionHead(dim, dim, 128)
+        self.criterion = NTXentLoss(temperature=OPTIONS["simclr"]["temperature"])
+
+    def loss(self, views, step, steps):
+        z0, z1 = (self.projection_head(self.backbone(view)) for view in views)
+        return self.criterion(z0, z1)
+
+
+class MoCo(Lightly):
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        super().__init__(backbone, dim)
+        self.projection_head = modules.MoCoProjectionHead(dim, dim, 128)
+        self.backbone_momentum, self.projection_head_momentum = self.momentum_copy(backbone, self.projection_head)
+        o = OPTIONS["moco-v2"]
+        self.criterion = NTXentLoss(temperature=o["temperature"], memory_bank_size=(o["queue"], 128))
+
+    def loss(self, views, step, steps):
+        momentum = OPTIONS["moco-v2"]["momentum"]
+        update_momentum(self.backbone, self.backbone_momentum, m=momentum)
+        update_momentum(self.projection_head, self.projection_head_momentum, m=momentum)
+        query = self.projection_head(self.backbone(views[0]))
+        key = self.projection_head_momentum(self.backbone_momentum(views[1])).detach()
+        return self.criterion(query, key)
+
+
+class SwaV(Lightly):
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        super().__init__(backbone, dim)
+        self.projection_head = modules.SwaVProjectionHead(dim, OPTIONS["swav"]["hidden_dim"], 128)
+        self.prototypes = modules.SwaVPrototypes(128, n_prototypes=OPTIONS["swav"]["prototypes"])
+        self.criterion = SwaVLoss()
+
+    def loss(self, views, step, steps):
+        self.prototypes.normalize()
+        found = [
+            self.prototypes(nn.functional.normalize(self.projection_head(self.backbone(view)), dim=1, p=2))
+            for view in views
+        ]
+        return self.criterion(found[:2], found[2:])
+
+
+class BYOL(Lightly):
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        super().__init__(backbone, dim)
+        hidden, out = OPTIONS["byol"]["hidden_dim"], OPTIONS["byol"]["projection_dim"]
+        self.projection_head = modules.BYOLProjectionHead(dim, hidden, out)
+        self.prediction_head = modules.BYOLPredictionHead(out, hidden, out)
+        self.backbone_momentum, self.projection_head_momentum = self.momentum_copy(backbone, self.projection_head)
+        self.criterion = NegativeCosineSimilarity()
+
+    def loss(self, views, step, steps):
+        momentum = cosine_schedule(step, steps, 0.99, 1)
+        update_momentum(self.backbone, self.backbone_momentum, m=momentum)
+        update_momentum(self.projection_head, self.projection_head_momentum, m=momentum)
+        p0, p1 = (self.prediction_head(self.projection_head(self.backbone(view))) for view in views)
+        with torch.no_grad():
+            z0, z1 = (self.projection_head_momentum(self.backbone_momentum(view)) for view in views)
+        return 0.5 * (self.criterion(p0, z1) + self.criterion(p1, z0))
+
+
+class BarlowTwins(Lightly):
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        super().__init__(backbone, dim)
+        width = OPTIONS["barlow-twins"]["projection_dim"]
+        self.projection_head = modules.BarlowTwinsProjectionHead(dim, width, width)
+        self.criterion = BarlowTwinsLoss()
+
+    def loss(self, views, step, steps):
+        z0, z1 = (self.projection_head(self.backbone(view)) for view in views)
+        return self.criterion(z0, z1)
+
+
+MODELS: dict[str, Callable[[nn.Module, int], Lightly]] = {
+    "simclr": SimCLR,
+    "moco-v2": MoCo,
+    "swav": SwaV,
+    "byol": BYOL,
+    "barlow-twins": BarlowTwins,
+}
+
+
+def compare_losses() -> None:
+    """Print how far loss and gradient of both are from each other on the same random projections."""
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 64, 32, dtype=torch.float64)
+    queue = nn.functional.normalize(torch.randn(256, 32, dtype=torch.float64), dim=1)
+    crops = [nn.functional.normalize(torch.randn(64, 20, dtype=torch.float64), dim=1) for _ in range(4)]
+    bank = NTXentLoss(temperature=0.2, memory_bank_size=(256, 32)).double()
+    bank.memory_bank.bank.copy_(queue)
+
+    def swav(x: Tensor) -> Tensor:
+        scores = [x, *crops]
+        return losses.swapped_prediction(scores, [losses.sinkhorn(score.detach()) for score in scores[:2]])
+
+    pairs: dict[str, tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+        "simclr": (a, lambda x: losses.nt_xent(x, b, 0.2), lambda x: NTXentLoss(temperature=0.2)(x, b)),
+        "moco-v2": (a, lambda x: losses.info_nce(x, b, queue, 0.2), lambda x: bank(x, b)),
+        "swav": (crops[3], swav, lambda x: SwaVLoss()([x, crops[0]], crops[1:])),
+        "byol": (a, lambda x: losses.negative_cosine(x, b), lambda x: NegativeCosineSimilarity()(x, b)),
+        "barlow-twins": (a, lambda x: losses.barlow_twins(x, b), lambda x: BarlowTwinsLoss()(x, b)),
+    }
+    print("| loss | relative difference of the loss | of its gradient |\n|---|---|---|")
+    for name, (z, ours, theirs) in pairs.items():
+        found = []
+        for loss_of in (ours, theirs):
+            x = z.clone().requires_grad_(True)
+            loss = loss_of(x).sum()
+            found.append((loss.detach(), *torch.autograd.grad(loss, x)))
+        apart = [float((x - y).norm() / y.norm()) for x, y in zip(*found, strict=True)]
+        print(f"| {name} | {apart[0]:.0e} | {apart[1]:.0e} |", flush=True)
+
+
+def train_lightly(name: str, start: FrozenEncoder, *, seed: int, images: int) -> FrozenEncoder:
+    """Train lightly's model from the weights of ``start``, on the views that virb's run of this seed sees."""
+    data = pretraining.load("world-objects")
+    per_epoch, steps = len(data) // BATCH_SIZE, images // BATCH_SIZE
+    setup = Setup(
+        image_size=VIEW_SIZE,
+        n_images=len(data),
+        n_classes=len(data.classes),
+        batch_size=BATCH_SIZE,
+        steps=steps,
+        steps_per_epoch=per_epoch,
+        mean=augment.IMAGENET_MEAN,
+        std=augment.IMAGENET_STD,
+        seed=seed,
+    )
+    method = registry.load("methods", name)
+    views_of = method.learner(start.trainable_copy(), method.resolve(OPTIONS[name]), setup).views
+    torch.manual_seed(stream_seed(seed, "lightly"))
+    model = MODELS[name](start.trainable_copy(), start.dim).train()
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=LR, betas=(0.9, 0.999), weight_decay=WEIGHT_DECAY
+    )
+    for step in range(steps):
+        epoch, place = divmod(step, per_epoch)
+        if place == 0:
+            order = np.random.Generator(np.random.PCG64(stream_seed(seed, "order", epoch))).permutation(len(data))
+        batch = torch.from_numpy(data.batch(order[place * BATCH_SIZE : (place + 1) * BATCH_SIZE]))
+        views = views_of(batch, torch.Generator().manual_seed(stream_seed(seed, "views", step)))
+        for group in optimizer.param_groups:
+            group["lr"] = schedules.learning_rate(step, steps, peak=LR, warmup=min(per_epoch, steps // 10))
+        loss = model.loss([view.contiguous(memory_format=torch.channels_last) for view in views], step, steps)
+        loss.sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return FrozenEncoder(
+        model.backbone,
+        name=f"lightly-{name}-{seed}",
+        arch=ARCH,
+        arch_options=ARCH_OPTIONS,
+        preprocess=Preprocess(size=SIZE),
+    )
+
+
+def main() -> None:
+    args = arguments(__doc__, list(MODELS))
+    compare_losses()
+    score, scores, seeds = Score(), Scores(args.scores), range(args.seeds)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        starts = [untrained(folder, seed) for seed in seeds]
+        floor = [scores.get(f"untrained, seed {k}", partial(score, starts[k])) for k in seeds]
+        print(f"\nuntrained: {spread(floor)}", flush=True)
+        print("\n| method | virb | lightly | virb less lightly |\n|---|---|---|---|", flush=True)
+        for name in args.methods:
+            ours, theirs = [], []
+            for k in seeds:
+                common = {"seed": k, "images": args.images}
+                what = f"{name}, {args.images} images, seed {k}"
+                mine = partial(train, name, folder, options=OPTIONS[name], **common)
+                other = partial(train_lightly, name, starts[k], **common)
+                ours.append(scores.get(f"virb {what}", lambda run=mine: score(run())))
+                theirs.append(scores.get(f"lightly {what}", lambda run=other: score(run())))
+            print(f"| {name} | {spread(ours)} | {spread(theirs)} | {difference(ours, theirs)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

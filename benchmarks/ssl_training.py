@@ -1,0 +1,130 @@
+"""What the comparisons of pretraining methods share: one small training, and a nearest-neighbour score of it.
+
+A ResNet-18 of a quarter of the usual width learns from the rendered world's objects (6,000 images without labels) in
+32 px views; the score is the leave-one-out accuracy of a vote of 20 neighbours by cosine on the 2,800 other images of
+objects, of twelve classes, at 64 px. Settings are those of pretrain/recipes/reference.yaml where a method has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from virb.allocator import keep_freed_memory
+from virb.data import world
+from virb.encoder import FrozenEncoder, load_encoder
+from virb.ssl import runs, watch
+
+ARCH, ARCH_OPTIONS = "resnet18", {"width": 0.25}
+SIZE, VIEW_SIZE = 64, 32
+BATCH_SIZE, LR, WEIGHT_DECAY = 128, 0.003, 1e-4
+
+
+def arguments(description: str | None, names: Sequence[str]) -> argparse.Namespace:
+    """Read the command line that both comparisons have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default=",".join(names), help=f"some of {','.join(names)}")
+    parser.add_argument("--images", type=int, default=20480, help="images seen in a training")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scores", help="a JSON file that keeps the scores, to go on after an interruption")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    keep_freed_memory()
+    args.methods = args.methods.split(",")
+    if args.seeds < 2:
+        parser.error("at least two seeds are needed: without a spread nothing can be compared")
+    unknown = sorted(set(args.methods) - set(names))
+    if unknown:
+        parser.error(f"unknown {unknown[0]!r}; expected some of {','.join(names)}")
+    return args
+
+
+def settings(method: str, out: Path, *, seed: int, images: int, options: Mapping[str, Any]) -> runs.Settings:
+    """Return a training's settings; every method has the same but for its own ``options``."""
+    return runs.Settings(
+        method=method,
+        out=out,
+        data="world-objects",
+        arch=ARCH,
+        arch_options=ARCH_OPTIONS,
+        options=options,
+        budget=images,
+        batch_size=BATCH_SIZE,
+        size=SIZE,
+        view_size=VIEW_SIZE,
+        seed=seed,
+        device="cpu",
+        optimizer="adamw",
+        lr=LR,
+        weight_decay=WEIGHT_DECAY,
+        warmup_epochs=1,
+        schedule="cosine",
+    )
+
+
+def untrained(folder: Path, seed: int) -> FrozenEncoder:
+    """Return the network as every training of this seed begins."""
+    out = folder / f"random-{seed}.pt"
+    made = runs.Settings(method="random", out=out, arch=ARCH, arch_options=ARCH_OPTIONS, size=SIZE, seed=seed)
+    runs.pretrain(made, force=True, quiet=True)
+    return load_encoder(out)
+
+
+def train(method: str, folder: Path, *, seed: int, images: int, options: Mapping[str, Any]) -> FrozenEncoder:
+    """Return what `virb pretrain` makes of it."""
+    out = folder / f"{method}-{seed}.pt"
+    runs.pretrain(settings(method, out, seed=seed, images=images, options=options), force=True, quiet=True)
+    return load_encoder(out)
+
+
+class Score:
+    """Accuracy of nearest neighbours on labelled images that no training saw."""
+
+    def __init__(self) -> None:
+        parts = [world.load("objects", split) for split in ("train", "test")]
+        self.images = torch.cat([torch.from_numpy(part.images.copy()) for part in parts])
+        self.label = torch.cat([torch.from_numpy(part.annotation("class_id").copy()) for part in parts]).long()
+
+    def __call__(self, encoder: FrozenEncoder) -> float:
+        features = [encoder.embed(encoder.prepare(part)) for part in self.images.split(64)]
+        return watch.knn_accuracy(torch.cat(features), self.label, k=20)
+
+
+class Scores:
+    """Scores by name, kept in a JSON file as they come (``--scores``): the same command again goes on from there."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = Path(path) if path else None
+        self.found: dict[str, float] = json.loads(self.path.read_text()) if self.path and self.path.exists() else {}
+
+    def get(self, what: str, compute: Callable[[], float]) -> float:
+        """Return the score called ``what``, computed if it is not there yet."""
+        if what not in self.found:
+            start = time.process_time()
+            self.found[what] = compute()
+            seconds = time.process_time() - start
+            print(f"  {what}: {self.found[what]:.4f} ({seconds:.0f} s of CPU time)", file=sys.stderr, flush=True)
+            if self.path:
+                self.path.write_text(json.dumps(self.found, indent=1))
+        return self.found[what]
+
+
+def spread(scores: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds."""
+    return f"{statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}"
+
+
+def difference(a: Sequence[float], b: Sequence[float]) -> str:
+    """Mean of a - b, its standard error from the pairs of one seed, and their ratio."""
+    pairs = [x - y for x, y in zip(a, b, strict=True)]
+    mean, error = statistics.mean(pairs), statistics.stdev(pairs) / len(pairs) ** 0.5
+    return f"{mean:+.4f} ± {error:.4f} (t = {mean / error:+.1f})" if error else f"{mean:+.4f} ± 0"
