@@ -46,6 +46,8 @@ def distant_permutations(n: int) -> np.ndarray:
 
 
 class Jigsaw(Learner):
+    trains_on_tiles = True
+
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         self.register_buffer("orders", torch.from_numpy(distant_permutations(options["permutations"])))

@@ -17,7 +17,8 @@ class PIRL(Learner):
         dim, size = options["projection_dim"], setup.image_size
         kind = options["projection"]
         self.image_head = projections.projection(kind, encoder.dim, dim)
-        if options["pretext"] == "jigsaw":
+        self.trains_on_tiles = options["pretext"] == "jigsaw"
+        if self.trains_on_tiles:
             self.tile_head = projections.projection(kind, encoder.dim, dim)
             self.transformed_head = nn.Linear(augment.JigsawBoard.n_tiles * dim, dim)
         else:

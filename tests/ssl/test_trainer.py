@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from virb.backbones import build_backbone
+from virb.backbones import Backbone, build_backbone
 from virb.data.pretraining import ArrayPixels, PretrainingData
 from virb.errors import TrainingError, UsageError
 from virb.ssl import augment, losses
@@ -221,8 +222,64 @@ def test_tensorboard_where_it_is_installed(tmp_path, monkeypatch):
     assert written[-1] == "closed"
 
 
+def test_statistics_are_measured_anew_on_whole_images(tmp_path):
+    t = run(trainer(tmp_path, steps=3, knn_size=16))
+    before = weights(t)
+    t.settle_statistics()
+    encoder = t.learner.encoder
+    whole = augment.center_view(torch.from_numpy(data().pixels.array), 16, SETUP.mean, SETUP.std)
+    with torch.no_grad():
+        expected = encoder.conv1(whole).mean(dim=(0, 2, 3))
+    torch.testing.assert_close(encoder.bn1.running_mean, expected, rtol=1e-4, atol=1e-5)
+    assert encoder.bn1.momentum == 0.1
+    after = weights(t)
+    changed = {k.rsplit(".", 1)[1] for k in after if not torch.equal(before[k], after[k])}
+    assert changed == {"running_mean", "running_var", "num_batches_tracked"}
+
+
 def test_fp16_and_bad_accumulation_are_refused(tmp_path):
     with pytest.raises(UsageError, match="GPU"):
         trainer(tmp_path, precision="fp16")
     with pytest.raises(UsageError, match="does not divide"):
         trainer(tmp_path, accumulate=3)
+
+
+class Small(Backbone):
+    dim = 8
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU())
+
+    def forward(self, x):
+        return self.layers(x).mean(dim=(2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")
+def test_a_compiled_encoder_trains_alike_and_goes_on(tmp_path):
+    def make(folder, **changes):
+        learner = Toy()
+        torch.manual_seed(0)
+        learner.encoder, learner.head, learner.dropout = Small(), nn.Linear(8, 8), nn.Identity()
+        return trainer(folder, learner, steps=6, **changes)
+
+    plain = run(make(tmp_path / "plain"))
+    compiled = make(tmp_path / "compiled", compile=True, checkpoint_steps=3)
+    assert compiled.learner.encoder._compiled_call_impl is not None
+    run(compiled)
+    assert weights(plain).keys() == weights(compiled).keys()
+    for a, b in zip(weights(plain).values(), weights(compiled).values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    resumed = make(tmp_path / "compiled")  # without compiling: it is the same run
+    assert resumed.resume()
+    assert resumed.step == 6
+
+
+def test_compiling_where_nothing_can_be_compiled_is_refused(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(UsageError, match=r"cannot compile for cpu here.*No working C\+\+ compiler"):
+        trainer(tmp_path, compile=True)

@@ -57,9 +57,13 @@ class Learner(nn.Module):
     With several processes ``views`` and ``forward`` see this process's slice of the batch. A loss that compares images
     takes ``distributed.gather`` of its projections; one that is a mean over images needs nothing. Batch normalisation
     uses the whole batch, unless ``sync_batch_norm`` is False: then it is the method's own affair.
+
+    Where ``trains_on_tiles``, the running batch statistics are those of small tiles, and wrong for whole images: they are
+    measured anew, on whole images, when training has ended.
     """
 
     sync_batch_norm = True
+    trains_on_tiles = False
 
     def __init__(self, encoder: Backbone, options: Mapping[str, Any], setup: Setup) -> None:
         super().__init__()

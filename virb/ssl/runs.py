@@ -281,6 +281,8 @@ def _trained(
     if resume:
         trainer.resume()
     trainer.run(reporter)
+    if run.learner.trains_on_tiles:
+        trainer.settle_statistics()
 
     plan, setup = run.plan, run.learner.setup
     meta = {

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.backbones import Backbone
 from virb.data.pretraining import PretrainingData
@@ -412,13 +413,39 @@ class Trainer:
         encoder.train(was_training)
         return watch.knn_accuracy(torch.cat(features), self._labels[torch.from_numpy(chosen)].to(self.device))
 
+    @torch.no_grad()
+    def settle_statistics(self, n_images: int = 2048) -> None:
+        """Measure the exported network's batch statistics anew, on whole training images at the size it will see."""
+        encoder, setup = self.learner.exported(), self.learner.setup
+        layers = [layer for layer in encoder.modules() if isinstance(layer, _BatchNorm)]
+        momenta = [layer.momentum for layer in layers]
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean over the batches
+        rng = np.random.Generator(np.random.PCG64(stream_seed(self.plan.seed, "statistics")))
+        chosen = rng.permutation(len(self.data))[:n_images]
+        encoder.train()
+        for part in np.array_split(chosen, -(-len(chosen) // 256)):
+            pixels = torch.from_numpy(self.data.batch(np.sort(part))).to(self.device)
+            encoder.forward(augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std))
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
 
 def _compile(learner: Learner, device: torch.device) -> None:
     """Have the forward pass of every encoder in ``learner`` compiled when it is first used; names stay as they are.
 
     Raises:
-        UsageError: nothing can be compiled here.
+        UsageError: nothing can be compiled here, or batch normalisation would have to wait for other processes.
     """
+    encoders = [module for module in learner.modules() if isinstance(module, Backbone)]
+    if distributed.world_size() > 1 and any(isinstance(m, _BatchNorm) for e in encoders for m in e.modules()):
+        raise distributed.shared(
+            UsageError(
+                "--compile: batch normalisation that waits for other processes cannot be compiled. Train with one process, "
+                "without --compile, or a network without it (a ViT)."
+            )
+        )
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
     except Exception as error:
@@ -427,9 +454,8 @@ def _compile(learner: Learner, device: torch.device) -> None:
             f"--compile: PyTorch cannot compile for {device.type} here: {reason}. It needs a C++ compiler (on GPUs "
             "Triton); install it, or train without --compile."
         ) from error
-    for module in learner.modules():
-        if isinstance(module, Backbone):
-            module.compile(dynamic=False)  # one program a view size
+    for encoder in encoders:
+        encoder.compile(dynamic=False)  # one program a view size
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
