@@ -7,8 +7,8 @@ virb's side is `virb pretrain` itself. lightly's is its losses, heads and loops 
 (examples/pytorch/*.py of its repository), with the same first weights of the backbone, the same images in the same
 order, virb's views (equal to the last bit), AdamW, schedule, batch and temperatures. What is left to differ is what the
 libraries do differently: heads and their first weights, how batch normalisation is fed, losses, momentum copies, queues.
-First it compares the losses on the same numbers; the table then has seeds in pairs. lightly is a development tool here
-and no dependency of virb.
+First it compares the losses on the same numbers, and the weights after a few updates with equal heads; the last table
+has seeds in pairs. lightly is a development tool here and no dependency of virb.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,10 @@ from torch import Tensor, nn
 
 from virb import registry
 from virb.data import pretraining
+from virb.data.pretraining import PretrainingData
 from virb.encoder import FrozenEncoder, Preprocess
-from virb.ssl import augment, losses, schedules
+from virb.ssl import augment, losses, memory, schedules
+from virb.ssl.learner import Batch, Learner, Progress
 from virb.ssl.method import Setup
 from virb.ssl.trainer import stream_seed
 
@@ -60,7 +62,7 @@ except ImportError:
 # of heads, queues and prototypes, and momenta of .999, are out of place; both sides get the same smaller ones.
 OPTIONS: dict[str, dict[str, Any]] = {
     "simclr": {"temperature": 0.2, "min_crop": 0.2, "blur_p": 0.2},
-    "moco-v2": {"temperature": 0.2, "queue": 2048, "momentum": 0.99},
+    "moco-v2": {"temperature": 0.2, "queue": 2048, "momentum": 0.99, "bn_groups": 1},
     "swav": {"prototypes": 300, "hidden_dim": 512, "queue": -1, "freeze_epochs": 0.0},
     "byol": {"hidden_dim": 512, "projection_dim": 128, "min_crop": 0.2},
     "barlow-twins": {"projection_dim": 512, "min_crop": 0.2},
@@ -199,38 +201,94 @@ def compare_losses() -> None:
         print(f"| {name} | {apart[0]:.0e} | {apart[1]:.0e} |", flush=True)
 
 
-def train_lightly(name: str, start: FrozenEncoder, *, seed: int, images: int) -> FrozenEncoder:
-    """Train lightly's model from the weights of ``start``, on the views that virb's run of this seed sees."""
-    data = pretraining.load("world-objects")
-    per_epoch, steps = len(data) // BATCH_SIZE, images // BATCH_SIZE
+def learner_of(name: str, start: FrozenEncoder, data: PretrainingData, *, seed: int, images: int) -> Learner:
+    """Return virb's method on a copy of ``start``."""
     setup = Setup(
         image_size=VIEW_SIZE,
         n_images=len(data),
         n_classes=len(data.classes),
         batch_size=BATCH_SIZE,
-        steps=steps,
-        steps_per_epoch=per_epoch,
+        steps=images // BATCH_SIZE,
+        steps_per_epoch=len(data) // BATCH_SIZE,
         mean=augment.IMAGENET_MEAN,
         std=augment.IMAGENET_STD,
         seed=seed,
     )
     method = registry.load("methods", name)
-    views_of = method.learner(start.trainable_copy(), method.resolve(OPTIONS[name]), setup).views
+    return method.learner(start.trainable_copy(), method.resolve(OPTIONS[name]), setup).train()
+
+
+def batches(learner: Learner, data: PretrainingData) -> Iterator[tuple[np.ndarray, list[Tensor]]]:
+    """Yield what virb's trainer shows in each step of a run: positions of the images, and their views."""
+    setup = learner.setup
+    for step in range(setup.steps):
+        epoch, place = divmod(step, setup.steps_per_epoch)
+        if place == 0:
+            order = np.random.Generator(np.random.PCG64(stream_seed(setup.seed, "order", epoch))).permutation(len(data))
+        index = order[place * BATCH_SIZE : (place + 1) * BATCH_SIZE]
+        generator = torch.Generator().manual_seed(stream_seed(setup.seed, "views", step))
+        views = learner.views(torch.from_numpy(data.batch(index)), generator)
+        yield index, [view.contiguous(memory_format=torch.channels_last) for view in views]
+
+
+def compare_updates(name: str, start: FrozenEncoder, *, updates: int = 5) -> None:
+    """Print how far the backbones are from each other after some updates, heads, queues and views being equal.
+
+    Both take plain steps of gradient descent with the loss in lightly's scale. The distance is a share of how far the
+    weights have moved.
+    """
+    data = pretraining.load("world-objects")
+    learner = learner_of(name, start, data, seed=0, images=updates * BATCH_SIZE)
+    model = MODELS[name](start.trainable_copy(), start.dim).train()
+    heads = {"moco-v2": "head"}.get(name, "projector")
+    setattr(learner, heads, copy.deepcopy(model.projection_head))
+    if name == "moco-v2":
+        learner.key = memory.MomentumCopy(nn.Sequential(learner.encoder, learner.head))
+        model.criterion.memory_bank.bank.copy_(learner.queue.items)
+    elif name == "swav":
+        with torch.no_grad():
+            model.prototypes.heads[0].bias.zero_()  # virb's prototypes have none, as published
+            learner.prototypes.weight.copy_(model.prototypes.heads[0].weight)
+        model.prototypes.heads[0].bias.requires_grad_(False)
+    elif name == "byol":
+        learner.predictor = copy.deepcopy(model.prediction_head)
+        learner.target = memory.MomentumCopy(nn.Sequential(learner.encoder, learner.projector))
+    scale = {"byol": 0.25}.get(name, 1.0)  # 4 + 2 (a + b) against (a + b) / 2
+    optimizers = [
+        torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.05) for module in (learner, model)
+    ]
+    for step, (index, views) in enumerate(batches(learner, data)):
+        progress = Progress(step, updates, learner.setup.steps_per_epoch)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        learner.before_step(progress)
+        (scale * learner(views, Batch(torch.from_numpy(index), None), progress).loss).backward()
+        model.loss(views, step, updates).sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        learner.after_step(progress)
+    begun = list(start.trainable_copy().parameters())
+    ours, theirs = list(learner.encoder.parameters()), list(model.backbone.parameters())
+    apart = sum(float((a - b).square().sum()) for a, b in zip(ours, theirs, strict=True)) ** 0.5
+    moved = sum(float((a - b).square().sum()) for a, b in zip(theirs, begun, strict=True)) ** 0.5
+    print(f"| {name} | {apart / moved:.0e} |", flush=True)
+
+
+def train_lightly(name: str, start: FrozenEncoder, *, seed: int, images: int) -> FrozenEncoder:
+    """Train lightly's model from the weights of ``start``, on the views that virb's run of this seed sees."""
+    data = pretraining.load("world-objects")
+    learner = learner_of(name, start, data, seed=seed, images=images)
+    steps = learner.setup.steps
+    warmup = min(learner.setup.steps_per_epoch, steps // 10)
     torch.manual_seed(stream_seed(seed, "lightly"))
     model = MODELS[name](start.trainable_copy(), start.dim).train()
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=LR, betas=(0.9, 0.999), weight_decay=WEIGHT_DECAY
     )
-    for step in range(steps):
-        epoch, place = divmod(step, per_epoch)
-        if place == 0:
-            order = np.random.Generator(np.random.PCG64(stream_seed(seed, "order", epoch))).permutation(len(data))
-        batch = torch.from_numpy(data.batch(order[place * BATCH_SIZE : (place + 1) * BATCH_SIZE]))
-        views = views_of(batch, torch.Generator().manual_seed(stream_seed(seed, "views", step)))
+    for step, (_, views) in enumerate(batches(learner, data)):
         for group in optimizer.param_groups:
-            group["lr"] = schedules.learning_rate(step, steps, peak=LR, warmup=min(per_epoch, steps // 10))
-        loss = model.loss([view.contiguous(memory_format=torch.channels_last) for view in views], step, steps)
-        loss.sum().backward()
+            group["lr"] = schedules.learning_rate(step, steps, peak=LR, warmup=warmup)
+        model.loss(views, step, steps).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
     return FrozenEncoder(
@@ -245,10 +303,14 @@ def train_lightly(name: str, start: FrozenEncoder, *, seed: int, images: int) ->
 def main() -> None:
     args = arguments(__doc__, list(MODELS))
     compare_losses()
-    score, scores, seeds = Score(), Scores(args.scores), range(args.seeds)
+    scores, seeds = Scores(args.scores), range(args.seeds)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         starts = [untrained(folder, seed) for seed in seeds]
+        print("\n| method | distance of the backbones after five updates |\n|---|---|")
+        for name in args.methods:
+            compare_updates(name, starts[0])
+        score = Score()
         floor = [scores.get(f"untrained, seed {k}", partial(score, starts[k])) for k in seeds]
         print(f"\nuntrained: {spread(floor)}", flush=True)
         print("\n| method | virb | lightly | virb less lightly |\n|---|---|---|---|", flush=True)
