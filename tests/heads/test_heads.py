@@ -189,6 +189,22 @@ def test_deeplab_width_follows_the_encoder(coarsest, width):
     assert head.out.in_channels == width
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_doubling_is_a_pixel_shuffle(layout):
+    doubling = Doubling(6)
+    torch.nn.init.normal_(doubling[0].weight)
+    torch.nn.init.normal_(doubling[0].bias)
+    x = torch.randn(2, 6, 3, 4).to(memory_format=layout).requires_grad_()
+    upstream = torch.randn(2, 6, 6, 8)
+    found = doubling(x)
+    found_gradients = torch.autograd.grad(found, (x, *doubling.parameters()), upstream)
+    expected = torch.nn.functional.pixel_shuffle(doubling[0](x), 2)
+    gradients = torch.autograd.grad(expected, (x, *doubling.parameters()), upstream)
+    torch.testing.assert_close(found, expected)
+    for a, b in zip(found_gradients, gradients, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_a_doubling_starts_without_a_checkerboard():
     torch.manual_seed(0)
     out = Doubling(6)(torch.randn(2, 6, 3, 4))

@@ -81,7 +81,22 @@ class Doubling(nn.Sequential):
             nn.init.kaiming_normal_(kernel, nonlinearity="linear")
             conv.weight.copy_(kernel.repeat_interleave(4, dim=0))
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        super().__init__(conv, nn.PixelShuffle(2))
+        super().__init__(conv)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``F.pixel_shuffle(conv(input), 2)``, its values and gradients, in half the time on a CPU.
+
+        The convolution gives its channels as (sub-pixel, channel) rather than (channel, sub-pixel): with the channels
+        last in memory, what is moved are then runs of them instead of single numbers.
+        """
+        conv, channels = self[0], input.shape[1]
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
+        weight = conv.weight.view(channels, 4, channels, 1, 1).transpose(0, 1).flatten(0, 1)
+        x = F.conv2d(input, weight, conv.bias.view(channels, 4).t().flatten())
+        n, _, height, width = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(n, height, width, 2, 2, channels).transpose(2, 3)
+        return x.reshape(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
 class UpBlock(nn.Module):
