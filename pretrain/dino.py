@@ -45,7 +45,7 @@ class DINO(Learner):
     def forward(self, views, batch, progress):
         features = [self.encoder(torch.cat(views[:2]))] + ([self.encoder(torch.cat(views[2:]))] if views[2:] else [])
         student = self.head(torch.cat(features)).chunk(len(views))
-        teacher = self.teacher(torch.cat(views[:2])).float().chunk(2)
+        teacher = losses.widen(self.teacher(torch.cat(views[:2]))).chunk(2)
         self.outputs.append(distributed.mean(torch.cat(teacher).mean(dim=0)))
         loss = losses.dino(
             student,

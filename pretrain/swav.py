@@ -42,16 +42,16 @@ class SwAV(Learner):
     def forward(self, views, batch, progress):
         # One pass for each resolution.
         features = [self.encoder(torch.cat(views[:2]))] + ([self.encoder(torch.cat(views[2:]))] if views[2:] else [])
-        z = F.normalize(self.projector(torch.cat(features)).float(), dim=1)
+        z = F.normalize(losses.widen(self.projector(torch.cat(features))), dim=1)
         scores = self.prototypes(z).chunk(len(views))
         z = z.detach().chunk(len(views))
         use_queue = self.options["queue"] >= 0 and progress.epoch >= self.options["queue_epoch"]
         codes = []
         for crop, queue in enumerate(self.queues):
-            known = scores[crop].detach().float()
+            known = losses.widen(scores[crop].detach())
             if use_queue and queue.is_full:
                 kept = queue.items.tensor_split(distributed.world_size())[distributed.rank()]
-                known = torch.cat([self.prototypes(kept).detach().float(), known])
+                known = torch.cat([losses.widen(self.prototypes(kept).detach()), known])
             assigned = losses.sinkhorn(
                 known, self.options["epsilon"], self.options["iterations"], reduce=distributed.sinkhorn_reduce
             )

@@ -148,12 +148,15 @@ def _with_others(do: Callable[[], int]) -> int:
     _prepare()
     with distributed.processes():
         try:
-            return do()
+            status = do()
         except VirbError as error:
             if distributed.rank() == 0 or not distributed.is_shared(error):
                 raise
+            status = 2
+        sys.stdout.flush()
+        if status and distributed.rank() > 0:
             distributed.wait_for_the_end()
-            return 2
+        return status
 
 
 def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.errors import UsageError, VirbError
+from virb.ssl.losses import widen
 
 T = TypeVar("T")
 
@@ -138,8 +139,7 @@ def gather(x: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return x
-    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    return _Gather.apply(x.contiguous())
+    return _Gather.apply(widen(x).contiguous())
 
 
 def mean(x: Tensor) -> Tensor:
@@ -320,7 +320,7 @@ class SyncBatchNorm(_BatchNorm):
         self._check_input_dim(input)
         axes = [a for a in range(input.ndim) if a != 1]
         shape = [1, -1] + [1] * (input.ndim - 2)
-        x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        x = widen(input)
         centre = mean(x.mean(dim=axes))
         x = x - centre.view(shape)
         variance = mean(x.square().mean(dim=axes))

@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _float(x: Tensor) -> Tensor:
+def widen(x: Tensor) -> Tensor:
+    """Return half precision as float32, and every other type as it is."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _unit(x: Tensor) -> Tensor:
-    return F.normalize(_float(x), dim=1)
+    return F.normalize(widen(x), dim=1)
 
 
 def _pair(z1: Tensor, z2: Tensor, what: str, least: int = 1) -> None:
@@ -46,7 +47,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1, *, normalize: bool
     """
     _pair(z1, z2, "nt_xent")
     n = len(z1)
-    z = torch.cat([_unit(z1), _unit(z2)]) if normalize else _float(torch.cat([z1, z2]))
+    z = torch.cat([_unit(z1), _unit(z2)]) if normalize else widen(torch.cat([z1, z2]))
     logits = z @ z.T / temperature
     logits = logits.masked_fill(torch.eye(2 * n, dtype=torch.bool, device=z.device), float("-inf"))
     target = torch.arange(2 * n, device=z.device).roll(n)
@@ -91,7 +92,7 @@ def nt_logistic(z1: Tensor, z2: Tensor, temperature: float = 0.5, *, semi_hard: 
         ValueError: shapes differ, or N < 2.
     """
     _pair(z1, z2, "nt_logistic", least=2)
-    total = z1.new_zeros((), dtype=_float(z1).dtype)
+    total = z1.new_zeros((), dtype=widen(z1).dtype)
     for positive, similarity in _one_view_similarities(z1, z2):
         negatives = _negatives(similarity)
         attract = -F.logsigmoid(positive / temperature)
@@ -119,7 +120,7 @@ def margin_triplet(z1: Tensor, z2: Tensor, margin: float = 0.8, *, semi_hard: bo
         ValueError: shapes differ, or N < 2.
     """
     _pair(z1, z2, "margin_triplet", least=2)
-    total = z1.new_zeros((), dtype=_float(z1).dtype)
+    total = z1.new_zeros((), dtype=widen(z1).dtype)
     for positive, similarity in _one_view_similarities(z1, z2):
         negatives = _negatives(similarity)
         if semi_hard:
@@ -193,7 +194,7 @@ def sinkhorn(
         raise ValueError(f"sinkhorn: expected scores of shape (N, K); found {tuple(scores.shape)}.")
     if iterations < 1:
         raise ValueError(f"sinkhorn: expected at least one iteration; found {iterations}.")
-    log_q = _float(scores) / epsilon
+    log_q = widen(scores) / epsilon
     for _ in range(iterations):
         columns = log_q.logsumexp(dim=0, keepdim=True)
         log_q = log_q - (columns if reduce is None else reduce(columns))
@@ -219,7 +220,7 @@ def swapped_prediction(scores: Sequence[Tensor], codes: Sequence[Tensor], temper
             f"swapped_prediction: expected at least two crops' scores and one to that many codes; "
             f"found {len(scores)} and {len(codes)}."
         )
-    log_p = [F.log_softmax(_float(s) / temperature, dim=1) for s in scores]
+    log_p = [F.log_softmax(widen(s) / temperature, dim=1) for s in scores]
     total = log_p[0].new_zeros(())
     for a, code in enumerate(codes):
         terms = [-(code.detach() * lp).sum(dim=1).mean() for v, lp in enumerate(log_p) if v != a]
@@ -240,7 +241,7 @@ def barlow_twins(z1: Tensor, z2: Tensor, lambd: float = 0.005) -> Tensor:
     _pair(z1, z2, "barlow_twins", least=2)
 
     def standardise(z: Tensor) -> Tensor:
-        z = _float(z)
+        z = widen(z)
         z = z - z.mean(dim=0)
         return z / z.square().mean(dim=0).clamp_min(1e-12).sqrt()
 
@@ -262,7 +263,7 @@ def vicreg(z1: Tensor, z2: Tensor, invariance: float = 25.0, variance: float = 2
         z1, z2: projections of the two views, (N, D), N >= 2.
     """
     _pair(z1, z2, "vicreg", least=2)
-    z1, z2 = _float(z1), _float(z2)
+    z1, z2 = widen(z1), widen(z2)
     n, d = z1.shape
     total = invariance * F.mse_loss(z1, z2)
     for z in (z1, z2):
@@ -308,10 +309,10 @@ def dino(
             f"dino: expected at least two student crops, the teacher's among them; found {len(student)} of the student "
             f"and {len(teacher)} of the teacher."
         )
-    log_p = [F.log_softmax(_float(s) / student_temperature, dim=1) for s in student]
+    log_p = [F.log_softmax(widen(s) / student_temperature, dim=1) for s in student]
     terms = []
     for a, output in enumerate(teacher):
-        target = F.softmax((_float(output) - center) / teacher_temperature, dim=1).detach()
+        target = F.softmax((widen(output) - center) / teacher_temperature, dim=1).detach()
         terms += [-(target * lp).sum(dim=1).mean() for v, lp in enumerate(log_p) if v != a]
     return torch.stack(terms).mean()
 

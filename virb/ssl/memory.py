@@ -63,7 +63,7 @@ class Queue(nn.Module):
         """Add ``vectors`` (N, D), normalised here; of more than fit, the last ones."""
         if not len(self.items):
             return
-        vectors = F.normalize(vectors.detach().float(), dim=1)[-len(self.items) :]
+        vectors = F.normalize(vectors.detach().to(self.items.dtype), dim=1)[-len(self.items) :]
         at = (int(self.place) + torch.arange(len(vectors), device=self.items.device)) % len(self.items)
         self.items[at] = vectors
         self.place.fill_((int(self.place) + len(vectors)) % len(self.items))
@@ -92,7 +92,7 @@ class MemoryBank(nn.Module):
     @torch.no_grad()
     def update(self, index: Tensor, vectors: Tensor) -> None:
         """Move the entries ``index`` (N,) to momentum * entry + (1 - momentum) * vector, normalised."""
-        moved = self.items[index].lerp(F.normalize(vectors.detach().float(), dim=1), 1 - self.momentum)
+        moved = self.items[index].lerp(F.normalize(vectors.detach().to(self.items.dtype), dim=1), 1 - self.momentum)
         self.items[index] = F.normalize(moved, dim=1)
 
     def draw(self, n: int, index: Tensor) -> Tensor:
