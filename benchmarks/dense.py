@@ -1,0 +1,124 @@
+"""Pixelwise tasks: an epoch with the encoder's maps in the cache against one that computes them, and equal scores.
+
+The same task runs twice through ``virb.evaluation.run``: once with maps on disk (--cache-gb as by default), once with a
+budget of 0, where each epoch computes them anew. U-Net and DeepLabv3+ heads; random images and class maps. Seconds are
+those in the records, of one processor core, so that the machine's load falls on both alike.
+
+Run: python benchmarks/dense.py [--arch resnet18] [--size 64] [--images 64] [--epochs 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from virb import evaluation
+from virb.allocator import keep_freed_memory
+from virb.data.examples import DataContext, Examples
+from virb.data.images import ArrayImages
+from virb.encoder import load_encoder
+from virb.probes import dense
+from virb.results import ResultStore
+from virb.runner import Overrides
+from virb.task import Category, Protocol, Task
+
+N_CLASSES = 8
+
+
+def task(head: str, epochs: int, n: int, size: int) -> Task:
+    def read(context: DataContext, split: str) -> Examples:
+        rng = np.random.default_rng(split == "test")
+        count = n if split == "train" else max(2, n // 4)
+        coarse = rng.integers(0, N_CLASSES, (count, 8, 8))
+        masks = coarse.repeat(size // 8, axis=1).repeat(size // 8, axis=2)
+        noise = rng.integers(0, 64, (*masks.shape, 3))
+        images = (masks[..., None] * [20, 11, 5] + noise).astype(np.uint8)
+        ids = [str(k) for k in range(count)]
+        return Examples(ArrayImages.of(f"masks-{split}", images), np.arange(count)[:, None], masks, ids)
+
+    return Task(
+        name=f"masks-{head}",
+        summary="which class a pixel has",
+        category=Category.SEMANTIC_PIXEL,
+        head=head,
+        loss="cross_entropy",
+        metric="miou",
+        data=read,
+        classes=N_CLASSES,
+        protocol=Protocol(epochs=epochs, batch_size=16),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=2)
+    args = parser.parse_args()
+    keep_freed_memory()
+    source = f"random:{args.arch}:size={args.size}"
+    encoder = load_encoder(source)
+    n_looks = 0
+    spent_looking = 0.0
+    look = dense.compute_layers
+
+    def counted(*arguments):
+        nonlocal n_looks, spent_looking
+        start = time.thread_time()
+        found = look(*arguments)
+        n_looks += 1
+        spent_looking += time.thread_time() - start
+        return found
+
+    dense.compute_layers = counted
+    step = dense.train_dense_head
+    trained: dict[str, float] = {}
+
+    def timed(*arguments, **options):
+        start = time.thread_time()
+        head = step(*arguments, **options)
+        trained["s"] = time.thread_time() - start
+        return head
+
+    dense.train_dense_head = timed
+    for head in ("unet", "deeplabv3plus"):
+        scores, epochs, looks = [], [], []
+        for is_counted, cache_gb in ((False, 0.0), (True, evaluation.DEFAULT_CACHE_GB), (True, 0.0)):
+            n_looks, spent_looking = 0, 0.0
+            with tempfile.TemporaryDirectory() as place:
+                outcome = evaluation.run(
+                    [encoder],
+                    [task(head, args.epochs, args.images, args.size)],
+                    context=DataContext(cache=Path(place) / "cache"),
+                    out=Path(place) / "results",
+                    device="cpu",
+                    overrides=Overrides(),
+                    cache_gb=cache_gb,
+                )
+                assert not outcome.failures, outcome.failures
+                (record,) = ResultStore(Path(place) / "results").records()
+                on_disk = sum(f.stat().st_size for f in (Path(place) / "cache").rglob("level*.npy"))
+            if not is_counted:  # the first run of a head is slower: imports, kernels being chosen
+                continue
+            scores.append(record["score"])
+            epochs.append(trained["s"] / args.epochs)
+            looks.append(n_looks)
+            if cache_gb:
+                per_image = on_disk / (args.images + max(2, args.images // 4))
+        assert looks[0] == 0, "a cached epoch ran the encoder"
+        assert abs(scores[0] - scores[1]) < 1e-6, f"scores differ: {scores}"
+        print(
+            f"{head}, {args.arch} at {args.size} px, {args.images} images: an epoch cached {epochs[0]:.2f} s, computed "
+            f"{epochs[1]:.2f} s; ratio {epochs[1] / epochs[0]:.2f}; the encoder ran {looks[0]} and {looks[1]} times; "
+            f"scores {scores[0]:.6f} and {scores[1]:.6f}{' (equal)' if scores[0] == scores[1] else ''}; maps "
+            f"{per_image / 1e6:.2f} MB an image on disk"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Eight encoders on one task against eight separate runs, on JPEG files; and against the sum of their forward passes.
+
+Sides, each in a process of its own, in turn: "together" is one ``virb.evaluate`` of all encoders, "separate" one after
+the other, each with a cache of its own, "forward" the networks alone on images that are decoded and resized already.
+
+Run: python benchmarks/encoders.py [--encoders 8] [--arch resnet18:width=0.25] [--size 64] [--train 100] [--test 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import photos
+import sides
+
+import virb
+from virb.allocator import keep_freed_memory
+from virb.data.examples import DataContext
+from virb.data.images import ArrayImages
+from virb.encoder import load_encoder
+from virb.features import FeatureCache
+from virb.threads import n_cores
+
+
+def side(args: argparse.Namespace) -> sides.Work:
+    keep_freed_memory()
+    sign = "," if ":" in args.arch else ":"
+    sources = [f"random:{args.arch}{sign}size={args.size},seed={seed}" for seed in range(args.encoders)]
+    if args.side == "forward":
+        encoders = [load_encoder(source) for source in sources]
+        n = args.train + args.test
+        pixels = np.random.default_rng(0).integers(0, 256, (n, args.size, args.size, 3), dtype=np.uint8)
+        images = ArrayImages.of("noise", pixels)
+
+        def forward() -> None:
+            with tempfile.TemporaryDirectory() as cache:
+                FeatureCache(Path(cache), limit_gb=10).encode(encoders, images)
+
+        return forward
+    groups = [sources] if args.side == "together" else [[source] for source in sources]
+
+    def evaluate() -> None:
+        for group in groups:
+            with tempfile.TemporaryDirectory() as place:
+                context = DataContext(places={"photos": Path(args.data)}, cache=Path(place) / "cache")
+                task = photos.task(args.epochs)
+                virb.evaluate(group, [task], data=context, out=Path(place) / "results", device="cpu")
+
+    return evaluate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoders", type=int, default=8)
+    parser.add_argument("--arch", default="resnet18:width=0.25")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--train", type=int, default=100)
+    parser.add_argument("--test", type=int, default=20)
+    parser.add_argument("--pixels", type=int, default=320, help="short side of the JPEG files")
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--warm-up", type=int, default=0)
+    parser.add_argument("--data", help=argparse.SUPPRESS)
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        sides.serve(side(args))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        photos.write(Path(place), train=args.train, test=args.test, side=args.pixels)
+        spent = sides.compare(
+            ("separate", "together", "forward"), more=["--data", place], repeats=args.repeats, warm_up=args.warm_up
+        )
+    print(
+        f"{args.encoders} x {args.arch}, {args.size} px, {args.train} + {args.test} JPEG files of {args.pixels} px, "
+        f"{args.epochs} epochs, {n_cores()} cores"
+    )
+    sides.show(spent)
+    print(f"together / separate: {sides.ratio(spent, 'together', 'separate')}")
+    print(f"together / forward passes alone: {sides.ratio(spent, 'together', 'forward')}")
+
+
+if __name__ == "__main__":
+    main()

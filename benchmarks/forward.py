@@ -1,0 +1,126 @@
+"""Forward passes on the CPU: virb's encoding against an ordinary loop in inference mode, on the same images and weights.
+
+The ordinary loop is a DataLoader over the images in memory, ``torch.inference_mode()``, batches of 256, default
+allocator, no other setting. virb's side is ``FeatureCache.encode`` with the settings of the command line tool, writing
+the embeddings to disk. Each runs in a process of its own, in turn. Also: how far the embeddings are apart, what a core's
+matrix product reaches (the limit), and with --dtype bf16 or --compile what those would give.
+
+Run: python benchmarks/forward.py [--arch resnet18] [--size 32] [--images 2048] [--batch 256] [--dtype bf16] [--compile]
+     python benchmarks/forward.py --arch resnet50 --size 224 --images 256 --repeats 1 --warm-up 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sides
+import torch
+
+from virb.allocator import keep_freed_memory
+from virb.data.images import ArrayImages
+from virb.encoder import FrozenEncoder, load_encoder
+from virb.features import FeatureCache
+from virb.threads import n_cores
+
+
+def gigaflops(encoder: FrozenEncoder, size: int) -> float:
+    """Return the multiplications and additions of one image's forward pass, in 1e9."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder.trainable_copy().eval()(torch.zeros(1, 3, size, size))
+    return counter.get_total_flops() / 1e9
+
+
+def product_rate(seconds: float = 1.0) -> float:
+    """Return what one core reaches on a matrix product of 1,024 x 1,024, in GFLOP of its own time."""
+    torch.set_num_threads(1)
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    n, start = 0, time.process_time()
+    while time.process_time() - start < seconds:
+        torch.mm(a, b)
+        n += 1
+    return n * 2 * 1024**3 / 1e9 / (time.process_time() - start)
+
+
+def side(args: argparse.Namespace, pixels: np.ndarray) -> sides.Work:
+    place = Path(tempfile.gettempdir()) / "virb-benchmark-forward"
+    place.mkdir(exist_ok=True)
+    kept = place / f"{args.side}.npy"
+    source = f"random:{args.arch}:size={args.size}"
+    if args.side == "ordinary":
+        network = load_encoder(source).trainable_copy().eval()
+        encoder = load_encoder(source)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(torch.from_numpy(pixels)), batch_size=args.batch
+        )
+
+        def loop() -> dict[str, Any]:
+            with torch.inference_mode():
+                rows = [network(encoder.preprocess(images)) for (images,) in loader]
+            np.save(kept, torch.cat(rows).numpy())
+            return {"kept": str(kept)}
+
+        return loop
+    keep_freed_memory()
+    dtype = torch.bfloat16 if args.side == "virb, bf16" else torch.float32
+    encoder = load_encoder(source, dtype=dtype)
+    if args.side == "virb, compiled":
+        encoder.prepare_network()
+        assert encoder._network is not None
+        encoder._network.features = torch.compile(encoder._network.features)  # type: ignore[method-assign]
+    images = ArrayImages.of("noise", pixels)
+
+    def encode() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as cache:
+            (found,) = FeatureCache(Path(cache), limit_gb=10).encode([encoder], images)
+            np.save(kept, found["embedding"].embedding)
+        return {"kept": str(kept)}
+
+    return encode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--images", type=int, default=2048)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--warm-up", type=int, default=1)
+    parser.add_argument("--dtype", choices=("bf16",))
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    shape = (args.images, args.size, args.size, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    if args.side:
+        sides.serve(side(args, pixels))
+        return
+    names = ["ordinary", "virb"]
+    names += ["virb, bf16"] if args.dtype else []
+    names += ["virb, compiled"] if args.compile else []
+    spent = sides.compare(names, repeats=args.repeats, warm_up=args.warm_up)
+    print(f"{args.arch}, {args.size} px, {args.images} images, {n_cores()} cores")
+    sides.show(spent, unit="images", n=args.images)
+    print(f"ordinary / virb: {sides.ratio(spent, 'ordinary', 'virb')}")
+    reference = np.load(spent["ordinary"].found["kept"])
+    for name in names[1:]:
+        found = np.load(spent[name].found["kept"])
+        far = np.linalg.norm(found - reference, axis=1) / np.linalg.norm(reference, axis=1)
+        print(f"{name}: relative error of an embedding {far.max():.1e} at most")
+    needed = gigaflops(load_encoder(f"random:{args.arch}:size={args.size}"), args.size)
+    reached, possible = needed * args.images / spent["virb"].cpu_s, product_rate()
+    print(
+        f"limit: {needed:.2f} GFLOP an image; {reached:.0f} GFLOP a processor second, {reached / possible:.0%} of what a "
+        f"core reaches on a matrix product ({possible:.0f})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Heads of one shape trained as one batched problem: 32 of them against one, on one core, and one in plain PyTorch.
+
+Run: python benchmarks/stacked.py [--heads 32] [--n 1000] [--epochs 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from virb.allocator import keep_freed_memory
+from virb.heads import build_head
+from virb.probes import gradient
+from virb.task import Protocol
+
+SHAPES = ((128, 5), (128, 16), (512, 10), (2048, 10), (2048, 100))
+
+
+def plain(features: np.ndarray, targets: np.ndarray, n_classes: int, protocol: Protocol) -> None:
+    head = torch.nn.Linear(features.shape[1], n_classes)
+    optimizer = torch.optim.Adam(head.parameters(), lr=protocol.lr)
+    x, y = torch.from_numpy(features), torch.from_numpy(targets)
+    for _ in range(protocol.epochs):
+        order = torch.randperm(len(x))
+        for start in range(0, len(x), protocol.batch_size):
+            chosen = order[start : start + protocol.batch_size]
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(head(x[chosen]), y[chosen]).backward()
+            optimizer.step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--heads", type=int, default=32)
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    protocol = Protocol(epochs=args.epochs)
+    rng = np.random.default_rng(0)
+    steps = args.epochs * -(-args.n // protocol.batch_size)
+    frames = np.arange(args.n)[:, None]
+    print(f"{args.n:,} examples, batches of {protocol.batch_size}; processor microseconds a step")
+    for dim, n_classes in SHAPES:
+        features = [rng.standard_normal((args.n, dim), dtype=np.float32) for _ in range(args.heads)]
+        targets = rng.integers(0, n_classes, args.n)
+
+        def train(n_heads: int, features=features, targets=targets, dim=dim, n_classes=n_classes) -> None:
+            gradient.train_heads(
+                lambda seed: build_head("linear", n_out=n_classes, dim=dim, seed=seed),
+                features[:n_heads],
+                frames,
+                targets,
+                seeds=range(n_heads),
+                protocol=protocol,
+            )
+
+        ways: dict[str, Callable[[], None]] = {
+            "plain": lambda f=features, t=targets, k=n_classes: plain(f[0], t, k, protocol),
+            "one": lambda: train(1),
+            "many": lambda: train(args.heads),
+        }
+        spent: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(args.repeats):
+            for name, way in ways.items():
+                start = time.process_time()
+                way()
+                spent[name].append(1e6 * (time.process_time() - start) / steps)
+        one, many, alone = (statistics.median(spent[name]) for name in ("one", "many", "plain"))
+        print(
+            f"D = {dim:5,}, K = {n_classes:3}: one head {one:6,.0f} (plain PyTorch {alone:6,.0f}), {args.heads} heads "
+            f"{many:7,.0f}; ratio {many / one:4.1f}, {many / alone:4.1f} of plain"
+        )
+
+
+if __name__ == "__main__":
+    main()
