@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROBES = ("gradient",)
 DEFAULT_CACHE_GB = 20.0
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -124,7 +125,8 @@ def run(
     chosen, suites = select_tasks(tasks, suite, failures)
     store = ResultStore(out)
     store.check_writable()
-    loaded = load_encoders(encoders, device if executor == "local" else "cpu")  # workers load them for themselves
+    # Workers load the encoders for themselves.
+    loaded = load_encoders(encoders, device if executor == "local" else "cpu", dtype=overrides.dtype or "fp32")
     for encoder in loaded:
         store.check_identity(encoder.name, encoder.identity)
     _check_pyramids(loaded, chosen)
@@ -224,9 +226,14 @@ def select_tasks(
 
 
 def load_encoders(
-    encoders: Sequence[str | os.PathLike[str] | FrozenEncoder], device: str = "auto"
+    encoders: Sequence[str | os.PathLike[str] | FrozenEncoder], device: str = "auto", *, dtype: str = "fp32"
 ) -> list[FrozenEncoder]:
-    """Load every encoder; all that cannot be loaded are named in one error, before any work begins."""
+    """Load every encoder; all that cannot be loaded are named in one error, before any work begins.
+
+    ``dtype`` ("fp32", "bf16", "fp16") is that of the forward pass; encoders that come loaded keep theirs under "fp32".
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"Unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}.")
     if not encoders:
         raise UsageError("No encoder was named. Give files (encoders/*.pt) or names such as random:resnet18.")
     place = resolve_device(device)
@@ -235,7 +242,7 @@ def load_encoders(
     for item in encoders:
         try:
             encoder = item if isinstance(item, FrozenEncoder) else load_encoder(os.fspath(item), device=place)
-            loaded.append(encoder)
+            loaded.append(encoder if dtype == "fp32" else encoder.to(dtype=DTYPES[dtype]))
         except VirbError as error:
             problems.append(str(error))
     if problems:

@@ -413,6 +413,8 @@ def _encoders(piece: Piece, device: Any) -> list[FrozenEncoder]:
     Raises:
         VirbError: an encoder cannot be loaded, or is another than the command's.
     """
+    import torch
+
     with _loading:
         wanted: dict[tuple[str, str], FrozenEncoder] = {}
         found = []
@@ -422,6 +424,7 @@ def _encoders(piece: Piece, device: Any) -> list[FrozenEncoder]:
                 continue
             key = (source, identity)
             encoder = _loaded.get(key) or load_encoder(source, device=device)
+            encoder.to(dtype=torch.float32)  # a command before this one may have asked for another
             if encoder.identity != identity:
                 raise VirbError(
                     f"{source} is another encoder on the worker (identity {encoder.identity[:12]}) than for the "

@@ -151,11 +151,14 @@ class FeatureCache:
         for encoder, _ in work:
             encoder.prepare_network()
         # On CPU, (encoder, batch) pairs are computed side by side on one core each; a GPU takes them in turn.
-        with core_pool(n_cores() if work[0][0].device.type == "cpu" else 1) as pool:
+        place = work[0][0].device
+        with core_pool(n_cores() if place.type == "cpu" else 1) as pool:
             pending: deque[_Pending] = deque()
             is_trimmed = False
             for start, batches in self._batches(images, first, wanted, sizes):
                 stop = start + len(next(iter(batches.values())))
+                # One trip to a GPU for all encoders, while the batch before is encoded.
+                batches = {size: _sent(batch, place) for size, batch in batches.items()}
                 jobs = []
                 for encoder, todo in work:
                     due = [entry for entry in todo if entry.rows <= start]
@@ -225,6 +228,11 @@ def _stacked(
 ) -> tuple[int, dict[int, torch.Tensor]]:
     loaded = [future.result() for future in futures]
     return start, {size: torch.stack([row[k] for row in loaded]) for k, size in enumerate(sizes)}
+
+
+def _sent(images: torch.Tensor, place: torch.device) -> torch.Tensor:
+    """Begin to copy ``images`` to the device; only from pinned memory does a GPU copy while it computes."""
+    return (images.pin_memory() if place.type == "cuda" else images).to(place, non_blocking=True)
 
 
 def _save(work: list[tuple[FrozenEncoder, list[_Entry]]]) -> None:

@@ -69,6 +69,7 @@ class Overrides:
     skip_corrupt: bool = False
     optimizer: str | None = None
     lr: float | None = None
+    dtype: str | None = None  # of the encoders' forward pass
 
     def as_dict(self) -> dict[str, int | float | str]:
         values: dict[str, int | float | str | None] = {
@@ -77,6 +78,7 @@ class Overrides:
             "skip_corrupt": 1 if self.skip_corrupt else None,
             "optimizer": self.optimizer,
             "lr": self.lr,
+            "dtype": self.dtype,
         }
         return {key: value for key, value in values.items() if value is not None}
 

@@ -17,8 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
+from virb import evaluation
 from virb.cli import main
 from virb.encoder import load_encoder
+from virb.errors import UsageError
 
 TINY = "random:resnet18:width=0.125,size=32"
 TASK = """from virb.data.folders import image_folder
@@ -87,6 +89,17 @@ def test_a_shortened_run_never_stands_in_for_a_full_one(place, capsys):
     assert call(place, TINY, "--tasks", "textures", "--epochs", "2") == 0
     assert call(place, TINY, "--tasks", "textures") == 0
     assert "1 jobs run" in capsys.readouterr().out
+
+
+def test_another_precision_is_recorded_apart(place, capsys):
+    assert call(place, TINY, "--tasks", "textures") == 0
+    assert call(place, TINY, "--tasks", "textures", "--dtype", "bf16") == 0
+    assert "1 jobs run" in capsys.readouterr().out.splitlines()[-1]
+    (path,) = Path(place["--out"]).glob("*/textures/gradient+dtype=bf16-seed0.json")
+    assert json.loads(path.read_text())["overrides"] == {"dtype": "bf16"}
+    with pytest.raises(UsageError, match="Unknown dtype 'bf17'; expected one of fp32, bf16, fp16"):
+        evaluation.load_encoders([TINY], dtype="bf17")
+    assert evaluation.load_encoders([TINY], dtype="bf16")[0].dtype == torch.bfloat16
 
 
 def test_every_encoder_stays_frozen_through_an_evaluation(place, tmp_path):
