@@ -85,6 +85,10 @@ class Lightly(nn.Module):
     def loss(self, views: Sequence[Tensor], step: int, steps: int) -> Tensor:
         raise NotImplementedError
 
+    def loss_together(self, views: Sequence[Tensor], step: int, steps: int) -> Tensor:
+        """The loss where views of one size share a pass, as in virb, and so batch normalisation's statistics."""
+        return self.loss(views, step, steps)
+
 
 class SimCLR(Lightly):
     def __init__(self, backbone: nn.Module, dim: int) -> None:
@@ -95,6 +99,9 @@ class SimCLR(Lightly):
     def loss(self, views, step, steps):
         z0, z1 = (self.projection_head(self.backbone(view)) for view in views)
         return self.criterion(z0, z1)
+
+    def loss_together(self, views, step, steps):
+        return self.criterion(*self.projection_head(self.backbone(torch.cat(views))).chunk(2))
 
 
 class MoCo(Lightly):
@@ -127,6 +134,13 @@ class SwaV(Lightly):
             self.prototypes(nn.functional.normalize(self.projection_head(self.backbone(view)), dim=1, p=2))
             for view in views
         ]
+        return self.criterion(found[:2], found[2:])
+
+    def loss_together(self, views, step, steps):
+        self.prototypes.normalize()
+        features = torch.cat([self.backbone(torch.cat(part)) for part in (views[:2], views[2:])])
+        z = nn.functional.normalize(self.projection_head(features), dim=1, p=2)
+        found = self.prototypes(z).chunk(len(views))
         return self.criterion(found[:2], found[2:])
 
 
@@ -232,10 +246,10 @@ def batches(learner: Learner, data: PretrainingData) -> Iterator[tuple[np.ndarra
 
 
 def compare_updates(name: str, start: FrozenEncoder, *, updates: int = 5) -> None:
-    """Print how far the backbones are from each other after some updates, heads, queues and views being equal.
+    """Print how far the backbones are from each other after one update and after some, heads and queues being equal.
 
-    Both take plain steps of gradient descent with the loss in lightly's scale. The distance is a share of how far the
-    weights have moved.
+    Both take plain, small steps of gradient descent, with the loss in lightly's scale. The distance
+    is a share of how far the weights have moved. Here lightly's SimCLR and SwAV take views of one size in one pass.
     """
     data = pretraining.load("world-objects")
     learner = learner_of(name, start, data, seed=0, images=updates * BATCH_SIZE)
@@ -255,23 +269,27 @@ def compare_updates(name: str, start: FrozenEncoder, *, updates: int = 5) -> Non
         learner.target = memory.MomentumCopy(nn.Sequential(learner.encoder, learner.projector))
     scale = {"byol": 0.25}.get(name, 1.0)  # 4 + 2 (a + b) against (a + b) / 2
     optimizers = [
-        torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.05) for module in (learner, model)
+        torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.01) for module in (learner, model)
     ]
+    begun, found = weights(model.backbone), []
     for step, (index, views) in enumerate(batches(learner, data)):
         progress = Progress(step, updates, learner.setup.steps_per_epoch)
         for optimizer in optimizers:
             optimizer.zero_grad()
         learner.before_step(progress)
         (scale * learner(views, Batch(torch.from_numpy(index), None), progress).loss).backward()
-        model.loss(views, step, updates).sum().backward()
+        model.loss_together(views, step, updates).sum().backward()
         for optimizer in optimizers:
             optimizer.step()
         learner.after_step(progress)
-    begun = list(start.trainable_copy().parameters())
-    ours, theirs = list(learner.encoder.parameters()), list(model.backbone.parameters())
-    apart = sum(float((a - b).square().sum()) for a, b in zip(ours, theirs, strict=True)) ** 0.5
-    moved = sum(float((a - b).square().sum()) for a, b in zip(theirs, begun, strict=True)) ** 0.5
-    print(f"| {name} | {apart / moved:.0e} |", flush=True)
+        ours, theirs = weights(learner.encoder), weights(model.backbone)
+        found.append(float((ours - theirs).norm() / (theirs - begun).norm()))
+    print(f"| {name} | {found[0]:.0e} | {found[-1]:.0e} |", flush=True)
+
+
+def weights(network: nn.Module) -> Tensor:
+    """Return a copy of all weights in one row."""
+    return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
 
 
 def train_lightly(name: str, start: FrozenEncoder, *, seed: int, images: int) -> FrozenEncoder:
@@ -307,7 +325,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         starts = [untrained(folder, seed) for seed in seeds]
-        print("\n| method | distance of the backbones after five updates |\n|---|---|")
+        print("\n| method | distance of the backbones after one update | after five |\n|---|---|---|")
         for name in args.methods:
             compare_updates(name, starts[0])
         score = Score()
