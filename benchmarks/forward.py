@@ -7,6 +7,7 @@ matrix product reaches (the limit), and with --dtype bf16 or --compile what thos
 
 Run: python benchmarks/forward.py [--arch resnet18] [--size 32] [--images 2048] [--batch 256] [--dtype bf16] [--compile]
      python benchmarks/forward.py --arch resnet50 --size 224 --images 256 --repeats 1 --warm-up 0
+     OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/forward.py          (one core: no waiting of threads for each other)
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from virb.data.images import ArrayImages
 from virb.encoder import FrozenEncoder, load_encoder
 from virb.features import FeatureCache
 from virb.threads import n_cores
+
+
+def named(args: argparse.Namespace) -> str:
+    return f"random:{args.arch}{',' if ':' in args.arch else ':'}size={args.size}"
 
 
 def gigaflops(encoder: FrozenEncoder, size: int) -> float:
@@ -52,7 +57,7 @@ def side(args: argparse.Namespace, pixels: np.ndarray) -> sides.Work:
     place = Path(tempfile.gettempdir()) / "virb-benchmark-forward"
     place.mkdir(exist_ok=True)
     kept = place / f"{args.side}.npy"
-    source = f"random:{args.arch}:size={args.size}"
+    source = named(args)
     if args.side == "ordinary":
         network = load_encoder(source).trainable_copy().eval()
         encoder = load_encoder(source)
@@ -114,7 +119,7 @@ def main() -> None:
         found = np.load(spent[name].found["kept"])
         far = np.linalg.norm(found - reference, axis=1) / np.linalg.norm(reference, axis=1)
         print(f"{name}: relative error of an embedding {far.max():.1e} at most")
-    needed = gigaflops(load_encoder(f"random:{args.arch}:size={args.size}"), args.size)
+    needed = gigaflops(load_encoder(named(args)), args.size)
     reached, possible = needed * args.images / spent["virb"].cpu_s, product_rate()
     print(
         f"limit: {needed:.2f} GFLOP an image; {reached:.0f} GFLOP a processor second, {reached / possible:.0%} of what a "

@@ -1,6 +1,7 @@
 """Heads of one shape trained as one batched problem: 32 of them against one, on one core, and one in plain PyTorch.
 
-Run: python benchmarks/stacked.py [--heads 32] [--n 1000] [--epochs 3]
+Run: python benchmarks/stacked.py [--heads 32] [--n 4000] [--epochs 5] [--shapes 128x5,128x16,512x10]
+     python benchmarks/stacked.py --shapes 2048x10,2048x100 --n 640
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from virb.allocator import keep_freed_memory
 from virb.heads import build_head
 from virb.probes import gradient
 from virb.task import Protocol
-
-SHAPES = ((128, 5), (128, 16), (512, 10), (2048, 10), (2048, 100))
 
 
 def plain(features: np.ndarray, targets: np.ndarray, n_classes: int, protocol: Protocol) -> None:
@@ -37,9 +36,12 @@ def plain(features: np.ndarray, targets: np.ndarray, n_classes: int, protocol: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heads", type=int, default=32)
-    parser.add_argument("--n", type=int, default=1000)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--n", type=int, default=4000)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--shapes", default="128x5,128x16,512x10", help="embedding's length x classes, separated by commas"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -48,7 +50,8 @@ def main() -> None:
     steps = args.epochs * -(-args.n // protocol.batch_size)
     frames = np.arange(args.n)[:, None]
     print(f"{args.n:,} examples, batches of {protocol.batch_size}; processor microseconds a step")
-    for dim, n_classes in SHAPES:
+    for shape in args.shapes.split(","):
+        dim, n_classes = map(int, shape.split("x"))
         features = [rng.standard_normal((args.n, dim), dtype=np.float32) for _ in range(args.heads)]
         targets = rng.integers(0, n_classes, args.n)
 
