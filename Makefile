@@ -11,7 +11,7 @@ FIGURES ?= figures
 DEMO := mini-object-class,mini-scene,mini-material,mini-digits,mini-action,mini-count,mini-steps,mini-egomotion
 DEMO := $(DEMO),mini-depth
 
-.PHONY: demo test lint types check encoders docs clean help
+.PHONY: demo test lint types check encoders study clean help
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -41,6 +41,11 @@ check: lint types test ## everything that must hold before a commit
 
 encoders: $(READY) ## make the reference encoders again (a quarter of an hour on 2 cores)
 	$(BIN)/virb pretrain --recipe pretrain/recipes/reference.yaml --out encoders --jobs 2
+
+study: $(READY) ## the study in miniature: pretrain 30 encoders, evaluate them (docs/study.md; an afternoon on 2 cores)
+	$(BIN)/virb pretrain --recipe pretrain/recipes/study.yaml --out study --jobs 2
+	$(BIN)/virb evaluate study/*.pt encoders/random.pt encoders/supervised-objects.pt --suite mini --out $(RESULTS)-study
+	$(BIN)/virb results export docs/study.csv --results $(RESULTS)-study
 
 clean: ## remove what the targets above made, the environment excepted
 	rm -rf $(RESULTS) $(FIGURES) build dist .pytest_cache .mypy_cache .ruff_cache

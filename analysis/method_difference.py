@@ -83,6 +83,8 @@ def run(
             low=table["relative_low"],
             high=table["relative_high"],
         )
+        for axes in (left, right):
+            axes.locator_params(axis="x", nbins=5)
         left.set_xlabel(f"{first} less {second} (score)")
         right.set_xlabel(f"{first} less {second} (% of |{second}|)")
         handles = plots.category_handles(data.categories)

@@ -25,6 +25,7 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame).dropna(subset=["dataset", "dataset_size"])
+    about = about[about["dataset"] != "none"]  # untrained
     parts = about["dataset"].astype(str).map(lambda text: [part.strip() for part in text.split("+")])
     size = about["dataset_size"].map(parse_count)
     pooled = [name for name in about.index if len(parts[name]) > 1]

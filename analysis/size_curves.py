@@ -28,7 +28,7 @@ def run(scores: DataFrame, out: Outputs, *, x: str, lines: str, exclude: tuple[s
         raise NotApplicable(f"The scores have no column {x} to draw against; choose another with --option x=COLUMN.")
     about = encoder_table(kept)
     kinds = encoder_kind(kept)
-    kept = kept[kept[x].notna()].copy()
+    kept = kept[kept[x].notna() & pd.to_numeric(kept[x], errors="coerce").ne(0)].copy()  # 0: not pretrained
     kept["x"] = kept[x].map(parse_count)
     for column in ("probe", "labels"):
         if column in kept and column != x and column not in parts and kept[column].nunique(dropna=False) > 1:

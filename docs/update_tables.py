@@ -1,10 +1,12 @@
-"""Write the measured tables of README.md and docs/mini.md from results folders.
+"""Write the measured tables of README.md, docs/mini.md and docs/study.md from results folders.
 
     virb evaluate encoders/*.pt --out results
     virb evaluate random:resnet18:width=0.25,size=64,seed=1 random:resnet18:width=0.25,size=64,seed=2 --out results-random
     python docs/update_tables.py --results results --baselines results-random
 
-README.md shows the tasks of ``make demo``, docs/mini.md all of them.
+README.md shows the tasks of ``make demo``, docs/mini.md all of them. docs/study.md is written from docs/study.csv:
+
+    python docs/update_tables.py --study docs/study.csv
 
 A table is written between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; nothing else in the files is touched.
 """
@@ -90,11 +92,45 @@ def separation_table(table: pd.DataFrame, baselines: pd.DataFrame) -> str:
     return markdown(rows)
 
 
+def study_table(table: pd.DataFrame) -> str:
+    """One row an encoder of the study: its mean standing in each category, and the tasks on which it beats chance and an
+    untrained network.
+
+    A task's scores are standardised over the study's encoders (mean 0, standard deviation 1, ddof 1), so that tasks of
+    any metric weigh the same.
+    """
+    wide = table.pivot_table(index="encoder", columns="task", values="score", sort=False)
+    category = table.drop_duplicates("task").set_index("task")["category"]
+    about = table.drop_duplicates("encoder").set_index("encoder")
+    studied = [name for name in wide.index if about.loc[name, "method"] not in ("random", "supervised", "none")]
+    standard = (wide - wide.loc[studied].mean()) / wide.loc[studied].std()
+    by_category = standard.T.groupby(category.reindex(wide.columns)).mean().T
+    wins = wide.gt(wide.loc["random"]).sum(axis=1)
+    rows = []
+    for name in [*studied, *(name for name in wide.index if name not in studied)]:
+        row = {
+            "encoder": str(name),
+            "images": f"{about.loc[name, 'dataset_size']:,.0f}",
+            "epochs": f"{about.loc[name, 'epochs']:.0f}",
+        }
+        row |= {str(c): f"{by_category.loc[name, c]:+.2f}" for c in by_category.columns}
+        row |= {
+            "all": f"{standard.loc[name].mean():+.2f}",
+            f"above untrained, of {wide.shape[1]}": str(int(wins[name])),
+        }
+        rows.append(row)
+    return markdown(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", default="results")
     parser.add_argument("--baselines", default="results-random")
+    parser.add_argument("--study", help="the scores of the study, a CSV; only docs/study.md is written then")
     args = parser.parse_args()
+    if args.study:
+        replace_block(ROOT / "docs" / "study.md", "study", study_table(pd.read_csv(args.study)))
+        return
     table, baselines = ResultStore(args.results).table(), ResultStore(args.baselines).table()
     replace_block(ROOT / "README.md", "demo", scores_table(table))
     replace_block(ROOT / "docs" / "mini.md", "separation", separation_table(table, baselines))

@@ -11,7 +11,7 @@ TASK = Task(
     loss="l1",
     metric="neg_l1",
     data=world("rooms", "depth_m"),
-    protocol=Protocol(epochs=10, batch_size=32),
+    protocol=Protocol(epochs=6, batch_size=32),
     source="virb's rendered world",
     license="Apache-2.0",
     obtain="rendered on this machine when it is first used",

@@ -11,7 +11,7 @@ TASK = Task(
     loss="l1",
     metric="one_minus_all",
     data=world("egomotion", "flow_px"),
-    protocol=Protocol(epochs=14, batch_size=32),
+    protocol=Protocol(epochs=9, batch_size=32),
     n_frames=2,
     options={"out_channels": 2},
     source="virb's rendered world",

@@ -12,7 +12,7 @@ TASK = Task(
     metric="miou",
     data=world("roles", "role_mask"),
     classes=("background", "own left", "own right", "other left", "other right"),
-    protocol=Protocol(epochs=16, batch_size=32),
+    protocol=Protocol(epochs=10, batch_size=32),
     source="virb's rendered world",
     license="Apache-2.0",
     obtain="rendered on this machine when it is first used",

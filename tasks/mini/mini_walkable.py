@@ -12,7 +12,7 @@ TASK = Task(
     metric="miou",
     data=world("rooms", "floor"),
     classes=("not walkable", "walkable"),
-    protocol=Protocol(epochs=6, batch_size=32),
+    protocol=Protocol(epochs=4, batch_size=32),
     source="virb's rendered world",
     license="Apache-2.0",
     obtain="rendered on this machine when it is first used",

@@ -1,0 +1,52 @@
+"""The committed scores of the study are whole, those of its recipe, and what its page says."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from virb import registry
+from virb.ssl.runs import read_recipe
+
+ROOT = Path(__file__).parents[1]
+REFERENCES = {"random", "supervised-objects"}
+
+
+@pytest.fixture(scope="module")
+def scores() -> pd.DataFrame:
+    return pd.read_csv(ROOT / "docs" / "study.csv")
+
+
+def test_every_encoder_of_the_recipe_has_a_score_on_every_task(scores):
+    runs = read_recipe(ROOT / "pretrain" / "recipes" / "study.yaml")
+    assert len(runs) >= 30
+    assert set(scores["encoder"]) == set(runs) | REFERENCES
+    tasks = {
+        name
+        for name in registry.names("tasks")
+        if registry.find("tasks", name).group == "mini" and not registry.load("tasks", name).is_optional
+    }
+    assert set(scores["task"]) == tasks
+    assert not scores.duplicated(["encoder", "task"]).any()
+    assert len(scores) == len(tasks) * (len(runs) + len(REFERENCES))
+    assert scores["score"].notna().all()
+    assert scores["overrides"].isna().all()
+
+
+def test_the_recipe_says_how_each_encoder_was_made(scores):
+    about = scores.drop_duplicates("encoder").set_index("encoder")
+    for name, run in read_recipe(ROOT / "pretrain" / "recipes" / "study.yaml").items():
+        assert about.loc[name, "method"] == run["method"]
+        assert about.loc[name, "pretrain_seed"] == run["seed"]
+        assert about.loc[name, "dataset"] == run["data"]
+        assert abs(about.loc[name, "images_seen"] - run["budget"]) < run["batch_size"]
+
+
+def test_the_page_shows_these_scores(scores):
+    spec = importlib.util.spec_from_file_location("update_tables", ROOT / "docs" / "update_tables.py")
+    update_tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(update_tables)
+    assert update_tables.study_table(scores) in (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
