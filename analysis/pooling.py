@@ -2,11 +2,13 @@
 
 Cole et al. 2022, Table 2. Two questions are often taken for one: does pooling beat in-domain data of the same total size (never, in
 the paper), and does adding other data to a fixed in-domain part help (in one case of six it does)? Pooled encoders name
-their parts in the column dataset ("a+b"); dataset_size is the total, shared equally.
+their parts in the column dataset ("a+b", or "a:0.5+b:0.5"); dataset_size is the total, shared equally. Encoders are compared
+with those of the same method.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list
@@ -26,8 +28,13 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame).dropna(subset=["dataset", "dataset_size"])
     about = about[about["dataset"] != "none"]  # untrained
-    parts = about["dataset"].astype(str).map(lambda text: [part.strip() for part in text.split("+")])
+    parts = (
+        about["dataset"]
+        .astype(str)
+        .map(lambda text: [re.sub(r":[\d.]+$", "", part.strip()) for part in text.split("+")])
+    )
     size = about["dataset_size"].map(parse_count)
+    method = about["method"] if "method" in about else pd.Series("", index=about.index)
     pooled = [name for name in about.index if len(parts[name]) > 1]
     single = [name for name in about.index if len(parts[name]) == 1]
     home = match_tasks(data.wide.columns, {part for each in parts for part in each}, match)
@@ -38,7 +45,11 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
             row = {"encoder": name, "dataset": "+".join(parts[name]), "task": task, "size": size[name], "score": score}
             row["has_own_data"] = own in parts[name]
             for key, wanted in (("same_size", size[name]), ("own_part", size[name] / len(parts[name]))):
-                alike = [s for s in single if parts[s] == [own] and np.isclose(size[s], wanted, rtol=0.05)]
+                alike = [
+                    s
+                    for s in single
+                    if parts[s] == [own] and np.isclose(size[s], wanted, rtol=0.05) and method[s] == method[name]
+                ]
                 reference = (
                     float(data.wide.loc[alike, task].mean())
                     if alike and (key == "same_size" or row["has_own_data"])
@@ -61,7 +72,11 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
             )
     shown = table.dropna(subset=gains, how="all").sort_values(["task", "dataset", "size"], kind="stable")
     with plots.style():
-        labels = [f"{row.dataset} ({plots.count_text(row.size)}): {row.task}" for row in shown.itertuples(index=False)]
+        which = "encoder" if shown.duplicated(["dataset", "size", "task"]).any() else "dataset"
+        labels = [
+            f"{name} ({plots.count_text(n)}): {task}"
+            for name, n, task in zip(shown[which], shown["size"], shown["task"], strict=True)
+        ]
         fig = plots.figure(plots.PAGE * 0.8, plots.bars_height(len(shown)))
         axes = fig.add_subplot()
         plots.bars(axes, labels, list(shown[gains[0]]), [plots.OKABE_ITO[0]] * len(shown), size=6)

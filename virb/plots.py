@@ -367,7 +367,8 @@ def heatmap(
     axes.grid(which="minor", color="white", linewidth=0.8)
     axes.tick_params(which="both", length=0)
     labels = [str(c) for c in frame.columns]
-    room = 0.6 * axes.get_figure(root=True).get_size_inches()[0]  # type: ignore[union-attr]
+    width: float = axes.get_figure(root=True).get_size_inches()[0]  # type: ignore[union-attr]
+    room = 0.77 * width * axes.get_position().width  # some of the axes' width goes to the labels of the rows
     if text_width(labels, STYLE["xtick.labelsize"]) * len(labels) > room:
         axes.tick_params(axis="x", rotation=90)
     return image
