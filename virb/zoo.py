@@ -92,12 +92,16 @@ def read(path: str | os.PathLike[str]) -> dict[str, Published]:
     return found
 
 
-@functools.cache
 def published() -> dict[str, Published]:
     """Return the encoders of the zoo, by name."""
     import virb.encoders
 
-    files = [Path(place) / "zoo.yaml" for place in virb.encoders.__path__]
+    return _published(tuple(virb.encoders.__path__))
+
+
+@functools.cache
+def _published(places: tuple[str, ...]) -> dict[str, Published]:
+    files = [Path(place) / "zoo.yaml" for place in places]
     return {name: entry for file in files if file.is_file() for name, entry in read(file).items()}
 
 
