@@ -34,11 +34,14 @@ def named(args: argparse.Namespace) -> str:
 
 
 def gigaflops(encoder: FrozenEncoder, size: int) -> float:
-    """Return the multiplications and additions of one image's forward pass, in 1e9."""
+    """Return the multiplications and additions of one image's forward pass as virb runs it, in 1e9.
+
+    Products with padding are among them, except where a map is smaller than the kernel (virb leaves those out).
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder.trainable_copy().eval()(torch.zeros(1, 3, size, size))
+    with FlopCounterMode(display=False) as counter:
+        encoder.embed(torch.zeros(1, 3, size, size))
     return counter.get_total_flops() / 1e9
 
 

@@ -12,6 +12,7 @@ from torchvision import models
 from virb.backbones import (
     RESNETS,
     Backbone,
+    FoldedConv2d,
     build_backbone,
     canonical_architecture,
     fold_batchnorm,
@@ -152,6 +153,26 @@ def test_folding_batchnorm_changes_rounding_only() -> None:
         for old, new in zip([before[0], *before[1]], [after[0], *after[1]], strict=True):
             assert (old - new).abs().max() <= 1e-5 * old.abs().max()
         assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (7, 2, 3), (3, 1, (0, 2))])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 2), (2, 2), (2, 4), (5, 5)])
+def test_a_folded_convolution_of_a_small_map_is_the_same_function(
+    kernel: int, stride: int, padding: int | tuple[int, int], height: int, width: int
+) -> None:
+    conv = nn.Conv2d(8, 12, kernel, stride, padding, bias=False)
+    if padding == (0, 2) and height < 3:
+        return  # no place for the kernel
+    norm = scramble(nn.Sequential(nn.BatchNorm2d(12)))[0]
+    x = torch.randn(3, 8, height, width).to(memory_format=torch.channels_last)
+    folded = FoldedConv2d(conv, norm)
+    with torch.no_grad():
+        expected = norm(conv(x))
+        found = folded(x)
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        # a changed type is not answered with the weights of the one before
+        torch.testing.assert_close(folded.double()(x.double()).float(), found)
 
 
 def test_gradients_reach_every_weight() -> None:
