@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from virb.encoder import FrozenEncoder
 
 LAYERS = ("embedding", "pyramid", "pyramid16")  # pyramid16: the last stages dilated to an output stride of 16
-VERSION = 2  # of the computation between the pixels and the cached rows: raise it when the numbers change
+VERSION = 3  # of the computation between the pixels and the cached rows: raise it when the numbers change
 SAVE_EVERY_S = 10.0
 BATCHES_AHEAD = 2
 Progress = Callable[[int, int], None]
@@ -197,7 +197,7 @@ class FeatureCache:
             walk = Walk(images.array)
             for start, stop in spans:
                 yield start, {sizes[0]: torch.from_numpy(np.array(images.array[start:stop]))}
-                walk.rows(stop - start, are_adjacent=True)
+                walk.rows(stop - start)
             return
 
         def load_one(index: int) -> list[torch.Tensor]:
@@ -341,7 +341,7 @@ class _Entry:
                 # Beyond float16's range a value would become inf and poison the head; the largest one serves as well.
                 rows = np.clip(rows, -65504, 65504)
             array[start:stop] = rows
-        self._walk.rows(stop - start, are_adjacent=True)
+        self._walk.rows(stop - start)
         self.rows = stop
 
     def save(self) -> None:

@@ -14,6 +14,7 @@ from virb.data.images import ArrayImages
 from virb.errors import DataError, TrainingError
 from virb.features import FeatureCache
 from virb.heads import build_head
+from virb.mapped import Rows
 from virb.probes import dense
 from virb.task import Protocol
 
@@ -163,7 +164,7 @@ def test_a_regression_starts_at_the_mean_of_its_targets(encoder, tmp_path):
 def test_a_loss_that_is_not_finite_stops(encoder, tmp_path):
     examples = squares(4)
     source = cached(encoder, examples, tmp_path)
-    source.parts = [np.full_like(part, np.inf) for part in source.parts]
+    source.parts = [Rows(np.full_like(part.array, np.inf)) for part in source.parts]
     with pytest.raises(TrainingError, match="not finite in epoch 1"):
         train(encoder, source, examples)
 

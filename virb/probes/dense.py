@@ -23,6 +23,7 @@ from virb.data.crops import random_crop
 from virb.data.examples import Examples
 from virb.errors import DataError, TrainingError
 from virb.features import compute_layers, resize
+from virb.mapped import Rows
 from virb.probes.gradient import make_optimizer
 from virb.task import Protocol
 
@@ -50,7 +51,7 @@ class CachedSource:
         self, parts: Sequence[np.ndarray], examples: Examples, *, size: int, device: torch.device | str = "cpu"
     ) -> None:
         self.n = len(examples)
-        self.parts = parts
+        self.parts = [Rows(part) for part in parts]
         self.examples = examples
         self.size = size
         self.device = device
@@ -58,7 +59,7 @@ class CachedSource:
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         frames = self.examples.frames[rows]
         pyramids = [
-            [_map(torch.from_numpy(part[frames[:, k]]).to(self.device)) for part in self.parts]
+            [_map(torch.from_numpy(part.take(frames[:, k])).to(self.device)) for part in self.parts]
             for k in range(frames.shape[1])
         ]
         return pyramids, _targets(self.examples, rows), (self.size, self.size)
