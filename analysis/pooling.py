@@ -8,7 +8,6 @@ with those of the same method.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list
@@ -24,15 +23,12 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
     import pandas as pd
 
     from virb import plots
+    from virb.data.pretraining import split_amount
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame).dropna(subset=["dataset", "dataset_size"])
     about = about[about["dataset"] != "none"]  # untrained
-    parts = (
-        about["dataset"]
-        .astype(str)
-        .map(lambda text: [re.sub(r":[\d.]+$", "", part.strip()) for part in text.split("+")])
-    )
+    parts = about["dataset"].astype(str).map(lambda text: [split_amount(part.strip())[0] for part in text.split("+")])
     size = about["dataset_size"].map(parse_count)
     method = about["method"] if "method" in about else pd.Series("", index=about.index)
     pooled = [name for name in about.index if len(parts[name]) > 1]

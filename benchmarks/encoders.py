@@ -53,18 +53,9 @@ def side(args: argparse.Namespace) -> sides.Work:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = sides.parser(__doc__, arch="resnet18:width=0.25", size=64, repeats=1, warm_up=0)
+    photos.add_arguments(parser, train=100, test=20)
     parser.add_argument("--encoders", type=int, default=8)
-    parser.add_argument("--arch", default="resnet18:width=0.25")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--train", type=int, default=100)
-    parser.add_argument("--test", type=int, default=20)
-    parser.add_argument("--pixels", type=int, default=320, help="short side of the JPEG files")
-    parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--warm-up", type=int, default=0)
-    parser.add_argument("--data", help=argparse.SUPPRESS)
-    parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
         sides.serve(side(args))

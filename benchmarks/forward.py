@@ -94,16 +94,11 @@ def side(args: argparse.Namespace, pixels: np.ndarray) -> sides.Work:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", default="resnet18")
-    parser.add_argument("--size", type=int, default=32)
+    parser = sides.parser(__doc__, arch="resnet18", size=32, repeats=3, warm_up=1)
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--warm-up", type=int, default=1)
     parser.add_argument("--dtype", choices=("bf16",))
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     shape = (args.images, args.size, args.size, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -100,18 +100,9 @@ def side(args: argparse.Namespace) -> sides.Work:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", default="resnet50")
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--train", type=int, default=64)
-    parser.add_argument("--test", type=int, default=16)
-    parser.add_argument("--pixels", type=int, default=320, help="short side of the JPEG files")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser = sides.parser(__doc__, arch="resnet50", size=224, repeats=1, warm_up=0)
+    photos.add_arguments(parser, train=64, test=16)
     parser.add_argument("--usual-epochs", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--warm-up", type=int, default=0)
-    parser.add_argument("--data", help=argparse.SUPPRESS)
-    parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
         sides.serve(side(args))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,15 @@ def write(root: Path, *, train: int, test: int, side: int = 320) -> Path:
             noisy = np.clip(smooth + rng.integers(-12, 13, smooth.shape), 0, 255).astype(np.uint8)
             Image.fromarray(noisy).save(folder / f"{k:06d}.jpg", quality=90)
     return root
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, train: int, test: int) -> None:
+    """Add what says which pictures are written; ``--data`` tells a side where they lie."""
+    parser.add_argument("--train", type=int, default=train)
+    parser.add_argument("--test", type=int, default=test)
+    parser.add_argument("--pixels", type=int, default=320, help="short side of the JPEG files")
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--data", help=argparse.SUPPRESS)
 
 
 def task(epochs: int, name: str = "photos") -> Task:

@@ -1,6 +1,6 @@
 """PIRL against its covariant pretexts: does being invariant to a jigsaw or rotation beat predicting it?
 
-    python benchmarks/pirl_pretext.py [--methods pirl-jigsaw,jigsaw] [--seeds 3] [--images 20480]
+    python benchmarks/pirl_pretext.py [--methods pirl-jigsaw,jigsaw] [--seeds 3] [--images 40960]
 
 Misra and van der Maaten 2020, Section 4: PIRL is far above Jigsaw and Rotation trained on the same images, and all are
 above random weights. Here all see as many images, with the same first weights and the settings of ssl_training.py.

@@ -89,16 +89,11 @@ def side(args: argparse.Namespace) -> sides.Work:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = sides.parser(__doc__, arch="resnet18", size=64, repeats=2, warm_up=0)
     parser.add_argument("--method", default="simclr")
-    parser.add_argument("--arch", default="resnet18")
-    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--warm-up", type=int, default=0)
-    parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
         sides.serve(side(args))

@@ -7,6 +7,7 @@ the more reliable.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -42,6 +43,17 @@ def processor_seconds() -> float:
     """Return what this process and its finished children have used of all cores."""
     uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(use.ru_utime + use.ru_stime for use in uses)
+
+
+def parser(description: str | None, *, arch: str, size: int, repeats: int, warm_up: int) -> argparse.ArgumentParser:
+    """Return a parser of what comparisons have in common; ``--side`` is what ``compare`` starts its processes with."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--arch", default=arch)
+    made.add_argument("--size", type=int, default=size)
+    made.add_argument("--repeats", type=int, default=repeats)
+    made.add_argument("--warm-up", type=int, default=warm_up)
+    made.add_argument("--side", help=argparse.SUPPRESS)
+    return made
 
 
 def serve(work: Work) -> None:

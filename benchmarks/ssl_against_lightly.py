@@ -1,7 +1,7 @@
 """Same data, same budget, same backbone: virb's pretraining methods against lightly's (https://docs.lightly.ai).
 
     pip install --no-deps lightly lightly_utils       # beside virb; what is used of it needs no more
-    python benchmarks/ssl_against_lightly.py [--methods simclr,byol] [--seeds 3] [--images 20480]
+    python benchmarks/ssl_against_lightly.py [--methods simclr,byol] [--seeds 3] [--images 40960]
 
 virb's side is `virb pretrain` itself. lightly's is its losses, heads and loops as its examples write them
 (examples/pytorch/*.py of its repository), with the same first weights of the backbone, the same images in the same
@@ -37,12 +37,12 @@ from ssl_training import (
     difference,
     spread,
     train,
+    training_images,
     untrained,
 )
 from torch import Tensor, nn
 
 from virb import registry
-from virb.data import pretraining
 from virb.data.pretraining import PretrainingData
 from virb.encoder import FrozenEncoder, Preprocess
 from virb.ssl import augment, losses, memory, schedules
@@ -62,8 +62,16 @@ except ImportError:
 # of heads, queues and prototypes, and momenta of .999, are out of place; both sides get the same smaller ones.
 OPTIONS: dict[str, dict[str, Any]] = {
     "simclr": {"temperature": 0.2, "min_crop": 0.2, "blur_p": 0.2},
-    "moco-v2": {"temperature": 0.2, "queue": 2048, "momentum": 0.99, "bn_groups": 1},
-    "swav": {"prototypes": 300, "hidden_dim": 512, "queue": -1, "freeze_epochs": 0.0},
+    "moco-v2": {"temperature": 0.2, "queue": 1024, "momentum": 0.99, "bn_groups": 1},
+    "swav": {
+        "prototypes": 100,
+        "epsilon": 0.01,
+        "hidden_dim": 128,
+        "queue": -1,
+        "freeze_epochs": 0.0,
+        "small_crops": 2,
+        "crop_split": 0.2,
+    },
     "byol": {"hidden_dim": 512, "projection_dim": 128, "min_crop": 0.2},
     "barlow-twins": {"projection_dim": 512, "min_crop": 0.2},
 }
@@ -126,7 +134,7 @@ class SwaV(Lightly):
         super().__init__(backbone, dim)
         self.projection_head = modules.SwaVProjectionHead(dim, OPTIONS["swav"]["hidden_dim"], 128)
         self.prototypes = modules.SwaVPrototypes(128, n_prototypes=OPTIONS["swav"]["prototypes"])
-        self.criterion = SwaVLoss()
+        self.criterion = SwaVLoss(sinkhorn_epsilon=OPTIONS["swav"]["epsilon"])
 
     def loss(self, views, step, steps):
         self.prototypes.normalize()
@@ -251,7 +259,7 @@ def compare_updates(name: str, start: FrozenEncoder, *, updates: int = 5) -> Non
     Both take plain, small steps of gradient descent, with the loss in lightly's scale. The distance
     is a share of how far the weights have moved. Here lightly's SimCLR and SwAV take views of one size in one pass.
     """
-    data = pretraining.load("world-objects")
+    data = training_images()
     learner = learner_of(name, start, data, seed=0, images=updates * BATCH_SIZE)
     model = MODELS[name](start.trainable_copy(), start.dim).train()
     heads = {"moco-v2": "head"}.get(name, "projector")
@@ -294,7 +302,7 @@ def weights(network: nn.Module) -> Tensor:
 
 def train_lightly(name: str, start: FrozenEncoder, *, seed: int, images: int) -> FrozenEncoder:
     """Train lightly's model from the weights of ``start``, on the views that virb's run of this seed sees."""
-    data = pretraining.load("world-objects")
+    data = training_images()
     learner = learner_of(name, start, data, seed=seed, images=images)
     steps = learner.setup.steps
     warmup = min(learner.setup.steps_per_epoch, steps // 10)

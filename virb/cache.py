@@ -120,30 +120,13 @@ def _read(path: Path) -> dict[str, object]:
 def _feature_entry(folder: Path) -> CacheEntry:
     state = _read(folder / "state.json")
     what = f"{state.get('layer', '?')} of {state.get('encoder', '?')} on {state.get('images', '?')}"
-    rows = state.get("rows", 0)
-    return CacheEntry(
-        "features",
-        what if state else "not finished",
-        rows if isinstance(rows, int) else 0,
-        leases.size(folder),
-        leases.last_use(folder),
-        leases.is_held(folder),
-        folder,
-    )
+    return _entry("features", folder, what if state else "not finished", state.get("rows"), leases.is_held(folder))
 
 
 def _pretraining_entry(folder: Path) -> CacheEntry:
     state = _read(folder / "state.json")
-    rows = state.get("rows", 0)
-    return CacheEntry(
-        "pretraining",
-        str(state.get("images", "not finished")),
-        rows if isinstance(rows, int) else 0,
-        leases.size(folder),
-        leases.last_use(folder),
-        leases.is_held(folder),
-        folder,
-    )
+    what = str(state.get("images", "not finished"))
+    return _entry("pretraining", folder, what, state.get("rows"), leases.is_held(folder))
 
 
 def _world_entry(folder: Path) -> CacheEntry:
@@ -155,7 +138,12 @@ def _world_entry(folder: Path) -> CacheEntry:
         is_in_use = leases.is_held(folder)
     sizes = [manifest.get("n_examples", 0), manifest.get("n_frames", 0)]
     n_images = math.prod(n for n in sizes if isinstance(n, int))
-    return CacheEntry("world", what, n_images, leases.size(folder), leases.last_use(folder), is_in_use, folder)
+    return _entry("world", folder, what, n_images, is_in_use)
+
+
+def _entry(kind: str, folder: Path, what: str, n_images: object, is_in_use: bool) -> CacheEntry:
+    n = n_images if isinstance(n_images, int) else 0
+    return CacheEntry(kind, what, n, leases.size(folder), leases.last_use(folder), is_in_use, folder)
 
 
 def _is_rendering(partial: Path) -> bool:

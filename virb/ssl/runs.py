@@ -34,7 +34,7 @@ from virb.ssl.learner import Learner, check_batch
 from virb.ssl.method import Method, Setup, Training
 from virb.ssl.reporting import Reporter
 from virb.ssl.trainer import Plan, StaleRun, Trainer, stream_seed
-from virb.threads import n_cores
+from virb.threads import n_cores, own_generator
 
 MEAN, STD = augment.IMAGENET_MEAN, augment.IMAGENET_STD
 
@@ -159,8 +159,7 @@ def _backbone(settings: Settings, size: int) -> tuple[str, dict[str, Any], Backb
     for side in (size, settings.view_size or size):
         if patch and side % int(patch[1]):
             raise UsageError(f"{arch} cuts images into patches of {patch[1]} px; {side} px is no multiple of that.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(settings.seed, "encoder"))
+    with own_generator(stream_seed(settings.seed, "encoder")):
         return arch, arch_options, build_backbone(arch, **arch_options)
 
 
@@ -401,8 +400,7 @@ def _planned(
     arch, arch_options, backbone = _backbone(settings, size)
     if not any(p.requires_grad for p in backbone.parameters()):
         raise UsageError(f"{arch} has no weights to train; use the method 'random' to write it as an encoder.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(settings.seed, "heads"))
+    with own_generator(stream_seed(settings.seed, "heads")):
         learner = method.learner(backbone, options, setup)
     identity = {
         "method": method.name,

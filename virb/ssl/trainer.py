@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.backbones import Backbone
@@ -397,18 +398,14 @@ class Trainer:
     def knn(self) -> float:
         """Return the leave-one-out nearest-neighbour accuracy of the exported network on a fixed part of the data."""
         assert self._labels is not None
-        n = min(self.plan.knn_images, len(self.data))
-        chosen = np.random.Generator(np.random.PCG64(stream_seed(self.plan.seed, "knn"))).permutation(len(self.data))[
-            :n
-        ]
-        encoder, setup = self.learner.exported(), self.learner.setup
+        chosen = self._draw("knn", self.plan.knn_images)
+        encoder = self.learner.exported()
         was_training = encoder.training
         encoder.eval()
         features = []
         with self._autocast():
-            for start in range(0, n, 256):
-                pixels = torch.from_numpy(self.data.batch(chosen[start : start + 256])).to(self.device)
-                view = augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std)
+            for start in range(0, len(chosen), 256):
+                view = self._whole(chosen[start : start + 256])
                 features.append(encoder.forward(view).float())  # not compiled: another mode and another size
         encoder.train(was_training)
         return watch.knn_accuracy(torch.cat(features), self._labels[torch.from_numpy(chosen)].to(self.device))
@@ -416,20 +413,31 @@ class Trainer:
     @torch.no_grad()
     def settle_statistics(self, n_images: int = 2048) -> None:
         """Measure the exported network's batch statistics anew, on whole training images at the size it will see."""
-        encoder, setup = self.learner.exported(), self.learner.setup
+        encoder = self.learner.exported()
         layers = [layer for layer in encoder.modules() if isinstance(layer, _BatchNorm)]
+        if not layers:
+            return
         momenta = [layer.momentum for layer in layers]
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # the plain mean over the batches
-        rng = np.random.Generator(np.random.PCG64(stream_seed(self.plan.seed, "statistics")))
-        chosen = rng.permutation(len(self.data))[:n_images]
+        chosen = self._draw("statistics", n_images)
         encoder.train()
         for part in np.array_split(chosen, -(-len(chosen) // 256)):
-            pixels = torch.from_numpy(self.data.batch(np.sort(part))).to(self.device)
-            encoder.forward(augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std))
+            encoder.forward(self._whole(np.sort(part)))
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+
+    def _draw(self, stream: str, n_images: int) -> np.ndarray:
+        """Return the positions of at most ``n_images`` images, drawn without replacement: the same ones every time."""
+        rng = np.random.Generator(np.random.PCG64(stream_seed(self.plan.seed, stream)))
+        return rng.permutation(len(self.data))[:n_images]
+
+    def _whole(self, index: np.ndarray) -> Tensor:
+        """Return the images at ``index`` whole, at the size that the exported network will see."""
+        setup = self.learner.setup
+        pixels = torch.from_numpy(self.data.batch(index)).to(self.device)
+        return augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std)
 
 
 def _compile(learner: Learner, device: torch.device) -> None:
