@@ -70,13 +70,13 @@ class Rows:
             IndexError: the array has no such row.
             OSError: the file ends before the row, or cannot be read.
         """
-        if self._handle is None:
-            np.take(self.array, index, axis=0, out=out)
-            return
         if not len(index):
             return
         if not 0 <= index.min() <= index.max() < len(self.array):
             raise IndexError(f"rows {index.min()} to {index.max()} of an array of {len(self.array)}")
+        if self._handle is None:
+            np.take(self.array, index, axis=0, out=out, mode="clip")  # other modes copy through a buffer
+            return
         n_bytes = self.array[:1].nbytes
         view = memoryview(out.data).cast("B")
         for k, row in enumerate(index.tolist()):
