@@ -77,3 +77,20 @@ def test_matplotlibs_settings_are_left_alone() -> None:
     with plots.style():
         assert mpl.rcParams["font.size"] == 7
     assert mpl.rcParams["font.size"] == before
+
+
+def test_a_word_longer_than_the_line_is_cut_into_lines():
+    title = "Class by class: an-encoder-with-a-very-long-name-of-many-parts-and-a-seed against random"
+    lines = plots.wrapped(title, 7.5, 1.5, "bold")
+    assert all(plots.text_width([line], 7.5, "bold") <= 1.5 for line in lines)
+    assert "".join(lines).replace(" ", "") == title.replace(" ", "")
+    assert plots.text_width([title], 7.5, "bold") > plots.text_width([title], 7.5)
+
+
+def test_ticks_of_nearly_equal_counts_do_not_touch():
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    for values, ticks in (([1499, 1500, 3000, 3198, 6000], [1499, 3000, 6000]), ([5, 5], [5]), ([5, 500], [5, 500])):
+        plots.log_counts(axes, values, most=5)
+        assert list(axes.get_xticks()) == ticks

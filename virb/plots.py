@@ -100,14 +100,14 @@ def figure(width: float = COLUMN, height: float = 2.4, *, layout: str | None = "
     return made
 
 
-def text_width(texts: Iterable[str], size: float) -> float:
+def text_width(texts: Iterable[str], size: float, weight: str = "normal") -> float:
     """Width in inches of the widest of ``texts`` set at ``size`` points."""
-    return max((_width_at_100(text) for text in texts if text.strip()), default=0.0) * size / 100
+    return max((_width_at_100(text, weight) for text in texts if text.strip()), default=0.0) * size / 100
 
 
 @functools.lru_cache(maxsize=4096)
-def _width_at_100(text: str) -> float:
-    font = get_font(findfont(FontProperties(family=STYLE["font.family"])))
+def _width_at_100(text: str, weight: str) -> float:
+    font = get_font(findfont(FontProperties(family=STYLE["font.family"], weight=weight)))
     font.set_size(100, 72)
     font.set_text(text, 0.0)
     return font.get_width_height()[0] / 64 / 72
@@ -248,7 +248,7 @@ def titles(
     if handles and not ncols:
         ncols = max(1, min(len(labels), int((width - 0.1) / (text_width(labels, 6) + 0.28))))
     rows = -(-len(labels) // ncols) + bool(legend_title) if handles else 0
-    top = 0.2 + 0.14 * (len(wrapped(title, 7.5, width - 0.08)) - 1)
+    top = 0.2 + 0.14 * (len(wrapped(title, 7.5, width - 0.08, "bold")) - 1)
     note_height, legend_height = 0.115 * len(lines) + 0.05 * bool(lines), 0.13 * rows + 0.05 * bool(rows)
     total = height + top + note_height + legend_height
     with style():
@@ -256,7 +256,7 @@ def titles(
         engine = fig.get_layout_engine()
         if isinstance(engine, ConstrainedLayoutEngine):
             engine.set(rect=(0, (note_height + legend_height) / total, 1, height / total))
-        head = "\n".join(wrapped(title, 7.5, width - 0.08))
+        head = "\n".join(wrapped(title, 7.5, width - 0.08, "bold"))
         fig.text(0.04 / width, 1 - 0.05 / total, head, va="top", fontsize=7.5, weight="bold", linespacing=1.2)
         if lines:
             text = "\n".join(lines)
@@ -292,14 +292,19 @@ def shortened(text: str, size: float, width: float) -> str:
     return text[:3] + "…"
 
 
-def wrapped(text: str, size: float, width: float) -> list[str]:
-    """Break ``text`` into lines of at most ``width`` inches."""
+def wrapped(text: str, size: float, width: float, weight: str = "normal") -> list[str]:
+    """Break ``text`` into lines of at most ``width`` inches, between words if it can be."""
     lines: list[str] = []
     for word in text.split():
-        if lines and text_width([f"{lines[-1]} {word}"], size) <= width:
+        if lines and text_width([f"{lines[-1]} {word}"], size, weight) <= width:
             lines[-1] += f" {word}"
-        else:
-            lines.append(word)
+            continue
+        lines.append(word)
+        while len(lines[-1]) > 1 and text_width(lines[-1:], size, weight) > width:
+            fits = next(
+                n for n in range(len(lines[-1]), 0, -1) if n == 1 or text_width([lines[-1][:n]], size, weight) <= width
+            )
+            lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
     return lines or [""]
 
 
@@ -389,8 +394,14 @@ def count_text(value: float) -> str:
 
 
 def log_counts(axes: Axes, values: Iterable[float], *, most: int = 4, size: float = 5.8) -> None:
-    """Make the horizontal axis logarithmic with ticks at the values that occur, at most ``most`` of them."""
+    """Make the horizontal axis logarithmic with ticks at values that occur: at most ``most``, and none beside another."""
     known = sorted(set(values))
+    room = (known[-1] / known[0]) ** (1 / (1.5 * most))  # ratio of neighbours whose labels do not touch
+    apart = known[:1]
+    for value in known[1:-1]:
+        if apart[-1] * room <= value <= known[-1] / room:
+            apart.append(value)
+    known = [*apart, *known[1:][-1:]]
     if len(known) > most:
         known = [known[round(k * (len(known) - 1) / (most - 1))] for k in range(most)]
     axes.set_xscale("log")
