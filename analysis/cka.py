@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from virb.activations import ENCODERS, IMAGES, N_IMAGES, layer_names, layers, load_encoders, open_images
 from virb.analyses import Analysis, Option, Outputs
-from virb.stats.cka import BlockGrams, cka_matrix, mean_off_diagonal
+from virb.stats.cka import FEWEST_BLOCKS, BlockGrams, cka_matrix, mean_off_diagonal
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,7 +60,9 @@ def run(scores: DataFrame | None, out: Outputs, *, encoders: tuple[str, ...], im
     lost = next(iter(grams.values())).n_left_out
     if lost:
         out.say(f"the last {lost} images do not fill a block of 4 and are left out")
-    note = f"n = {n_used} images of {chosen.name}, blocks of {batch}; debiased (HSIC_1); 95% intervals in the table."
+    has_intervals = all(m.n_blocks >= FEWEST_BLOCKS for m in within.values())
+    intervals = "95% intervals in the table" if has_intervals else f"fewer than {FEWEST_BLOCKS} blocks, so no intervals"
+    note = f"n = {n_used} images of {chosen.name}, blocks of {batch}; debiased (HSIC_1); {intervals}."
     with plots.style():
         shown = names[:6]
         columns = min(3, len(shown))

@@ -15,6 +15,7 @@ import numpy as np
 from virb.errors import ScoresError
 
 _STRIP = 4096  # columns of a wide activation that are in float64 at one time
+FEWEST_BLOCKS = 5  # from which resampling them says anything
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True) -> float:
@@ -145,7 +146,7 @@ def _gram(activation: np.ndarray, name: str) -> np.ndarray:
 class CKAMatrix:
     """Debiased CKA of layers (rows: first encoder, columns: second) with intervals from resampled blocks.
 
-    ``mean_low`` and ``mean_high`` bound :func:`mean_off_diagonal`; NaN between two encoders or with under 5 blocks.
+    ``mean_low`` and ``mean_high`` bound :func:`mean_off_diagonal`; NaN between two encoders or with too few blocks.
     """
 
     value: np.ndarray
@@ -163,7 +164,7 @@ def cka_matrix(
     """CKA between the layers of one encoder, or of two that saw the same images in the same blocks.
 
     HSIC_1 is averaged over blocks for XY, XX and YY apart, then the ratio is taken; averaging the CKA of blocks would
-    be biased upwards. ``low`` and ``high`` are percentiles over resampled blocks (NaN with fewer than 5).
+    be biased upwards. ``low`` and ``high`` are percentiles over resampled blocks (NaN with fewer than ``FEWEST_BLOCKS``).
 
     Raises:
         ScoresError: no blocks, or blocks that do not match.
@@ -194,7 +195,7 @@ def cka_matrix(
     if not np.isfinite(value).all():
         raise ScoresError("A layer has no similarity structure that can be told from noise. Use more images.")
     mean_low = mean_high = np.nan
-    if len(sizes) < 5:
+    if len(sizes) < FEWEST_BLOCKS:
         low = high = np.full_like(value, np.nan)
     else:
         rng = np.random.default_rng(seed)
