@@ -155,14 +155,12 @@ def test_folding_batchnorm_changes_rounding_only() -> None:
         assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (7, 2, 3), (3, 1, (0, 2))])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (7, 2, 3), (3, 1, (1, 2))])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 2), (2, 2), (2, 4), (5, 5)])
 def test_a_folded_convolution_of_a_small_map_is_the_same_function(
     kernel: int, stride: int, padding: int | tuple[int, int], height: int, width: int
 ) -> None:
     conv = nn.Conv2d(8, 12, kernel, stride, padding, bias=False)
-    if padding == (0, 2) and height < 3:
-        return  # no place for the kernel
     norm = scramble(nn.Sequential(nn.BatchNorm2d(12)))[0]
     x = torch.randn(3, 8, height, width).to(memory_format=torch.channels_last)
     folded = FoldedConv2d(conv, norm)

@@ -301,10 +301,9 @@ def wrapped(text: str, size: float, width: float, weight: str = "normal") -> lis
             continue
         lines.append(word)
         while len(lines[-1]) > 1 and text_width(lines[-1:], size, weight) > width:
-            fits = next(
-                n for n in range(len(lines[-1]), 0, -1) if n == 1 or text_width([lines[-1][:n]], size, weight) <= width
-            )
-            lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
+            word = lines[-1]
+            fits = max(1, sum(text_width([word[:n]], size, weight) <= width for n in range(1, len(word))))
+            lines[-1:] = [word[:fits], word[fits:]]
     return lines or [""]
 
 

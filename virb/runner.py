@@ -23,7 +23,7 @@ from virb.encoder import FrozenEncoder
 from virb.errors import DataAbsent, DataError, VirbError
 from virb.features import FeatureCache, Features
 from virb.heads import build_head
-from virb.mapped import forget
+from virb.mapped import Rows
 from virb.metrics import Metric, build_metric
 from virb.probes import dense, gradient
 from virb.progress import Progress
@@ -581,17 +581,16 @@ def _checked(task: Task, split: str, examples: Examples) -> Examples:
 
 
 def _check_finite(encoder: str, embedding: np.ndarray, split: Examples) -> None:
-    rows = np.unique(split.frames)
+    rows, source = np.unique(split.frames), Rows(embedding)
     block = max(1, BLOCK_BYTES // (embedding.shape[1] * embedding.itemsize))
     for start in range(0, len(rows), block):
         chosen = rows[start : start + block]
-        bad = chosen[~np.isfinite(embedding[chosen]).all(axis=1)]
+        bad = chosen[~np.isfinite(source.take(chosen)).all(axis=1)]
         if len(bad):
             raise VirbError(
                 f"The embedding that {encoder} gives to {split.images.describe(int(bad[0]))} is not finite. "
                 "The weights may be damaged, or overflow in half precision."
             )
-        forget(embedding)
 
 
 def _revisions(train: Examples, test: Examples) -> dict[str, str]:

@@ -28,7 +28,7 @@ from virb.threads import one_thread
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
 MAX_STACKED_PARAMETERS = 1_000_000
 # Features of a group of heads up to this size are stacked in memory; larger ones are read from their files batch by
-# batch, with the same bits and on CPU at the same speed. A GPU would wait for them, so there a group is what fits.
+# batch, with the same bits; a small head's step is then longer. A GPU would wait for them, so there a group is what fits.
 MAX_STACKED_BYTES = 64 << 20
 MAX_STACKED_BYTES_ON_GPU = 1 << 30
 BLOCK_BYTES = 8 << 20
