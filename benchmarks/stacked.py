@@ -1,7 +1,7 @@
 """Heads of one shape trained as one batched problem: 32 of them against one, on one core, and one in plain PyTorch.
 
-Run: python benchmarks/stacked.py [--heads 32] [--n 4000] [--epochs 5] [--shapes 128x5,128x16,512x10]
-     python benchmarks/stacked.py --shapes 2048x10,2048x100 --n 640
+Run: python benchmarks/stacked.py [--heads 32] [--encoders 32] [--n 4000] [--epochs 5] [--shapes 128x5,128x16,512x10]
+     python benchmarks/stacked.py --shapes 512x10,2048x10,2048x100 --n 640 --encoders 8   # four seeds of each
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def plain(features: np.ndarray, targets: np.ndarray, n_classes: int, protocol: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heads", type=int, default=32)
+    parser.add_argument("--encoders", type=int, help="how many sets of features they share (default: one a head)")
     parser.add_argument("--n", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
@@ -49,10 +50,15 @@ def main() -> None:
     rng = np.random.default_rng(0)
     steps = args.epochs * -(-args.n // protocol.batch_size)
     frames = np.arange(args.n)[:, None]
-    print(f"{args.n:,} examples, batches of {protocol.batch_size}; processor microseconds a step")
+    n_sets = args.encoders or args.heads
+    print(
+        f"{args.n:,} examples, batches of {protocol.batch_size}, {args.heads} heads on {n_sets} encoders; "
+        "processor microseconds a step"
+    )
     for shape in args.shapes.split(","):
         dim, n_classes = map(int, shape.split("x"))
-        features = [rng.standard_normal((args.n, dim), dtype=np.float32) for _ in range(args.heads)]
+        sets = [rng.standard_normal((args.n, dim), dtype=np.float32) for _ in range(n_sets)]
+        features = [sets[k % n_sets] for k in range(args.heads)]
         targets = rng.integers(0, n_classes, args.n)
 
         def train(n_heads: int, features=features, targets=targets, dim=dim, n_classes=n_classes) -> None:
