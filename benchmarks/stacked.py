@@ -2,6 +2,7 @@
 
 Run: python benchmarks/stacked.py [--heads 32] [--encoders 32] [--n 4000] [--epochs 5] [--shapes 128x5,128x16,512x10]
      python benchmarks/stacked.py --shapes 512x10,2048x10,2048x100 --n 640 --encoders 8   # four seeds of each
+     python benchmarks/stacked.py --heads 4 --encoders 1 --grid   # the four settings of virb tune
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from virb.allocator import keep_freed_memory
 from virb.heads import build_head
 from virb.probes import gradient
 from virb.task import Protocol
+from virb.tuning import GRID
 
 
 def plain(features: np.ndarray, targets: np.ndarray, n_classes: int, protocol: Protocol) -> None:
@@ -37,6 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heads", type=int, default=32)
     parser.add_argument("--encoders", type=int, help="how many sets of features they share (default: one a head)")
+    parser.add_argument(
+        "--grid", action="store_true", help="let the heads' optimisers and rates go through virb tune's"
+    )
     parser.add_argument("--n", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
@@ -69,6 +74,7 @@ def main() -> None:
                 targets,
                 seeds=range(n_heads),
                 protocol=protocol,
+                settings=[GRID[k % len(GRID)] for k in range(n_heads)] if args.grid else None,
             )
 
         ways: dict[str, Callable[[], None]] = {

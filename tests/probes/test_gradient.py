@@ -141,6 +141,28 @@ def test_large_groups_are_split_without_changing_the_bits(monkeypatch):
     assert seen[-1] == (6, 6)
 
 
+@pytest.mark.parametrize(("kind", "n_frames"), [("linear", 1), ("fusion", 2)])
+def test_a_grid_of_settings_trains_together_with_the_bits_of_each_alone(kind, n_frames):
+    frames = np.arange(N - N % n_frames).reshape(-1, n_frames)
+
+    def fit(settings: list[tuple[str, float]], protocol: Protocol = PROTOCOL) -> list[torch.nn.Module]:
+        return gradient.train_heads(
+            lambda seed: build_head(kind, n_out=K, dim=D, n_frames=n_frames, seed=seed),
+            [data(0)] * len(settings),
+            frames,
+            TARGETS[: len(frames)],
+            seeds=[1] * len(settings),
+            protocol=protocol,
+            settings=settings or None,
+        )
+
+    grid = [("sgd", 1e-1), ("adam", 1e-2), ("sgd", 1e-2), ("adam", 1e-3), ("adam", 1e-2)]
+    together = fit(grid)
+    for setting, head in zip(grid, together, strict=True):
+        assert torch.equal(weights(head), weights(fit([setting])[0]))
+    assert len({float(weights(head).sum().detach()) for head in together}) == 4  # one setting came twice
+
+
 def test_it_learns():
     centres = np.eye(K, D, dtype=np.float32) * 4
     features = centres[TARGETS] + data(1) * 0.1

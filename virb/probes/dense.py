@@ -178,7 +178,7 @@ def train_dense_head(
     """
     head = build(seed, _mean_target(targets) if loss == "l1" else 0.0)
     head = head.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = make_optimizer(list(head.parameters()), protocol)
+    optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr)
     generator = torch.Generator().manual_seed(seed)
     n_batches = -(-source.n // protocol.batch_size)
     for epoch in range(protocol.epochs):

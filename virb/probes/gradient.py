@@ -13,6 +13,8 @@ by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -42,6 +44,7 @@ def train_heads(
     *,
     seeds: Sequence[int],
     protocol: Protocol,
+    settings: Sequence[tuple[str, float]] | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[nn.Module]:
@@ -53,6 +56,7 @@ def train_heads(
         frames: int (N, F), the images of each example as rows of the features.
         targets: int (N,), the classes.
         seeds: of the initial weights and of the order of the examples.
+        settings: each head's optimiser and learning rate, where they are not the protocol's.
         progress: called as ``progress(done, total)`` in epochs.
 
     Returns:
@@ -62,6 +66,8 @@ def train_heads(
         TrainingError: a loss was not finite.
     """
     heads = [build(seed) for seed in seeds]
+    settings = settings or [(protocol.optimizer, protocol.lr)] * len(heads)
+    order = sorted(range(len(heads)), key=lambda k: settings[k])  # heads that share an optimiser lie side by side
     n_parameters = sum(p.numel() for p in heads[0].parameters())
     n_bytes = _stacked_bytes(features[0], frames)
     group = min(len(heads), MAX_STACKED_PARAMETERS // max(1, n_parameters))
@@ -70,35 +76,45 @@ def train_heads(
     group = max(1, group)
     n_groups = -(-len(heads) // group)
     for k in range(n_groups):
-        part = slice(k * group, (k + 1) * group)
+        members = [_Member(heads[i], features[i], seeds[i], *settings[i]) for i in order[k * group : (k + 1) * group]]
 
         def tick(done: int, total: int, k: int = k) -> None:
             if progress is not None:
                 progress(k * total + done, n_groups * total)
 
         with one_thread():
-            _train_together(
-                heads[part], features[part], frames, targets, seeds[part], protocol, torch.device(device), tick
-            )
+            _train_together(members, frames, targets, protocol, torch.device(device), tick)
     return heads
 
 
+@dataclass(frozen=True)
+class _Member:
+    head: nn.Module
+    features: np.ndarray
+    seed: int
+    optimizer: str
+    lr: float
+
+
 def _train_together(
-    heads: Sequence[nn.Module],
-    features: Sequence[np.ndarray],
+    members: Sequence[_Member],
     frames: np.ndarray,
     targets: np.ndarray,
-    seeds: Sequence[int],
     protocol: Protocol,
     device: torch.device,
     tick: Callable[[int, int], None],
 ) -> None:
     n = len(frames)
+    heads = [member.head for member in members]
     stack = stack_heads(heads, device)
-    optimizer = make_optimizer([stack.flat], protocol)
-    read = _reader(features, frames, device)
+    optimizers, first = [], 0
+    for (kind, lr), same in groupby(members, key=lambda member: (member.optimizer, member.lr)):
+        end = first + len(list(same))
+        optimizers.append(make_optimizer(stack.parameters(first, end), kind, lr))
+        first = end
+    read = _reader([member.features for member in members], frames, device)
     labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    generators = [torch.Generator().manual_seed(member.seed) for member in members]
     size = min(protocol.batch_size, n)
     for epoch in range(protocol.epochs):
         order = torch.stack([torch.randperm(n, generator=generator) for generator in generators]).to(device)
@@ -108,13 +124,15 @@ def _train_together(
             if count < aligned(size):
                 chosen = torch.cat([chosen, chosen[:, :1].expand(-1, aligned(size) - count)], dim=1)
             stack.set_gradients(read(chosen), labels[chosen], count)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
         is_finite = stack.is_finite()
         if not bool(is_finite.all()):
-            bad = torch.nonzero(~is_finite).flatten().tolist()
+            bad = [members[k] for k in torch.nonzero(~is_finite).flatten().tolist()]
+            rates = ", ".join(f"{lr:g}" for lr in sorted({member.lr for member in bad}))
             raise TrainingError(
                 f"{len(bad)} of {len(heads)} heads were not finite in epoch {epoch + 1} of {protocol.epochs} "
-                f"(lr {protocol.lr}); seeds {sorted({seeds[k] for k in bad})}. Lower the learning rate."
+                f"(lr {rates}); seeds {sorted({member.seed for member in bad})}. Lower the learning rate."
             )
         tick(epoch + 1, protocol.epochs)
     stack.copy_to(heads)
@@ -234,13 +252,13 @@ class Adam:
         )
 
 
-def make_optimizer(parameters: Sequence[Tensor], protocol: Protocol) -> Adam | torch.optim.Optimizer:
-    """Return the protocol's optimiser: Adam, or SGD with momentum 0.9 (the two of Appendix C's grid)."""
-    if protocol.optimizer == "adam":
+def make_optimizer(parameters: Sequence[Tensor], kind: str, lr: float) -> Adam | torch.optim.Optimizer:
+    """Return ``kind``: Adam, or SGD with momentum 0.9 (the two of Appendix C's grid)."""
+    if kind == "adam":
         # On a GPU torch's own takes all tensors in one kernel, which is what counts there.
         is_on_cpu = all(p.device.type == "cpu" for p in parameters)
-        return Adam(parameters, lr=protocol.lr) if is_on_cpu else torch.optim.Adam(parameters, lr=protocol.lr)
-    return torch.optim.SGD(parameters, lr=protocol.lr, momentum=0.9)
+        return Adam(parameters, lr=lr) if is_on_cpu else torch.optim.Adam(parameters, lr=lr)
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
 
 
 def _gather(source: Rows, frames: np.ndarray) -> Tensor:

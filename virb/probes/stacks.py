@@ -28,17 +28,39 @@ def aligned(n: int) -> int:
 
 
 class Stack(ABC):
-    """H heads, their weights (H, ...) by name as views of one tensor, ``flat``, whose gradient ``set_gradients`` sets."""
+    """H heads as views, ``weights`` (H, ...) by name, of one tensor whose gradient :meth:`set_gradients` sets."""
 
     def __init__(self, members: Sequence[Mapping[str, Tensor]], device: torch.device | str) -> None:
-        shapes = {name: (len(members), *weight.shape) for name, weight in members[0].items()}
-        sizes = {name: aligned(torch.Size(shape).numel()) for name, shape in shapes.items()}
-        self.flat = torch.zeros(sum(sizes.values()), device=device)
-        self.flat.grad = torch.zeros_like(self.flat)
-        self.weights = _views(self.flat, shapes, sizes)
-        self.gradients = _views(self.flat.grad, shapes, sizes)
+        self._n = len(members)
+        shapes = {name: weight.shape for name, weight in members[0].items()}
+        self._sizes = [aligned(shape.numel()) for shape in shapes.values()]  # what a head takes of each part
+        self._flat = torch.zeros(self._n * sum(self._sizes), device=device)
+        self._gradient = torch.zeros_like(self._flat)
+        self.weights, self.gradients = (
+            {
+                name: part.view(self._n, -1)[:, : shape.numel()].unflatten(1, shape)
+                for (name, shape), part in zip(shapes.items(), self._parts(flat), strict=True)
+            }
+            for flat in (self._flat, self._gradient)
+        )
         for name, weights in self.weights.items():
             weights.copy_(torch.stack([member[name].detach() for member in members]))
+
+    def _parts(self, flat: Tensor) -> list[Tensor]:
+        return list(flat.split([self._n * size for size in self._sizes]))
+
+    def parameters(self, first: int, end: int) -> list[Tensor]:
+        """Return the weights of the heads ``first`` to ``end - 1`` as few flat tensors of whole cache lines, with their
+        gradients, for an optimiser.
+        """
+        if (first, end) == (0, self._n):
+            pieces = [(self._flat, self._gradient)]
+        else:
+            parts = zip(self._parts(self._flat), self._parts(self._gradient), self._sizes, strict=True)
+            pieces = [(w[first * size : end * size], g[first * size : end * size]) for w, g, size in parts]
+        for weights, gradient in pieces:
+            weights.grad = gradient
+        return [weights for weights, _ in pieces]
 
     @abstractmethod
     def set_gradients(self, x: Tensor, labels: Tensor, count: int) -> None:
@@ -149,11 +171,3 @@ def _pad(weight: Tensor, *axes: int) -> Tensor:
     """Return ``weight`` with zeros at the end of the given axes, up to whole cache lines."""
     room = [aligned(n) - n if axis in axes else 0 for axis, n in enumerate(weight.shape)]
     return nn.functional.pad(weight, [side for n in reversed(room) for side in (0, n)])
-
-
-def _views(flat: Tensor, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int]) -> dict[str, Tensor]:
-    parts = flat.split(list(sizes.values()))
-    return {
-        name: part[: torch.Size(shape).numel()].view(shape)
-        for (name, shape), part in zip(shapes.items(), parts, strict=True)
-    }
