@@ -65,6 +65,15 @@ def test_a_foreign_file_in_the_way_of_a_new_page_is_refused(tmp_path):
     assert (tmp_path / "r" / "tasks" / "a.html").read_text() == "mine"
 
 
+def test_a_foreign_file_called_like_a_folder_of_pages_is_refused(tmp_path):
+    put(tmp_path / "r", "index.html", text="old")
+    (tmp_path / "r" / "tasks").write_text("mine")
+    with pytest.raises(UsageError, match=r"tasks is not of an earlier report"):
+        put(tmp_path / "r", "index.html", "tasks/a.html")
+    assert (tmp_path / "r" / "index.html").read_text() == "old"
+    assert files(tmp_path / "r") == {"index.html", "tasks", "report.json"}
+
+
 def test_a_manifest_cannot_name_files_outside(tmp_path):
     outside = tmp_path / "precious.txt"
     outside.write_text("mine")

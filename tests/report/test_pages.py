@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,10 @@ def test_hostile_names_are_text_and_nothing_else(scores, tmp_path, check):
     assert not page.all("b")
     assert [given["src"] for given in page.all("img")] == ["analyses/encoder-bars.svg"]
     assert {page.table("Scores of end tasks")[0][column] for column in range(2, 6)} == set(names.values())
+    drawing = ElementTree.parse(
+        tmp_path / "r" / "analyses" / "encoder-bars.svg"
+    )  # opened by itself, it would run scripts
+    assert not [element for element in drawing.iter() if element.tag.endswith("script")]
     # Two names that a file system may take for one have two pages.
     assert {"encoders/a-b.html", "encoders/A-b-2.html"} <= set(found)
 

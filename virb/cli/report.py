@@ -48,13 +48,15 @@ def run(args: argparse.Namespace) -> int:
     scores = read_scores(args.results, probe=args.probe)
     given = {"--results": args.results, "--probe": args.probe, "--analyses": args.analyses, "--out": args.out}
     words = [word for option, value in given.items() if value is not None for word in (option, value)]
+    words += ["--no-analyses"] if args.no_analyses else []
+    words += [word for folder in args.include for word in ("--include", folder)]
     report = write_report(
         scores,
         args.out,
         analyses=names,
         title=args.title,
         source=args.results,
-        command=shlex.join(["virb", "report", *words, *(["--no-analyses"] if args.no_analyses else [])]),
+        command=shlex.join(["virb", "report", *words]),
         date=datetime.date.today().isoformat() if args.date is None else args.date,
         tell=print,
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from virb.report.html import Cell, Markup, Section, bullets, facts, joined, page, table, tag
+from virb.report.html import Cell, Markup, Section, bullets, facts, page, table, tag
 from virb.report.provenance import overrides, plain, versions_text
 from virb.report.ranking import TOP, Ranking, span
-from virb.report.scores_table import by_category, legend, score_cell
+from virb.report.scores_table import by_category, interval_cell, intervals_note, legend, score_cell
 from virb.report.study import Study, as_text, score_text
 from virb.scores import encoder_columns, encoder_kind
 from virb.stats.comparisons import above_chance
@@ -25,7 +25,7 @@ def encoder_page(study: Study, ranking: Ranking, encoder: str, *, home: str, tas
         tag("h2", "Scores"),
         _scores(study, encoder, task_links),
         tag("p", legend(study), class_="soft"),
-        _intervals_note(study, encoder),
+        intervals_note(study, encoder=encoder),
         tag("h2", "What it is"),
         facts(description(study, encoder)),
         home=home,
@@ -108,29 +108,6 @@ def _scores(study: Study, encoder: str, task_links: Mapping[str, str]) -> Markup
         sections.append(Section(rows, category))
     columns = ("end task", "metric", "score", "95% interval", "chance", "rank")
     return table(f"Scores of {encoder} on every end task", columns, sections)
-
-
-def interval_cell(study: Study, encoder: str, task: str) -> Cell:
-    """Noise of the test sample, where it is known."""
-    found = study.intervals.get((encoder, task))
-    return Cell("–") if found is None else Cell(f"{score_text(found.low)} to {score_text(found.high)}", found.low)
-
-
-def _intervals_note(study: Study, encoder: str) -> Markup:
-    hows = sorted({interval.how for (name, _), interval in study.intervals.items() if name == encoder})
-    parts: list[object] = []
-    if hows:
-        parts.append(
-            f"The interval is that of other test examples alone: {', or '.join(hows)}. Another seed or another pretraining "
-            "moves a score further, and encoders share their test examples, so that overlapping intervals do not say that "
-            "two encoders are alike."
-        )
-    missing = {task: why for task, why in study.no_interval.items() if (encoder, task) not in study.intervals}
-    reasons: dict[str, list[str]] = {}
-    for task, why in missing.items():
-        reasons.setdefault(why, []).append(task)
-    parts += [f"No interval for {', '.join(tasks)}: {why}" for why, tasks in reasons.items()]
-    return joined([tag("p", part, class_="soft") for part in parts])
 
 
 def description(study: Study, encoder: str) -> list[tuple[str, object]]:

@@ -34,6 +34,8 @@ def replacing(out: Path) -> Iterator[Path]:
         yield aside
         new = sorted(path.relative_to(aside).as_posix() for path in aside.rglob("*") if path.is_file())
         in_the_way = [name for name in new if name not in old and os.path.lexists(out / name)]
+        folders = {Path(name).parent.as_posix() for name in new}
+        in_the_way += [name for name in sorted(folders) if (out / name).exists() and not (out / name).is_dir()]
         if in_the_way:
             raise UsageError(
                 f"{out / in_the_way[0]} is not of an earlier report, and would be overwritten. Move it, or choose another "

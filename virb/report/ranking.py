@@ -23,7 +23,7 @@ from virb.stats.ranking import (
 
 ALPHA = 0.05
 TOP = 3
-MIN_TASKS = 5  # fewer cannot be resampled into an interval, nor tested against chance at 5 %, with any use
+MIN_TASKS = 5  # fewer give resamples of a handful of values, and tests whose approximations do not hold
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def rank(study: Study) -> Ranking:
     said = [_leader(table, complete), *_left_out(study, complete)]
     if complete.shape[1] < MIN_TASKS:
         said.append(
-            f"That is too few end tasks to say how sure this order is: fewer than {MIN_TASKS} give neither an interval "
-            "nor a test worth reading."
+            f"That is too few end tasks to say how sure this order is: fewer than {MIN_TASKS} cannot be resampled into an "
+            "interval, and tests over so few rest on approximations."
         )
     elif _is_tied(complete):
         said.append("All encoders tie on every end task.")

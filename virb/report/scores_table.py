@@ -50,6 +50,30 @@ def score_cell(study: Study, encoder: str, task: str) -> Cell:
     return Cell(joined(content), score, "best" if is_best else "")
 
 
+def interval_cell(study: Study, encoder: str, task: str) -> Cell:
+    """Noise of the test sample, where it is known."""
+    found = study.intervals.get((encoder, task))
+    return Cell("–") if found is None else Cell(f"{score_text(found.low)} to {score_text(found.high)}", found.low)
+
+
+def intervals_note(study: Study, *, encoder: str | None = None, task: str | None = None) -> Markup:
+    """What the intervals of an encoder or of a task are, and why some are not there."""
+    cells = [(e, t) for e in study.encoders for t in study.tasks if encoder in (None, e) and task in (None, t)]
+    hows = sorted({study.intervals[cell].how for cell in cells if cell in study.intervals})
+    parts: list[object] = []
+    if hows:
+        parts.append(
+            f"The interval is that of other test examples alone: {', or '.join(hows)}. Another seed or another pretraining "
+            "moves a score further, and encoders share their test examples, so that overlapping intervals do not say that "
+            "two encoders are alike."
+        )
+    reasons: dict[str, list[str]] = {}
+    for name in dict.fromkeys(t for e, t in cells if (e, t) not in study.intervals and (e, t) in study.rows):
+        reasons.setdefault(study.no_interval.get(name, "not known."), []).append(name)
+    parts += [f"No interval for {', '.join(tasks)}: {why}" for why, tasks in reasons.items()]
+    return joined([tag("p", part, class_="soft") for part in parts])
+
+
 def by_category(study: Study) -> dict[str, list[str]]:
     """Tasks under their categories, in order."""
     out: dict[str, list[str]] = {}

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from virb.errors import VirbError
-from virb.report.encoder_page import interval_cell
 from virb.report.html import Cell, Markup, Section, facts, joined, page, table, tag
 from virb.report.provenance import MINI, plain, versions_text
-from virb.report.scores_table import MANY, legend, score_cell
+from virb.report.scores_table import MANY, interval_cell, intervals_note, legend, score_cell
 from virb.report.study import Study, as_text, score_text
 
 SHOWN_CLASSES = 50
@@ -30,8 +29,7 @@ def task_page(
         parts.append(tag("p", tag("strong", MINI)))
     parts += [tag("h2", "How it is measured"), facts(_facts(study, task)), tag("h2", "Encoders")]
     parts += [_ranking(study, task, encoder_links), tag("p", legend(study), class_="soft")]
-    if task in study.no_interval:
-        parts.append(tag("p", f"Scores without an interval: {study.no_interval[task]}", class_="soft"))
+    parts.append(intervals_note(study, task=task))
     by_class = per_class(study, task)
     if by_class is not None:
         parts.append(_by_class(by_class, encoder_links, per_class_link))
@@ -107,22 +105,24 @@ def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _ranking(study: Study, task: str, links: Mapping[str, str]) -> Markup:
+    has_seconds = bool(_seconds(study.records_of(task=task)))
     rows = []
-    for encoder in study.ranks[task].sort_values(kind="stable").index:
+    for name in study.ranks[task].sort_values(kind="stable").index:
+        encoder = str(name)
         rank: Any = study.ranks.loc[encoder, task]
-        seconds = _seconds(study.records_of(encoder=str(encoder), task=task))
-        n_seeds = study.n_seeds(str(encoder), task)
-        rows.append(
-            (
-                tag("a", encoder, href=links[str(encoder)]),
-                "–" if np.isnan(rank) else Cell(f"{rank:g}", rank),
-                score_cell(study, str(encoder), task),
-                interval_cell(study, str(encoder), task),
-                Cell(as_text(n_seeds), n_seeds),
-                Cell(f"{sum(seconds.values()):.1f}", sum(seconds.values())) if seconds else "–",
-            )
-        )
-    columns = ("encoder", "rank", "score", "95% interval", "seeds", "seconds a record")
+        n_seeds = study.n_seeds(encoder, task)
+        row = [
+            tag("a", encoder, href=links[encoder]),
+            "–" if np.isnan(rank) else Cell(f"{rank:g}", rank),
+            score_cell(study, encoder, task),
+            interval_cell(study, encoder, task),
+            Cell(as_text(n_seeds), n_seeds),
+        ]
+        if has_seconds:
+            seconds = sum(_seconds(study.records_of(encoder=encoder, task=task)).values())
+            row.append(Cell(f"{seconds:.1f}", seconds))
+        rows.append(row)
+    columns = ["encoder", "rank", "score", "95% interval", "seeds", *(["seconds a record"] if has_seconds else [])]
     return table(f"Encoders on {task}, best first", columns, [Section(rows)])
 
 
