@@ -217,6 +217,37 @@ def test_a_score_in_percent_under_a_name_of_ours_gets_no_chance_and_no_interval(
     assert "no fractions" in page.text
 
 
+def test_chance_of_the_table_goes_before_that_of_a_task_of_ours(tmp_path, check):
+    frame = pd.DataFrame(
+        [("a", "mini-digits", 0.4, 0.125), ("b", "mini-digits", 0.3, 0.125), ("a", "x", 0.4, None)],
+        columns=["encoder", "task", "score", "chance"],
+    ).assign(metric="top1")
+    page = index(frame, tmp_path / "r", check)["index.html"]
+    assert [row[2] for row in page.table("Scores of end tasks")] == ["chance", "0.125", "–"]
+
+
+def test_an_analysis_is_shown_with_its_words_and_numbers_and_the_others_with_their_reasons(scores, tmp_path, check):
+    from virb.analyses import run_by_name
+
+    frame = check_scores(scores)
+    names = ("rank-stability", "fusion-gain")
+    report = write_report(frame, tmp_path / "r", analyses=names)
+    page = check(tmp_path / "r")["index.html"]
+    alone = run_by_name("rank-stability", frame, tmp_path / "alone")
+    assert alone.lines
+    for line in alone.lines:
+        assert " ".join(line.split()) in page.text
+    for path in alone.files:
+        assert path.read_bytes() == (tmp_path / "r" / "analyses" / path.name).read_bytes()
+        assert f"analyses/{path.name}" in page.targets()
+    (image,) = page.all("img")
+    assert 300 < int(image["width"]) < 1000
+    assert [one.run.status for one in report.drawn] == ["done", "skipped"]
+    (row,) = page.table("Analyses that these scores do not allow")[1:]
+    assert row[0] == "fusion-gain"
+    assert row[2] == "It needs the column parts, which the scores do not have."
+
+
 def test_only_the_classes_that_differ_most_are_shown_of_many(results, tmp_path, check):
     def change(record):
         if record["task"]["name"] == "things":

@@ -92,7 +92,7 @@ def _section(one: Drawn) -> Markup:
         links: list[object] = [tag("a", "SVG", href=_link(path))]
         links += [tag("a", "PNG", href=_link(png))] if png in files else []
         part = path.stem.removeprefix(one.run.name).strip("-")
-        alt = f"Figure: {one.summary or one.run.name}{f' ({part})' if part else ''}. Its numbers are in the table below it."
+        alt = f"Figure: {one.summary or one.run.name}{f' ({part})' if part else ''}. Its numbers are in the CSV file linked below."
         parts.append(
             tag(
                 "figure",
@@ -102,7 +102,9 @@ def _section(one: Drawn) -> Markup:
         )
     if tables:
         links = [tag("a", path.name, href=_link(path)) for path in tables]
-        parts.append(tag("p", "Numbers: ", joined(links, ", "), ". After ", one.source, ".", class_="soft"))
+        parts.append(
+            tag("p", "Numbers: ", joined(links, ", "), f". Source: {one.source}." if one.source else ".", class_="soft")
+        )
     return tag("section", *parts)
 
 
