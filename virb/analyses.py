@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virb.errors import ScoresError, UsageError
+from virb.errors import ScoresError, UsageError, VirbError
 from virb.files import atomic_write
 
 if TYPE_CHECKING:
@@ -144,6 +144,52 @@ class Outputs:
     def say(self, *lines: str) -> None:
         """Add lines to what is printed about the analysis: what was found, and what a reader must know about it."""
         self.lines.extend(lines)
+
+
+@dataclass
+class AnalysisRun:
+    """What came of one analysis: "done", "skipped" (it does not apply; ``reason`` says why) or "failed"."""
+
+    name: str
+    status: str
+    reason: str
+    files: list[Path]
+    lines: list[str]
+
+
+def run_by_name(
+    name: str,
+    scores: DataFrame | None,
+    folder: Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    is_alone: bool = False,
+) -> AnalysisRun:
+    """Find an analysis, run it on a copy of ``scores`` if it applies, and say what came of it.
+
+    Raises:
+        VirbError: ``is_alone``, and the analysis is unknown, does not apply or fails. Without it, one analysis of many
+            that fails must not take the others' figures with it, and nothing is raised.
+    """
+    from virb import registry
+
+    outputs = Outputs(folder, name)
+    status, reason = "done", ""
+    try:
+        analysis = registry.load("analyses", name)
+        why_not = analysis.reason_not_to_run(scores)
+        if why_not is not None:
+            raise NotApplicable(f"The analysis {name!r} cannot run: {why_not}." if is_alone else f"{why_not}.")
+        analysis.run(None if scores is None else scores.copy(), outputs, **analysis.parse_options(options or {}))
+    except VirbError as error:
+        if is_alone:
+            raise
+        status, reason = "skipped" if isinstance(error, (NotApplicable, ScoresError)) else "failed", str(error)
+    except Exception as error:
+        if is_alone:
+            raise
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+    return AnalysisRun(name, status, reason, outputs.files, outputs.lines)
 
 
 def names_in_words(names: Sequence[object], limit: int = 6) -> str:

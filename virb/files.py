@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from virb.errors import VirbError
+from virb.errors import UsageError, VirbError
 
 
 @contextlib.contextmanager
@@ -41,6 +41,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(aside)
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Make ``folder``, and raise UsageError now if files could not be written into it later."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder with --out."
+        ) from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,7 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from virb.analyses import AnalysisRun
 
 HELP = "draw the papers' figures and tables from results or from a CSV of scores"
 EPILOG = """examples:
@@ -53,12 +56,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "Options belong to one analysis; with `all` every analysis runs with its defaults. Name one instead."
         )
-    reports: list[dict[str, Any]] = []
     # A single name that is unknown, or an option that is wrong, is the call's fault: say so before reading anything.
     if not is_all:
         analysis = registry.load("analyses", args.name)
         analysis.parse_options(given)
 
+    from virb.analyses import run_by_name
+    from virb.files import check_writable
     from virb.scores import read_scores
 
     # Analyses of encoders and images need no scores; all others say so themselves.
@@ -66,20 +70,20 @@ def run(args: argparse.Namespace) -> int:
     if is_all and scores is None:
         raise UsageError("`virb analyze all` needs --results, a results folder or a CSV of scores.")
     out = Path(args.out)
-    _check_writable(out)
+    check_writable(out)
+    runs: list[AnalysisRun] = []
     names = registry.names("analyses") if is_all else [args.name]
     for name in names:
-        report = _run_one(name, scores, out, given, is_alone=not is_all)
-        reports.append(report)
+        runs.append(run_by_name(name, scores, out, given, is_alone=not is_all))
         if not args.json:
-            _print_report(report)
-    failed = [report for report in reports if report["status"] == "failed"]
+            _print_run(runs[-1])
+    failed = [run for run in runs if run.status == "failed"]
     if args.json:
-        json.dump(reports, sys.stdout, indent=2)
+        json.dump([{**vars(run), "files": [str(path) for path in run.files]} for run in runs], sys.stdout, indent=2)
         print()
     elif is_all:
-        done = sum(report["status"] == "done" for report in reports)
-        skipped = sum(report["status"] == "skipped" for report in reports)
+        done = sum(run.status == "done" for run in runs)
+        skipped = sum(run.status == "skipped" for run in runs)
         print(f"{done} done, {skipped} skipped, {len(failed)} failed; files in {out}")
     return 1 if failed else 0
 
@@ -96,53 +100,12 @@ def _parse_pairs(pairs: list[str]) -> dict[str, str]:
     return given
 
 
-def _check_writable(out: Path) -> None:
-    import tempfile
-
-    from virb.errors import UsageError
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"Cannot write to {out}: {error.strerror or error}. Choose another folder with --out."
-        ) from None
-
-
-def _run_one(name: str, scores: Any, out: Path, given: dict[str, str], *, is_alone: bool) -> dict[str, Any]:
-    from virb import registry
-    from virb.analyses import NotApplicable, Outputs
-    from virb.errors import ScoresError, VirbError
-
-    outputs = Outputs(out, name)
-    report: dict[str, Any] = {"name": name, "status": "done", "reason": "", "files": [], "lines": outputs.lines}
-    try:
-        analysis = registry.load("analyses", name)
-        reason = analysis.reason_not_to_run(scores)
-        if reason is not None:
-            raise NotApplicable(f"The analysis {name!r} cannot run: {reason}." if is_alone else f"{reason}.")
-        analysis.run(None if scores is None else scores.copy(), outputs, **analysis.parse_options(given))
-    except VirbError as error:
-        if is_alone:
-            raise
-        is_skip = isinstance(error, (NotApplicable, ScoresError))
-        report.update(status="skipped" if is_skip else "failed", reason=str(error))
-    except Exception as error:  # one broken analysis must not take the others' figures with it
-        if is_alone:
-            raise
-        report.update(status="failed", reason=f"{type(error).__name__}: {error}")
-    report["files"] = [str(path) for path in outputs.files]
-    return report
-
-
-def _print_report(report: dict[str, Any]) -> None:
-    head = {"done": "", "skipped": " skipped: ", "failed": " FAILED: "}[report["status"]]
-    print(f"{report['name']}{head}{report['reason']}", file=sys.stderr if report["status"] == "failed" else sys.stdout)
-    for line in report["lines"]:
+def _print_run(run: AnalysisRun) -> None:
+    head = {"done": "", "skipped": " skipped: ", "failed": " FAILED: "}[run.status]
+    print(f"{run.name}{head}{run.reason}", file=sys.stderr if run.status == "failed" else sys.stdout)
+    for line in run.lines:
         print(f"  {line}")
-    for path in report["files"]:
+    for path in run.files:
         print(f"  wrote {path}")
 
 

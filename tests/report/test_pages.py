@@ -1,0 +1,279 @@
+"""The pages of a report: their links, their numbers, and what they say of the scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from virb.predictions import read_predictions, sampling_sd
+from virb.report.build import write_report
+from virb.scores import check_scores, read_scores
+
+HOSTILE = '<script>alert("&")</script>/..\\"'
+
+
+def index(scores: pd.DataFrame, out: Path, check, **given):
+    return check(write_report(check_scores(scores), out, **given).index.parent)
+
+
+def test_the_table_holds_the_means_their_spread_and_a_mark_on_the_best(scores, tmp_path, check):
+    rows = index(scores, tmp_path / "r", check)["index.html"].table("Scores of end tasks")
+    page = check(tmp_path / "r")["index.html"]
+    heads, body = rows[0], [row for row in rows if row[0].startswith("task-")]
+    assert heads[2:] == ["good", "fair", "late", "poor"]  # best first
+    assert [row[0] for row in rows[1:] if len(row) == 1] == list(dict.fromkeys(scores["category"]))
+    cells = scores.groupby(["task", "encoder"])["score"]
+    mean, sd = cells.mean(), cells.std()
+    for row in body:
+        for column, encoder in enumerate(heads[2:], 2):
+            text = f"{mean[row[0], encoder]:.3f} ± {sd[row[0], encoder]:.3f}"
+            is_best = mean[row[0], encoder] == mean[row[0]].max()
+            assert row[column] == ("★ " if is_best else "") + text
+            assert page.is_best("Scores of end tasks", rows.index(row), column) == is_best
+    assert "mean ± standard deviation over 2 seeds" in page.text
+    assert "†" not in page.text
+    assert "mini-" not in page.text
+
+
+def test_the_first_page_says_who_is_first_and_how_sure(scores, tmp_path, check):
+    page = index(scores, tmp_path / "r", check, title="Spring", date="2026-05-04", command="virb report x")[
+        "index.html"
+    ]
+    assert "4 encoders; 6 end tasks in 3 categories; 2 seeds a score; probe gradient." in page.text
+    assert "good ranks first of 4 encoders, with a mean rank of 1.17 over 6 end tasks." in page.text
+    for said in ("Spring", "2026-05-04", "virb report x", "95% interval", "Nemenyi's test", "P(first)"):
+        assert said in page.text
+    ranks = pd.read_csv(tmp_path / "r" / "ranks.csv")
+    assert list(ranks["encoder"]) == ["good", "fair", "late", "poor"]
+    shown = page.table("Encoders, by mean rank")
+    assert [row[1] for row in shown[1:]] == [f"{value:.2f}" for value in ranks["mean_rank"]]
+    assert [row[3] for row in shown[1:]] == [f"{value:.0%}" for value in ranks["p_first"]]
+
+
+def test_mean_ranks_inside_each_category(scores, tmp_path, check):
+    table = index(scores, tmp_path / "r", check)["index.html"].table("Mean rank inside")
+    # On task-5 good falls to 0.55 and fair has 0.6: ranks 2 and 1; on task-4 they are 1 and 2.
+    assert table[0][1:] == [f"{name} (2 tasks)" for name in dict.fromkeys(scores["category"])]
+    assert table[1] == ["good", "★ 1.00", "★ 1.00", "★ 1.50"]
+    assert table[2] == ["fair", "2.00", "2.00", "★ 1.50"]
+
+
+def test_a_page_for_every_encoder_and_task(scores, tmp_path, check):
+    found = index(scores, tmp_path / "r", check)
+    assert {name for name in found if "/" in name} == {
+        *(f"encoders/{name}.html" for name in scores["encoder"].unique()),
+        *(f"tasks/{name}.html" for name in scores["task"].unique()),
+    }
+    good = found["encoders/good.html"]
+    assert "Rank 1 of 4 by mean rank" in good.text
+    assert "Best on 5 of 6 end tasks" in good.text
+    assert "Above poor on 6 of 6 end tasks." in good.text
+    assert [row[-1] for row in good.table("Scores of good") if row[0] == "task-5"] == ["2 of 4"]
+    ranked = found["tasks/task-5.html"].table("Encoders on task-5")
+    assert [row[:2] for row in ranked[1:]] == [["fair", "1"], ["good", "2"], ["late", "3"], ["poor", "4"]]
+
+
+def test_intervals_of_accuracies_are_the_exact_ones(scores, tmp_path, check):
+    one = scores[scores["seed"] == 0].assign(score=lambda frame: (frame["score"] * 500).round() / 500)
+    rows = index(one, tmp_path / "r", check)["encoders/fair.html"].table("Scores of fair")
+    for _, row in one[one["encoder"] == "fair"].iterrows():
+        exact = scipy_stats.binomtest(round(row["score"] * 500), 500).proportion_ci(method="exact")
+        (shown,) = [cells for cells in rows if cells[0] == row["task"]]
+        assert shown[3] == f"{exact.low:.3f} to {exact.high:.3f}"
+
+
+def test_hostile_names_are_text_and_nothing_else(scores, tmp_path, check):
+    names = {"good": HOSTILE, "fair": "a/b", "late": "A-b", "poor": "../../up"}
+    frame = scores.replace({"encoder": names, "task": {"task-0": "<img src=x onerror=alert(1)>"}})
+    frame["method"] = "<b>bold</b>"
+    found = index(frame, tmp_path / "r", check, title=HOSTILE, command=HOSTILE, analyses=("encoder-bars",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r"]
+    page = found["index.html"]
+    assert HOSTILE in page.text
+    assert "<b>bold</b>" in page.text
+    assert not page.all("b")
+    assert [given["src"] for given in page.all("img")] == ["analyses/encoder-bars.svg"]
+    assert {page.table("Scores of end tasks")[0][column] for column in range(2, 6)} == set(names.values())
+    drawing = ElementTree.parse(
+        tmp_path / "r" / "analyses" / "encoder-bars.svg"
+    )  # opened by itself, it would run scripts
+    assert not [element for element in drawing.iter() if element.tag.endswith("script")]
+    # Two names that a file system may take for one have two pages.
+    assert {"encoders/a-b.html", "encoders/A-b-2.html"} <= set(found)
+
+
+def test_records_give_what_the_encoder_is_and_how_the_task_was_measured(results, tmp_path, check):
+    folder = results()
+    found = check(write_report(read_scores(folder), tmp_path / "r").index.parent)
+    encoder = found["encoders/second.html"].text
+    for said in ("resnet18", "second-sha", "photos", "6,000", '{"crop": 0.2}', "torch 2.6.0"):
+        assert said in encoder
+    task = found["tasks/things.html"]
+    for said in (
+        "epochs 7, batch_size 64",
+        "train train-revision, test test-revision",
+        "1,200",
+        "encode 1.5; train 2.0",
+    ):
+        assert said in task.text
+    assert task.table("Encoders on things")[1][-1] == "3.5"
+    assert task.table("Scores of every class")[1:] == [
+        ["cat", "0.505", "0.605"],
+        ["dog", "0.253", "0.302"],
+        ["eel", "–", "–"],
+    ]
+    by_class = pd.read_csv(tmp_path / "r" / "tasks" / "things-per-class.csv", index_col="class")
+    assert by_class.loc["cat", "second"] == pytest.approx(0.605)
+    assert "different" not in found["index.html"].text
+    assert "versions of" not in found["index.html"].text
+
+
+def test_intervals_of_other_metrics_come_from_the_predictions(results, tmp_path, check):
+    folder = results()
+    scores = read_scores(folder)
+    rows = check(write_report(scores, tmp_path / "r").index.parent)["encoders/first.html"].table("Scores of first")
+    for task, metric in (("parts", "miou"), ("depth", "neg_l1")):
+        part = scores[(scores["task"] == task) & (scores["encoder"] == "first")]
+        half = 1.96 * sampling_sd(read_predictions(folder, part, task)["first"], metric)
+        (shown,) = [row for row in rows if row[0] == task]
+        mean = part["score"].mean()
+        assert shown[3] == f"{mean - half:.3f} to {mean + half:.3f}"
+
+
+def test_predictions_that_are_gone_cost_the_interval_only(results, tmp_path, check):
+    folder = results()
+    (folder / "first" / "depth" / "gradient-seed0.npz").unlink()
+    page = check(write_report(read_scores(folder), tmp_path / "r").index.parent)["encoders/first.html"]
+    (shown,) = [row for row in page.table("Scores of first") if row[0] == "depth"]
+    assert shown[3] == "–"
+    assert "No interval for depth" in page.text
+
+
+def test_mixed_versions_devices_and_data_are_flagged(results, tmp_path, check):
+    def change(record):
+        if record["encoder"]["name"] == "second":
+            record["versions"] = {"virb": "0.1.0", "torch": "2.7.0"}
+            record["device"] = "cuda:0"
+            if record["task"]["name"] == "parts":
+                record["data"] = {"train": "other", "test": "other"}
+
+    page = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)["index.html"]
+    assert "2 versions of torch: 2.6.0 (6 records), 2.7.0 (6 records)" in page.text
+    assert "versions of virb" not in page.text
+    assert "different devices: cpu (6 records), cuda:0 (6 records)" in page.text
+    assert "parts was scored with 2 revisions of the data" in page.text
+    assert "depth was scored with" not in page.text
+
+
+def test_shortened_runs_are_marked(results, tmp_path, check):
+    def change(record):
+        record.update(probe="gradient+limit=100", overrides={"limit": 100})
+
+    page = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)["index.html"]
+    assert "depart from the protocol (limit=100), marked †" in page.text
+    assert page.table("Scores of end tasks")[2][2].startswith("★† 0.6")
+    assert page.table("Scores of end tasks")[2][3].startswith("† 0.5")
+
+
+def test_records_that_lack_everything_optional(results, tmp_path, check):
+    def change(record):
+        for name in ("protocol", "data", "seconds", "device", "versions", "per_class"):
+            record.pop(name)
+        record["encoder"]["meta"] = None
+
+    found = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)
+    assert "not known" in found["index.html"].text
+    assert "By class" not in found["tasks/things.html"].text
+
+
+def test_mini_tasks_carry_their_sentence_and_chance(tmp_path, check):
+    frame = pd.DataFrame(
+        [(e, "mini-digits", s, "top1", 600) for e, s in (("a", 0.4), ("b", 0.11))] + [("a", "other", 0.3, "top1", 600)],
+        columns=["encoder", "task", "score", "metric", "n_test"],
+    )
+    found = index(frame, tmp_path / "r", check)
+    assert "1 of 2 end tasks here is of the mini suite. A mini- score is not a ViRB score." in found["index.html"].text
+    assert "A mini- score is not a ViRB score." in found["tasks/mini-digits.html"].text
+    assert "A mini- score is not" not in found["tasks/other.html"].text
+    table = found["index.html"].table("Scores of end tasks")
+    assert table[1][:3] == ["mini-digits", "top1", "0.100"]
+    assert table[2][2] == "–"
+    assert "Above chance on 1 of 1 end tasks" in found["encoders/a.html"].text
+    assert "not on mini-digits" in found["encoders/b.html"].text  # .11 of 600 is no evidence against .10
+
+
+def test_a_score_in_percent_under_a_name_of_ours_gets_no_chance_and_no_interval(tmp_path, check):
+    frame = pd.DataFrame(
+        [("a", "mini-digits", 85.3, "top1", 600), ("b", "mini-digits", 80.0, "top1", 600)],
+        columns=["encoder", "task", "score", "metric", "n_test"],
+    )
+    page = index(frame, tmp_path / "r", check)["encoders/a.html"]
+    assert page.table("Scores of a")[1][2:] == ["★ 85.300", "–", "–", "1 of 2"]
+    assert "no fractions" in page.text
+
+
+def test_chance_of_the_table_goes_before_that_of_a_task_of_ours(tmp_path, check):
+    frame = pd.DataFrame(
+        [("a", "mini-digits", 0.4, 0.125), ("b", "mini-digits", 0.3, 0.125), ("a", "x", 0.4, None)],
+        columns=["encoder", "task", "score", "chance"],
+    ).assign(metric="top1")
+    page = index(frame, tmp_path / "r", check)["index.html"]
+    assert [row[2] for row in page.table("Scores of end tasks")] == ["chance", "0.125", "–"]
+
+
+def test_an_analysis_is_shown_with_its_words_and_numbers_and_the_others_with_their_reasons(scores, tmp_path, check):
+    from virb.analyses import run_by_name
+
+    frame = check_scores(scores)
+    names = ("rank-stability", "fusion-gain")
+    report = write_report(frame, tmp_path / "r", analyses=names)
+    page = check(tmp_path / "r")["index.html"]
+    alone = run_by_name("rank-stability", frame, tmp_path / "alone")
+    assert alone.lines
+    for line in alone.lines:
+        assert " ".join(line.split()) in page.text
+    for path in alone.files:
+        assert path.read_bytes() == (tmp_path / "r" / "analyses" / path.name).read_bytes()
+        assert f"analyses/{path.name}" in page.targets()
+    (image,) = page.all("img")
+    assert 300 < int(image["width"]) < 1000
+    assert [one.run.status for one in report.drawn] == ["done", "skipped"]
+    (row,) = page.table("Analyses that these scores do not allow")[1:]
+    assert row[0] == "fusion-gain"
+    assert row[2] == "It needs the column parts, which the scores do not have."
+
+
+def test_only_the_classes_that_differ_most_are_shown_of_many(results, tmp_path, check):
+    def change(record):
+        if record["task"]["name"] == "things":
+            is_second = record["encoder"]["name"] == "second"
+            record["per_class"] = {f"c{k}": 0.5 + (0.4 if k == 77 and is_second else 0) for k in range(200)}
+
+    page = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)["tasks/things.html"]
+    table = page.table("Scores of the 50 classes of 200 on which the encoders differ most")
+    assert len(table) == 51
+    assert table[1] == ["c77", "0.500", "0.900"]
+    assert len(pd.read_csv(tmp_path / "r" / "tasks" / "things-per-class.csv")) == 200
+
+
+def test_a_missing_score_is_said_and_not_filled_in(scores, tmp_path, check):
+    frame = scores[~((scores["encoder"] == "late") & (scores["task"] == "task-2"))]
+    page = index(frame, tmp_path / "r", check)["index.html"]
+    assert "1 of 24 scores are missing (late on task-2)" in page.text
+    assert "5 of 6 end tasks" in page.text
+    (row,) = [row for row in page.table("Scores of end tasks") if row[0] == "task-2"]
+    assert row[4] == "–"
+    assert np.isclose(pd.read_csv(tmp_path / "r" / "ranks.csv")["mean_rank"].iloc[0], (4 * 1 + 2) / 5)
+
+
+def test_the_same_arguments_give_the_same_bytes(scores, tmp_path):
+    for name in ("a", "b"):
+        write_report(check_scores(scores), tmp_path / name, analyses=("encoder-bars",), date="today")
+    first = {p.relative_to(tmp_path / "a"): p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    second = {p.relative_to(tmp_path / "b"): p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()}
+    assert first == second

@@ -1,0 +1,88 @@
+"""Make the whole report: the study, its ranking, the analyses, and every page."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from virb.files import atomic_write
+from virb.report.drawn import Drawn, draw
+from virb.report.encoder_page import encoder_page
+from virb.report.first_page import Made, first_page
+from virb.report.folder import replacing
+from virb.report.html import slugs
+from virb.report.ranking import rank
+from virb.report.study import study_of
+from virb.report.task_page import per_class, task_page
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written: its first page, and what came of the analyses."""
+
+    index: Path
+    drawn: list[Drawn]
+
+
+def write_report(
+    scores: pd.DataFrame,
+    out: str | os.PathLike[str],
+    *,
+    analyses: Sequence[str] = (),
+    title: str = "Frozen encoders on end tasks",
+    source: str = "",
+    command: str = "",
+    date: str = "",
+    tell: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Write the report of ``scores`` into the folder ``out``, in the place of an earlier report.
+
+    The same arguments give the same bytes: nothing is read from the clock or the environment.
+
+    Args:
+        scores: tidy, of one probe, as :func:`virb.scores.read_scores` gives them; with ``attrs["results"]`` the records
+            and predictions there are read too.
+        analyses: names of the analyses to draw.
+        source, command, date: printed as they are.
+        tell: called with a line for every analysis.
+
+    Raises:
+        ScoresError: the scores mix several probes.
+        UsageError: ``out`` cannot be written to, or holds files that are not of a report.
+    """
+    study = study_of(scores)
+    ranking = rank(study)
+    out = Path(out)
+    tidy = scores.to_csv(index=False).encode("utf-8", "replace")
+    made = Made(title, source, command, date, hashlib.sha256(tidy).hexdigest())
+    stems = {"encoders": slugs(study.encoders), "tasks": slugs(study.tasks)}
+    below = {kind: {name: f"{kind}/{stem}.html" for name, stem in found.items()} for kind, found in stems.items()}
+    beside = {kind: {name: f"../{link}" for name, link in links.items()} for kind, links in below.items()}
+    with replacing(out) as folder:
+        _write(folder / "scores.csv", tidy)
+        if "low" in ranking.table:
+            ranks = ranking.table.rename_axis("encoder").reset_index()
+            _write(folder / "ranks.csv", ranks.to_csv(index=False).encode("utf-8", "replace"))
+        drawn = draw(scores, folder, analyses, tell)
+        for encoder in study.encoders:
+            text = encoder_page(study, ranking, encoder, home="../index.html", task_links=beside["tasks"])
+            _write(folder / below["encoders"][encoder], text.encode("utf-8", "replace"))
+        for task in study.tasks:
+            by_class, link = per_class(study, task), None
+            if by_class is not None:
+                link = f"{stems['tasks'][task]}-per-class.csv"
+                _write(folder / "tasks" / link, by_class.to_csv().encode("utf-8", "replace"))
+            text = task_page(study, task, home="../index.html", encoder_links=beside["encoders"], per_class_link=link)
+            _write(folder / below["tasks"][task], text.encode("utf-8", "replace"))
+        _write(folder / "index.html", first_page(study, ranking, drawn, made, below).encode("utf-8", "replace"))
+    return Report(out / "index.html", drawn)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path) as file:
+        file.write(content)

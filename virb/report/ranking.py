@@ -1,0 +1,199 @@
+"""Which encoder ranks first, and how sure that is, in sentences that also say what cannot be said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from virb.analyses import names_in_words
+from virb.errors import ScoresError
+from virb.report.study import Study
+from virb.scores import missing_cells
+from virb.stats.ranking import (
+    critical_difference,
+    friedman,
+    holm_wilcoxon,
+    nemenyi,
+    rank_bootstrap,
+    rank_stability,
+    task_ranks,
+)
+
+ALPHA = 0.05
+TOP = 3
+MIN_TASKS = 5  # fewer give resamples of a handful of values, and tests whose approximations do not hold
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Encoders by their mean rank over the tasks that all of them have.
+
+    ``order`` holds every encoder, best first where they can be ranked. ``table`` (encoders, best first) has mean_rank
+    and rank, and with enough tasks low, high (95 % of the rank), p_first and p_top; it is empty where nothing can be
+    ranked. ``by_category`` has the mean rank inside each category. ``sentences`` say it.
+    """
+
+    order: list[str]
+    table: pd.DataFrame
+    by_category: pd.DataFrame
+    n_tasks: int
+    sentences: list[str]
+
+    def row(self, encoder: str) -> dict[str, float]:
+        """What the table has of an encoder; empty where it is not ranked."""
+        if encoder not in self.table.index:
+            return {}
+        row: Any = self.table.loc[encoder]
+        return {str(name): float(value) for name, value in row.items()}
+
+
+def rank(study: Study) -> Ranking:
+    """Rank the encoders of a study as far as its scores allow; nothing is raised for what they do not allow."""
+    complete = study.means.dropna(axis=1)
+    nothing = pd.DataFrame(index=study.means.index[:0])
+    if len(study.encoders) < 2:
+        said = ["There is one encoder, so nothing can be ranked: read its scores against chance and their intervals."]
+        return Ranking(study.encoders, nothing, nothing, complete.shape[1], said)
+    if complete.shape[1] == 0:
+        said = ["No end task was scored with all encoders, so they cannot be ranked.", *_left_out(study, complete)]
+        return Ranking(study.encoders, nothing, nothing, 0, said)
+    ranks = task_ranks(complete)
+    mean = ranks.mean(axis=1).rename("mean_rank")
+    table = pd.DataFrame({"mean_rank": mean, "rank": mean.round(10).rank()}).sort_values("mean_rank", kind="stable")
+    order = [str(name) for name in table.index]
+    categories = study.categories.loc[complete.columns]
+    by_category = nothing
+    if categories.nunique() > 1:
+        by_category = ranks.T.groupby(categories, sort=False).mean().T.loc[table.index]
+    said = [_leader(table, complete), *_left_out(study, complete)]
+    if complete.shape[1] < MIN_TASKS:
+        said.append(
+            f"That is too few end tasks to say how sure this order is: fewer than {MIN_TASKS} cannot be resampled into an "
+            "interval, and tests over so few rest on approximations."
+        )
+    elif _is_tied(complete):
+        said.append("All encoders tie on every end task.")
+    else:
+        table = _with_intervals(table, complete, categories)
+        said += _certainty(table, complete, categories)
+    return Ranking(order, table, by_category, complete.shape[1], said)
+
+
+def _is_tied(complete: pd.DataFrame) -> bool:
+    return bool((complete.nunique() == 1).all())
+
+
+def _left_out(study: Study, complete: pd.DataFrame) -> list[str]:
+    cells = missing_cells(study.means)
+    if not cells:
+        return []
+    missing = names_in_words([f"{encoder} on {task}" for encoder, task in cells])
+    return [
+        f"{len(cells)} of {study.means.size} scores are missing ({missing}); nothing is filled in, and encoders are ranked "
+        f"over the {complete.shape[1]} of {len(study.tasks)} end tasks that all of them have."
+    ]
+
+
+def _leader(table: pd.DataFrame, complete: pd.DataFrame) -> str:
+    n = complete.shape[1]
+    first = [str(name) for name in table.index[table["rank"] == table["rank"].min()]]
+    mean = table["mean_rank"].iloc[0]
+    if n == 1:
+        verb = "scores" if len(first) == 1 else "score"
+        return f"{names_in_words(first)} {verb} highest of {len(table)} encoders on the one end task, {complete.columns[0]}."
+    if len(first) > 1:
+        return f"{names_in_words(first)} tie for the first rank, with a mean rank of {mean:.2f} over {n} end tasks."
+    return f"{first[0]} ranks first of {len(table)} encoders, with a mean rank of {mean:.2f} over {n} end tasks."
+
+
+def _with_intervals(table: pd.DataFrame, complete: pd.DataFrame, categories: pd.Series) -> pd.DataFrame:
+    # Resampled inside its category, a task that is alone there would never vary.
+    groups = categories if categories.nunique() > 1 and categories.value_counts().min() > 1 else None
+    drawn = rank_bootstrap(complete, top=1, groups=groups)
+    top = rank_bootstrap(complete, top=TOP, groups=groups)["p_top"]
+    columns = {"low": drawn["low"], "high": drawn["high"], "p_first": drawn["p_top"], "p_top": top}
+    return table.assign(**{name: values.loc[table.index] for name, values in columns.items()})
+
+
+def _certainty(table: pd.DataFrame, complete: pd.DataFrame, categories: pd.Series) -> list[str]:
+    first, row = str(table.index[0]), table.iloc[0]
+    said = [
+        f"Over resampled end tasks the rank of {first} is {span(row['low'], row['high'])} (95% interval), and it is "
+        f"first, alone, in {row['p_first']:.0%} of draws"
+        + (f", among the best {TOP} in {row['p_top']:.0%}." if len(table) > TOP else ".")
+    ]
+    try:
+        said += _tests(first, complete)
+    except ScoresError as error:
+        said.append(str(error))
+    if (table["rank"] == row["rank"]).sum() == 1:
+        said += _without(first, complete, categories)
+    said.append(
+        "All this is about other end tasks of the kind, with these very encoders and heads. It counts tasks as independent "
+        "and alike, and a mean rank says who is ahead, not by how much."
+    )
+    return said
+
+
+def span(low: float, high: float) -> str:
+    """An interval of ranks; one number where both ends are it."""
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _tests(first: str, complete: pd.DataFrame) -> list[str]:
+    n_encoders, n_tasks = complete.shape
+    if n_encoders == 2:
+        p = float(holm_wilcoxon(complete)["p"].iloc[0])
+        verdict = "the two differ" if p < ALPHA else "no difference between the two is shown"
+        return [f"Wilcoxon's signed-rank test over end tasks: {verdict} ({_p(p)})."]
+    test = friedman(complete)
+    verdict = "the encoders differ" if test.f_pvalue < ALPHA else "no difference between the encoders is shown"
+    said = [
+        f"Friedman's test (Iman and Davenport's form): {verdict} ({_p(test.f_pvalue)}; agreement of the end tasks, Kendall's "
+        f"W, {test.kendall_w:.2f})."
+    ]
+    p_pairs = nemenyi(complete).loc[first].drop(first)
+    alike = [str(name) for name in test.mean_ranks.index if name != first and p_pairs[name] >= ALPHA]
+    limit = critical_difference(n_encoders, n_tasks, alpha=ALPHA)
+    if alike:
+        said.append(
+            f"Nemenyi's test at {ALPHA:.0%} (critical difference of mean ranks {limit:.2f}) cannot tell {first} from "
+            f"{len(alike)} of the {n_encoders - 1} others: {names_in_words(alike)}."
+        )
+    else:
+        said.append(
+            f"Nemenyi's test at {ALPHA:.0%} (critical difference of mean ranks {limit:.2f}) tells {first} from every other."
+        )
+    pairs = holm_wilcoxon(complete)
+    of_first = pairs[(pairs["encoder_a"] == first) | (pairs["encoder_b"] == first)]
+    differs = int((of_first["p_holm"] < ALPHA).sum())
+    said.append(
+        f"Wilcoxon's signed-rank test of its scores, with Holm's correction over all {len(pairs)} pairs, tells it from "
+        f"{differs} of the {n_encoders - 1}. Both tests grow more cautious with every encoder that is compared; the "
+        "resampled ranks do not."
+    )
+    return said
+
+
+def _without(first: str, complete: pd.DataFrame, categories: pd.Series) -> list[str]:
+    single = rank_stability(complete)
+    others = single[single["best"] != first]
+    said = (
+        f"Without {names_in_words([f'{row.left_out} ({row.best} leads)' for row in others.itertuples()], 4)} another leads."
+        if len(others)
+        else f"{first} leads too when any one end task is left out."
+    )
+    out = [said]
+    if categories.nunique() > 1:
+        groups = rank_stability(complete, categories)
+        others = groups[groups["best"] != first]
+        if len(others):
+            named = names_in_words([f"{row.left_out} ({row.best} leads)" for row in others.itertuples()], 4)
+            out.append(f"Without the category {named} another leads.")
+    return out
+
+
+def _p(value: float) -> str:
+    return "p < .001" if value < 0.001 else f"p = {value:.2g}"

@@ -1,0 +1,154 @@
+"""The page of one end task: how it was measured, and the encoders on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from virb.errors import VirbError
+from virb.report.html import Cell, Markup, Section, facts, joined, page, table, tag
+from virb.report.provenance import MINI, plain, versions_text
+from virb.report.scores_table import MANY, interval_cell, intervals_note, legend, score_cell
+from virb.report.study import Study, as_text, score_text
+
+SHOWN_CLASSES = 50
+
+
+def task_page(
+    study: Study, task: str, *, home: str, encoder_links: Mapping[str, str], per_class_link: str | None = None
+) -> str:
+    """The whole page of ``task``; ``per_class_link`` is the CSV of its scores by class, where there is one."""
+    summary = _declared(study, task)
+    parts: list[object] = [tag("h1", task)]
+    if summary:
+        parts.append(tag("p", f"{summary[0].upper()}{summary[1:]}.", class_="lead"))
+    if task.startswith("mini-"):
+        parts.append(tag("p", tag("strong", MINI)))
+    parts += [tag("h2", "How it is measured"), facts(_facts(study, task)), tag("h2", "Encoders")]
+    parts += [_ranking(study, task, encoder_links), tag("p", legend(study), class_="soft")]
+    parts.append(intervals_note(study, task=task))
+    by_class = per_class(study, task)
+    if by_class is not None:
+        parts.append(_by_class(by_class, encoder_links, per_class_link))
+    return page(f"End task {task}", *parts, home=home)
+
+
+def per_class(study: Study, task: str) -> pd.DataFrame | None:
+    """Scores by class (classes x encoders, means over seeds, NaN for a class that is absent); None without any."""
+    columns: dict[str, pd.Series] = {}
+    for encoder in study.encoders:
+        found = [
+            record["per_class"] for record in study.records_of(encoder=encoder, task=task) if record.get("per_class")
+        ]
+        if found:
+            columns[encoder] = pd.DataFrame(found).astype(float).mean()
+    return pd.DataFrame(columns).rename_axis("class") if columns else None
+
+
+def _declared(study: Study, task: str) -> str:
+    """The task's own summary, where the task that is known here under this name has the metric of the scores."""
+    from virb import registry
+
+    try:
+        declared = registry.load("tasks", task)
+    except VirbError:
+        return ""
+    return str(declared.summary) if study.said("metric", task=task) == [declared.metric] else ""
+
+
+def _facts(study: Study, task: str) -> list[tuple[str, object]]:
+    records = study.records_of(task=task)
+    about = records[0]["task"] if records else {}
+    protocol = records[0].get("protocol") if records else None
+    data = records[0].get("data") if records else None
+    chance = study.chance.get(task)
+    seconds = _seconds(records)
+    return [
+        ("category", str(study.categories[task])),
+        ("suite", ", ".join(study.said("suite", task=task))),
+        ("metric", ", ".join(study.said("metric", task=task))),
+        ("head", plain(about.get("head"))),
+        ("training examples", ", ".join(study.said("n_train", task=task))),
+        ("test examples", ", ".join(study.said("n_test", task=task))),
+        ("chance", None if chance is None else score_text(chance)),
+        ("probe", ", ".join(study.said("probe", task=task))),
+        ("protocol", _pairs(protocol)),
+        ("departs from it by", "; ".join(study.said("overrides", task=task))),
+        ("version of the task", plain(about.get("version"))),
+        ("revision of the data", _pairs(data)),
+        ("made with", versions_text(records)),
+        ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
+        ("seconds a record, mean", "; ".join(f"{name} {value:.1f}" for name, value in seconds.items())),
+    ]
+
+
+def _pairs(said: object) -> str:
+    return (
+        ", ".join(f"{name} {plain(value)}" for name, value in said.items())
+        if isinstance(said, Mapping)
+        else plain(said)
+    )
+
+
+def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean seconds of each phase over the records that name it."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        said = record.get("seconds")
+        for name, value in said.items() if isinstance(said, Mapping) else ():
+            if isinstance(value, (int, float)):
+                found.setdefault(str(name), []).append(float(value))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def _ranking(study: Study, task: str, links: Mapping[str, str]) -> Markup:
+    has_seconds = bool(_seconds(study.records_of(task=task)))
+    rows = []
+    for name in study.ranks[task].sort_values(kind="stable").index:
+        encoder = str(name)
+        rank: Any = study.ranks.loc[encoder, task]
+        n_seeds = study.n_seeds(encoder, task)
+        row = [
+            tag("a", encoder, href=links[encoder]),
+            "–" if np.isnan(rank) else Cell(f"{rank:g}", rank),
+            score_cell(study, encoder, task),
+            interval_cell(study, encoder, task),
+            Cell(as_text(n_seeds), n_seeds),
+        ]
+        if has_seconds:
+            seconds = sum(_seconds(study.records_of(encoder=encoder, task=task)).values())
+            row.append(Cell(f"{seconds:.1f}", seconds))
+        rows.append(row)
+    columns = ["encoder", "rank", "score", "95% interval", "seeds", *(["seconds a record"] if has_seconds else [])]
+    return table(f"Encoders on {task}, best first", columns, [Section(rows)])
+
+
+def _by_class(scores: pd.DataFrame, links: Mapping[str, str], link: str | None) -> Markup:
+    """Every class where they are few; else those on which the encoders differ most. The CSV has all."""
+    shown, which = scores, "every class"
+    if len(scores) > SHOWN_CLASSES:
+        spread = scores.max(axis=1) - scores.min(axis=1) if scores.shape[1] > 1 else -scores.iloc[:, 0]
+        shown = scores.loc[spread.sort_values(ascending=False, kind="stable").index[:SHOWN_CLASSES]]
+        most = "on which the encoders differ most" if scores.shape[1] > 1 else "with the lowest scores"
+        which = f"the {SHOWN_CLASSES} classes of {len(scores)} {most}"
+    rows = []
+    for name, row in shown.iterrows():
+        best = row.max()
+        cells = [
+            Cell("–")
+            if np.isnan(value)
+            else Cell(score_text(value), value, "best" if len(row) > 1 and value >= best else "")
+            for value in row.to_numpy(float)
+        ]
+        rows.append((str(name), *cells))
+    heads = ["class", *[tag("a", encoder, href=links[str(encoder)]) for encoder in shown.columns]]
+    parts: list[object] = [tag("h2", "By class")]
+    parts.append(
+        table(f"Scores of {which} (means over seeds; bold: best)", heads, [Section(rows)], is_vertical=len(row) > MANY)
+    )
+    if link:
+        parts.append(tag("p", "All classes: ", tag("a", link, href=link), class_="soft"))
+    return joined(parts)
