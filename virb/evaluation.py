@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from virb import executor as cluster
-from virb import registry
+from virb import probes, registry
 from virb.data.examples import DataContext
 from virb.encoder import FrozenEncoder, expand_sources, load_encoder
 from virb.errors import UsageError, VirbError
@@ -24,7 +24,6 @@ from virb.task import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-PROBES = ("gradient",)
 DEFAULT_CACHE_GB = 20.0
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -58,6 +57,7 @@ def evaluate(
 
     Records that ``out`` already holds are not computed again. ``tasks`` are names of end tasks,
     or tasks themselves; by default all of ``suite``.
+    ``probe`` is "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
     ``limit`` (examples a split) and ``epochs`` shorten a run; such scores are kept apart from full ones.
     ``executor`` is "local", "dask" (workers on this machine: call it below ``if __name__ == "__main__":``, because they
     import the program anew) or "dask:tcp://HOST:PORT".
@@ -114,8 +114,8 @@ def run(
     encoders = expand_sources(encoders)
     overrides = overrides or Overrides()
     progress = progress or Progress(is_quiet=True)
-    if probe not in PROBES:
-        raise UsageError(f"Unknown probe {probe!r}. {registry.suggest(probe, PROBES)}")
+    how = probes.find(probe)
+    probes.check_options(how, set(overrides.as_dict()))
     for what, value in (("seeds", seeds), ("limit", overrides.limit), ("epochs", overrides.epochs)):
         if value is not None and value < 1:
             raise UsageError(f"--{what} must be at least 1; found {value}.")
@@ -123,6 +123,10 @@ def run(
     failures: list[Failure] = []
     may_leave_out = not tasks if may_leave_out is None else may_leave_out
     chosen, suites = select_tasks(tasks, suite, failures)
+    chosen = _fitting(how, chosen, is_named=bool(tasks), progress=progress)
+    if seeds > 1 and not how.is_random:
+        progress.note(f"Nothing in --probe {probe} is random: one record a task says what {seeds} seeds would.")
+        seeds = 1
     store = ResultStore(out)
     store.check_writable()
     # Workers load the encoders for themselves.
@@ -149,7 +153,7 @@ def run(
             store,
             context,
             suites,
-            label,
+            how,
             overrides,
             torch.device(loaded[0].device),
             cache_gb,
@@ -194,6 +198,18 @@ def run(
             )
             failures.append(Failure(str(out), reason))
     return Outcome(_requested(store, loaded, jobs, label), n_run, len(jobs) - len(missing), failures, left_out)
+
+
+def _fitting(probe: probes.Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
+    """Return the tasks that ``probe`` fits. Of a suite the others are left out with a note; named ones are refused."""
+    pixelwise = [task.name for task in tasks if task.category.is_pixelwise]
+    fitting = [task for task in tasks if not task.category.is_pixelwise]
+    if probe.fits_pixelwise or not pixelwise:
+        return tasks
+    if is_named or not fitting:
+        probes.check_tasks(probe, pixelwise)
+    progress.note(f"--probe {probe.name} is for image-level tasks; left out: {', '.join(pixelwise)}")
+    return fitting
 
 
 def select_tasks(

@@ -17,17 +17,17 @@ import numpy as np
 import torch
 
 import virb
+from virb import heads, probes
 from virb.data.corrupt import unreadable
 from virb.data.examples import DataContext, Examples
 from virb.encoder import FrozenEncoder
 from virb.errors import DataAbsent, DataError, VirbError
 from virb.features import FeatureCache, Features
-from virb.heads import build_head
 from virb.mapped import Rows
 from virb.metrics import Metric, build_metric
-from virb.probes import dense, gradient
+from virb.probes import Probe, dense, image_level
 from virb.progress import Progress
-from virb.results import ResultStore
+from virb.results import ResultStore, probe_name
 from virb.task import Protocol, Task
 from virb.threads import core_pool, n_cores
 
@@ -117,7 +117,7 @@ class Runner:
         store: ResultStore,
         context: DataContext,
         suites: Mapping[str, str],
-        label: str,
+        probe: Probe,
         overrides: Overrides,
         device: torch.device,
         cache_gb: float,
@@ -128,7 +128,8 @@ class Runner:
         self.store = store
         self.context = context
         self.suites = suites
-        self.label = label
+        self.probe = probe
+        self.label = probe_name(probe.name, overrides.as_dict())
         self.overrides = overrides
         self.device = device
         self.progress = progress
@@ -215,6 +216,9 @@ class Runner:
                 advance(done, total)
 
             yield report
+
+    def _protocol(self, task: Task) -> Protocol:
+        return self.overrides.protocol(self.probe.protocol or task.protocol)
 
     def _guard(self, what: str) -> _Guard:
         return _Guard(what, self.failures, self.progress)
@@ -318,8 +322,8 @@ class Runner:
     def _run_unit(self, item: _Loaded, everything: Sequence[_Loaded]) -> None:
         task = item.unit.trains
         begun = time.monotonic()
-        # On crops the encoder runs anew in each epoch: there is nothing to keep.
-        is_cached = task.protocol.crop is None
+        # On crops, or where it trains itself, the encoder runs anew in each epoch: there is nothing to keep.
+        is_cached = task.protocol.crop is None and self.probe.is_frozen
         features = self._encode(item, everything) if is_cached else {}
         encode_s = (time.monotonic() - begun) / len(item.encoders)
         if task.category.is_pixelwise:
@@ -334,61 +338,86 @@ class Runner:
     def _run_image_level(
         self, item: _Loaded, features: Mapping[tuple[int, str], Features | None], encode_s: float
     ) -> None:
-        task, revision = item.unit.trains, item.train.images.revision
+        task = item.unit.trains
         by_dim: dict[int, list[tuple[int, int]]] = {}
+
+        def name(member: tuple[int, int]) -> str:
+            return f"{self.encoders[member[0]].name} on {task.name}, seed {member[1]}"
+
         for encoder, seed in item.jobs:
             e = self.encoders[encoder]
-            with self._guard(f"{e.name} on {task.name}, seed {seed}"):
-                for split in item.splits:
+            with self._guard(name((encoder, seed))):
+                for split in item.splits if self.probe.is_frozen else ():
                     found = features[encoder, split.images.revision]
                     assert found is not None
                     _check_finite(e.name, found.embedding, split)
                 by_dim.setdefault(e.dim, []).append((encoder, seed))
-        for dim, members in by_dim.items():
-            kind, protocol = task.head, self.overrides.protocol(task.protocol)
+        # Heads of one shape train as one problem; the other probes are fitted one by one.
+        groups = list(by_dim.values())
+        if self.probe is not probes.GRADIENT:
+            groups = [[member] for group in groups for member in group]
 
-            def build(seed: int, kind: str = kind, dim: int = dim) -> torch.nn.Module:
-                return build_head(
-                    kind, n_out=task.n_classes, dim=dim, n_frames=task.n_frames, seed=seed, **dict(task.options)
+        def source(encoder: int, split: Examples) -> image_level.Source:
+            found = features.get((encoder, split.images.revision))
+            return image_level.Source(self.encoders[encoder], split.images, None if found is None else found.embedding)
+
+        def build_head(dim: int, seed: int) -> torch.nn.Module:
+            return heads.build_head(
+                task.head, n_out=task.n_classes, dim=dim, n_frames=task.n_frames, seed=seed, **dict(task.options)
+            )
+
+        def score(scores: np.ndarray, targets: np.ndarray) -> float:
+            metric = build_metric(task.metric, n_classes=task.n_classes)
+            metric.update(scores, targets)
+            return float(metric.score)
+
+        problem = image_level.Problem(
+            frames=item.train.frames,
+            targets=np.asarray(item.train.targets),
+            n_classes=task.n_classes,
+            protocol=self._protocol(task),
+            augmentations=task.label_preserving,
+            build_head=build_head,
+            score=score,
+        )
+
+        def run(group: Sequence[tuple[int, int]]) -> None:
+            started = time.monotonic()
+            what = f"{task.name}: {len(group)} head{'s' * (len(group) > 1)}"
+            if self.probe is not probes.GRADIENT:
+                what = f"{task.name}: {self.probe.name}, {self.encoders[group[0][0]].name}, seed {group[0][1]}"
+            with self._stage(what) as advance:
+                fitted = image_level.fit(
+                    self.probe.name,
+                    problem,
+                    [source(encoder, item.train) for encoder, _ in group],
+                    [seed for _, seed in group],
+                    device=self.device,
+                    progress=advance,
                 )
-
-            def train(group: Sequence[tuple[int, int]], protocol: Protocol = protocol, build: Any = build) -> None:
-                started = time.monotonic()
-                sources = [features[encoder, revision] for encoder, _ in group]
-                with self._stage(f"{task.name}: {len(group)} head{'s' * (len(group) > 1)}") as advance:
-                    heads = gradient.train_heads(
-                        build,
-                        [source.embedding for source in sources if source is not None],
-                        item.train.frames,
-                        np.asarray(item.train.targets),
-                        seeds=[seed for _, seed in group],
-                        protocol=protocol,
-                        device=self.device,
-                        progress=advance,
-                    )
                 train_s = (time.monotonic() - started) / len(group)
-                for (encoder, seed), head in zip(group, heads, strict=True):
+                for (encoder, seed), classifier in zip(group, fitted, strict=True):
                     for scored in item.jobs[encoder, seed]:
                         test = item.tests[scored.name]
-                        source = features[encoder, test.images.revision]
-                        assert source is not None
                         since = time.monotonic()
                         metric = build_metric(scored.metric, n_classes=scored.n_classes)
-                        _score(metric, head, source.embedding, test, self.device)
+                        _score(metric, classifier, source(encoder, test), test, advance)
                         seconds = {"encode": encode_s, "train": train_s, "predict": time.monotonic() - since}
-                        self._write(item, scored, encoder, seed, metric, seconds)
+                        self._write(item, scored, encoder, seed, metric, seconds, classifier.protocol)
 
-            def train_all(
-                members: Sequence[tuple[int, int]] = tuple(members), train: Callable[..., None] = train
-            ) -> None:
-                try:
-                    train(members)
-                except VirbError:
-                    for member in members:  # one bad head must not take the others along: try them one at a time
-                        with self._guard(f"{self.encoders[member[0]].name} on {task.name}, seed {member[1]}"):
-                            train([member])
+        def run_all(group: Sequence[tuple[int, int]]) -> None:
+            try:
+                run(group)
+            except VirbError:
+                for member in group:  # one bad head must not take the others along: try them one at a time
+                    with self._guard(name(member)):
+                        run([member])
 
-            self._submit(task.name, train_all)
+        for group in groups:
+            if len(group) == 1:
+                self._submit(name(group[0]), partial(run, group))
+            else:
+                self._submit(task.name, partial(run_all, group))
 
     def _run_dense(
         self,
@@ -400,7 +429,7 @@ class Runner:
         encode_s: float,
     ) -> None:
         task, e = item.unit.trains, self.encoders[encoder]
-        protocol = self.overrides.protocol(task.protocol)
+        protocol = self._protocol(task)
         n_out = task.n_classes or int(task.options.get("out_channels", 1))
         is_cropped = protocol.crop is not None
         ignore_index = task.options.get("ignore_index", 255 if is_cropped else None)  # padding has no target
@@ -417,7 +446,7 @@ class Runner:
             return dense.CachedSource(found.parts, split, size=e.preprocess.size, device=self.device)
 
         def build(seed: int, initial_output: float) -> torch.nn.Module:
-            return build_head(
+            return heads.build_head(
                 task.head,
                 n_out=n_out,
                 channels=e.channels,
@@ -450,7 +479,7 @@ class Runner:
                 rows = np.arange(start, min(start + step, len(test)))
                 metric.update(*dense.predict_dense(head, reader, rows))
             seconds = {"encode": encode_s, "train": train_s, "predict": time.monotonic() - since}
-            self._write(item, other, encoder, seed, metric, seconds)
+            self._write(item, other, encoder, seed, metric, seconds, image_level.training(protocol))
 
     def _write(
         self,
@@ -460,9 +489,9 @@ class Runner:
         seed: int,
         metric: Metric,
         seconds: Mapping[str, float],
+        protocol: Mapping[str, Any],
     ) -> None:
         e, test = self.encoders[encoder], item.tests[task.name]
-        protocol = self.overrides.protocol(item.unit.trains.protocol)
         metrics = metric.compute()
         per_class = metric.per_class()
         names = task.class_names
@@ -490,12 +519,7 @@ class Runner:
             "n_train": len(item.train),
             "n_test": len(test),
             "overrides": self.overrides.as_dict(),
-            "protocol": {
-                "epochs": protocol.epochs,
-                "batch_size": protocol.batch_size,
-                "optimizer": protocol.optimizer,
-                "lr": protocol.lr,
-            },
+            "protocol": dict(protocol),
             "data": _revisions(item.train, test),
             "seconds": {key: round(value, 3) for key, value in seconds.items()},
             "device": str(self.device),
@@ -542,17 +566,22 @@ class _Guard:
 
 def _score(
     metric: Metric,
-    head: torch.nn.Module,
-    embedding: np.ndarray,
+    classifier: image_level.Classifier,
+    source: image_level.Source,
     test: Examples,
-    device: torch.device,
+    progress: Callable[[int, int], None],
     block: int = 8192,
 ) -> None:
-    """Give the metric the head's logits a block of examples at a time: those of a large split are not all kept."""
+    """Give the metric the class scores a block of examples at a time: those of a large split are not all kept."""
     targets = np.asarray(test.targets)
-    for start in range(0, len(test), block):
-        rows = slice(start, start + block)
-        metric.update(gradient.predict(head, embedding, test.frames[rows], device=device), targets[rows])
+    n_blocks = -(-len(test) // block)
+    for k in range(n_blocks):
+        rows = slice(k * block, (k + 1) * block)
+
+        def report(done: int, total: int, k: int = k) -> None:
+            progress(k * total + done, n_blocks * total)
+
+        metric.update(classifier.scores(source, test.frames[rows], report), targets[rows])
 
 
 def _checked(task: Task, split: str, examples: Examples) -> Examples:

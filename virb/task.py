@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from virb.data.examples import DataContext, Examples
 
 LOSSES = ("cross_entropy", "l1")
+AUGMENTATIONS = ("crop", "flip")
 METRICS = ("top1", "mean_per_class", "map", "miou", "neg_l1", "one_minus_all", "neg_epe")
 
 
@@ -97,6 +98,8 @@ class Task:
     n_examples: Mapping[str, int] = field(default_factory=dict)  # of "train" and "test", where they are known
     deviations: Sequence[str] = ()  # from the paper or source, each with its reason
     options: Mapping[str, Any] = field(default_factory=dict)  # for the head or the metric (out_channels, ignore_index)
+    # Those of AUGMENTATIONS that keep the target, for probes that train on images; None: see label_preserving.
+    augmentations: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for what, value, known in (
@@ -108,6 +111,11 @@ class Task:
                 raise RegistryError(
                     f"Task {self.name!r}: unknown {what} {value!r}; expected one of {', '.join(known)}."
                 )
+        unknown = [name for name in self.augmentations or () if name not in AUGMENTATIONS]
+        if unknown:
+            raise RegistryError(
+                f"Task {self.name!r}: unknown augmentation {unknown[0]!r}; expected some of {', '.join(AUGMENTATIONS)}."
+            )
         if self.loss == "cross_entropy" and self.n_classes < 2:
             raise RegistryError(f"Task {self.name!r}: cross_entropy needs classes=(names) or a number of at least 2.")
 
@@ -121,6 +129,15 @@ class Task:
             return self.data(context, split)
         except DataAbsent as error:
             raise DataAbsent(f"{error} To obtain it: {self.obtain}" if self.obtain else str(error)) from error
+
+    @property
+    def label_preserving(self) -> tuple[str, ...]:
+        """The augmentations that keep the target: as declared, else all for semantic image-level tasks and none for
+        others. A crop may hide what is counted and changes distances; a mirror swaps left and right.
+        """
+        if self.augmentations is not None:
+            return tuple(self.augmentations)
+        return AUGMENTATIONS if self.category is Category.SEMANTIC_IMAGE else ()
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from virb import evaluation
-from virb.data.examples import DataContext, Examples
+from virb.data.examples import DataContext, Examples, held_out
 from virb.encoder import FrozenEncoder, expand_sources
 from virb.errors import UsageError
 from virb.progress import Progress
@@ -93,11 +91,8 @@ def _variant(task: Task, optimizer: str, lr: float, validation: float) -> Task:
 
     def data(context: DataContext, split: str) -> Examples:
         examples = task.examples(context, "train")
-        order = np.random.default_rng(0).permutation(len(examples))
-        n_held_out = max(1, round(validation * len(order)))
-        if n_held_out >= len(order):
-            raise UsageError(f"{task.name} has {len(order)} training examples, too few to hold some out.")
-        return examples.subset(np.sort(order[n_held_out:] if split == "train" else order[:n_held_out]))
+        fitted, held = held_out(len(examples), validation)
+        return examples.subset(fitted if split == "train" else held)
 
     return replace(
         task,

@@ -16,4 +16,5 @@ TASK = Task(
     source="Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits; as shipped with scikit-learn",
     license="CC BY 4.0",
     obtain="comes with scikit-learn",
+    augmentations=(),  # a mirrored digit is none, and a crop may cut it off the canvas
 )

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from virb.probes import GRADIENT, PROBES
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -22,6 +24,7 @@ examples:
   virb evaluate mine.pth.tar random:resnet50 --seeds 3
   virb evaluate mine.pt --suite virb --data /data      # the paper's end tasks, on the data that are there
   virb evaluate mine.pt --tasks flowers --include ./my-tasks --data flowers=/data/flowers
+  virb evaluate mine.pt --probe knn                    # a second opinion: knn, lbfgs or finetune (docs/probes.md)
   virb evaluate encoders/*.pt --executor dask          # on every GPU here; dask:tcp://HOST:PORT: on a cluster
 
 Run the same command again after an interruption: only what is missing is computed.
@@ -42,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", default="results", metavar="DIR", help="where the records go (default: results)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="train each head N times (default: 1)")
-    parser.add_argument("--probe", default="gradient", help="how heads are trained: gradient, the paper's (default)")
+    parser.add_argument(
+        "--probe",
+        default=GRADIENT.name,
+        metavar="NAME",
+        help="; ".join(f"{probe.name}: {probe.summary}" for probe in PROBES.values()) + f" (default: {GRADIENT.name})",
+    )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument(
         "--executor",
@@ -119,6 +127,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(outcome.table)
     elif len(outcome.table):
+        if args.probe != GRADIENT.name:
+            print(f"probe: {outcome.table['probe'].iloc[0]}")
         print_scores(outcome.table)
     _print_closing(outcome, args.out, to=sys.stderr if args.json else sys.stdout)
     if not outcome.failures:
@@ -140,9 +150,14 @@ def print_scores(table: pd.DataFrame) -> None:
             cell = by_cell.get((task, encoder))
             row[f" {encoder}"] = "–" if cell is None else _cell(cell["score"])
         rows.append(row)
-    n_seeds = table.groupby(["task", "encoder"]).size()
+    n_seeds = table.groupby(["task", "encoder"]).size().max()
     overrides = sorted({text for text in table["overrides"] if text})
-    notes = [f"mean ± standard deviation over {n_seeds.max()} seeds" if n_seeds.max() > 1 else "one seed"]
+    names = {name.partition("+")[0] for name in table["probe"]}
+    if n_seeds > 1:
+        notes = [f"mean ± standard deviation over {n_seeds} seeds"]
+    else:
+        is_random = any(name not in PROBES or PROBES[name].is_random for name in names)
+        notes = ["one seed" if is_random else "nothing is random"]
     notes.append("higher is better in every row")
     if overrides:
         notes.append(f"shortened: {', '.join(overrides)}: not comparable with full runs")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from virb.data.images import ImageSet, ImageSubset
-from virb.errors import DataAbsent, DataError
+from virb.errors import DataAbsent, DataError, UsageError
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,22 @@ class Examples:
         """Return the same examples over those images alone that they use."""
         rows, frames = np.unique(self.frames, return_inverse=True)
         return Examples(ImageSubset(self.images, rows), frames.reshape(self.frames.shape), self.targets, self.ids)
+
+
+def held_out(n: int, share: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Cut ``n`` training examples at random into those to fit and those to validate on; both in their order.
+
+    Args:
+        share: of the examples, how many to validate on.
+
+    Raises:
+        UsageError: nothing would be left to fit.
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    n_held_out = max(1, round(share * n))
+    if n_held_out >= n:
+        raise UsageError(f"{n} training examples are too few to hold some out for validation.")
+    return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
 
 
 @dataclass(frozen=True)

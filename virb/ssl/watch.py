@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from virb.probes import knn
 from virb.ssl import distributed
 
 
@@ -25,10 +26,10 @@ def output_spread(output: Tensor) -> float:
 
 
 @torch.no_grad()
-def knn_accuracy(features: Tensor, labels: Tensor, *, k: int = 20, temperature: float = 0.07) -> float:
+def knn_accuracy(features: Tensor, labels: Tensor, *, k: int = knn.K, temperature: float = knn.TEMPERATURE) -> float:
     """Return the leave-one-out accuracy of a weighted k-nearest-neighbour vote by cosine similarity.
 
-    Wu et al. 2018 (Instance Discrimination), Section 3.4: each neighbour votes with exp(similarity / temperature).
+    Wu et al. 2018 (Instance Discrimination), Section 3.4, as :mod:`virb.probes.knn`.
 
     Args:
         features: (N, D), N >= 2.
@@ -41,8 +42,7 @@ def knn_accuracy(features: Tensor, labels: Tensor, *, k: int = 20, temperature: 
         similarity = unit[start : start + 1024] @ unit.T
         rows = torch.arange(len(similarity), device=unit.device)
         similarity[rows, start + rows] = -2.0
-        near = similarity.topk(min(k, len(unit) - 1), dim=1)
-        votes = torch.zeros(len(similarity), n_classes, device=unit.device)
-        votes.scatter_add_(1, labels[near.indices], (near.values / temperature).exp())
-        right += int((votes.argmax(dim=1) == labels[start : start + 1024]).sum())
+        values, columns = knn.top_k(similarity, min(k, len(unit) - 1))
+        shares = knn.votes(values, labels[columns], n_classes, temperature=temperature)
+        right += int((shares.argmax(dim=1) == labels[start : start + 1024]).sum())
     return right / len(unit)

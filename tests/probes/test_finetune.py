@@ -1,0 +1,147 @@
+"""The copy trains and the encoder does not; repeatable, and augmented only where that keeps the label."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from virb.data.images import ArrayImages
+from virb.encoder import load_encoder
+from virb.errors import TrainingError
+from virb.probes import finetune
+from virb.task import Protocol
+
+TINY = "random:resnet18:width=0.125,size=32"
+PROTOCOL = Protocol(epochs=4, batch_size=16, optimizer="sgd", lr=0.05)
+N = 49  # the last batch is a single example
+TARGETS = np.arange(N) % 2
+FRAMES = np.arange(N)[:, None]
+
+
+def images(n: int = N) -> ArrayImages:
+    """Class 0 is flat, class 1 is rough."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (n, 24, 24, 3))
+    flat = np.broadcast_to(rng.integers(0, 255, (n, 1, 1, 1)), noise.shape)
+    is_rough = (np.arange(n) % 2).astype(bool)[:, None, None, None]
+    return ArrayImages.of("textures", np.where(is_rough, noise, flat).astype(np.uint8))
+
+
+def network(encoder=None, *, n_frames: int = 1, seed: int = 0) -> finetune.Network:
+    encoder = encoder or load_encoder(TINY)
+    return finetune.Network(encoder.trainable_copy(), encoder.preprocess, n_frames=n_frames, n_classes=2, seed=seed)
+
+
+def trained(encoder=None, *, protocol: Protocol = PROTOCOL, seed: int = 0, **options) -> finetune.Network:
+    return finetune.train(
+        network(encoder, seed=seed), images(), FRAMES, TARGETS, protocol=protocol, seed=seed, **options
+    )
+
+
+def logits(net: finetune.Network) -> np.ndarray:
+    return finetune.predict(net, images(), FRAMES)
+
+
+def test_it_learns_by_changing_a_copy_and_the_frozen_encoder_stays_as_it_was():
+    encoder = load_encoder(TINY)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    sha = encoder.sha256
+    shown = encoder.embed(torch.ones(2, 3, 32, 32))
+    net = trained(
+        encoder, protocol=Protocol(epochs=40, batch_size=25, optimizer="sgd", lr=0.01), augmentations=("flip",)
+    )
+    assert np.mean(logits(net).argmax(axis=1) == TARGETS) > 0.9
+    after = encoder.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert load_encoder(TINY).sha256 == sha == encoder.sha256
+    assert torch.equal(encoder.embed(torch.ones(2, 3, 32, 32)), shown)
+    changed = net.encoder.state_dict()
+    assert not torch.equal(changed["conv1.weight"].cpu(), before["conv1.weight"])
+    assert not torch.equal(changed["bn1.running_mean"].cpu(), before["bn1.running_mean"])
+    assert not net.training
+
+
+def test_an_untrained_network_is_the_frozen_encoder_and_a_linear_layer():
+    encoder = load_encoder(TINY)
+    net = network(encoder)
+    embedding = encoder.embed(encoder.prepare(torch.from_numpy(images().array)))
+    assert np.allclose(logits(net), net.head(embedding).detach().numpy(), atol=1e-4)
+
+
+def test_the_seed_decides_all_that_is_random():
+    once, again, other = (
+        logits(trained(seed=seed, protocol=Protocol(epochs=1, batch_size=16, optimizer="sgd", lr=0.05),
+                       augmentations=("crop", "flip")))
+        for seed in (3, 3, 4)
+    )  # fmt: skip
+    assert np.array_equal(once, again)
+    assert not np.allclose(once, other)
+
+
+def test_one_step_is_nesterovs_on_the_mean_cross_entropy():
+    """Against torch, written out: a single batch without augmentation, batch statistics, the first step of the cosine."""
+    protocol = Protocol(epochs=2, batch_size=64, optimizer="sgd", lr=0.1)
+    net = trained(protocol=protocol)
+    reference = network()
+    reference.train()
+    for layer in reference.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 0.1  # one step an epoch: max(1 - 10/1, 0.9) of the old value is kept
+    x = torch.nn.functional.interpolate(
+        torch.from_numpy(images().array).permute(0, 3, 1, 2), (32, 32), mode="bilinear", antialias=True
+    )
+    velocity = {name: torch.zeros_like(p) for name, p in reference.named_parameters()}
+    generator = torch.Generator().manual_seed(0)
+    for lr in (0.1, 0.05):  # half a cosine over two steps
+        order = torch.randperm(N, generator=generator)
+        reference.zero_grad()
+        torch.nn.functional.cross_entropy(reference(x[order] / 255), torch.from_numpy(TARGETS)[order]).backward()
+        with torch.no_grad():
+            for name, p in reference.named_parameters():
+                velocity[name] = 0.9 * velocity[name] + p.grad
+                p -= lr * (p.grad + 0.9 * velocity[name])
+    for name, value in reference.state_dict().items():
+        assert torch.allclose(net.state_dict()[name].float(), value.float(), atol=1e-4), name
+
+
+def test_all_frames_of_an_example_get_the_same_augmentation(monkeypatch):
+    seen = []
+
+    class Watched(finetune.Network):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    encoder = load_encoder(TINY)
+    net = Watched(encoder.trainable_copy(), encoder.preprocess, n_frames=2, n_classes=2, seed=0)
+    twice = np.repeat(np.arange(8)[:, None], 2, axis=1)  # both frames are one image
+    protocol = Protocol(epochs=2, batch_size=8)
+    finetune.train(net, images(), twice, TARGETS[:8], protocol=protocol, seed=0, augmentations=("flip", "crop"))
+    assert len(seen) == 2
+    for batch in seen:
+        assert batch.shape == (8, 6, 32, 32)
+        assert torch.equal(batch[:, :3], batch[:, 3:])
+    plain = finetune._batch(images(), twice, 32, "cpu")
+    assert not any(torch.equal(row, other) for row in seen[0] for other in plain if row.std() > 0.1)
+
+
+def test_without_augmentations_the_images_are_shown_as_they_are():
+    seen = []
+
+    class Watched(finetune.Network):
+        def forward(self, x):
+            seen.extend(x.detach().clone())
+            return super().forward(x)
+
+    encoder = load_encoder(TINY)
+    net = Watched(encoder.trainable_copy(), encoder.preprocess, n_frames=1, n_classes=2, seed=0)
+    finetune.train(net, images(), FRAMES, TARGETS, protocol=Protocol(epochs=1, batch_size=16), seed=0)
+    plain = finetune._batch(images(), FRAMES, 32, "cpu")
+    assert len(seen) == N  # the last, single example too
+    assert sorted(float(x.sum()) for x in seen) == pytest.approx(sorted(float(x.sum()) for x in plain))
+
+
+def test_a_loss_that_is_not_finite_says_what_to_do():
+    with pytest.raises(TrainingError, match=r"not finite in epoch .* \(lr 1e\+12, seed 0\). Lower .* --lr"):
+        trained(protocol=Protocol(epochs=3, batch_size=16, optimizer="sgd", lr=1e12))

@@ -1,0 +1,144 @@
+"""The neighbours' vote against a loop and scikit-learn, in any blocks, with ties decided by the order of train."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import KNeighborsClassifier
+
+from virb.probes import knn
+
+N, M, D, CLASSES = 83, 37, 9, 5
+
+
+def data(seed: int, n: int, dim: int = D) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float32)
+
+
+TARGETS = np.random.default_rng(3).integers(0, CLASSES, N)
+
+
+def single(n: int) -> np.ndarray:
+    return np.arange(n)[:, None]
+
+
+def shares(train: np.ndarray, test: np.ndarray, **options) -> np.ndarray:
+    return knn.classify(
+        train, single(len(train)), TARGETS[: len(train)], test, single(len(test)), n_classes=CLASSES, **options
+    )
+
+
+def by_loop(train: np.ndarray, test: np.ndarray, k: int, temperature: float) -> np.ndarray:
+    """The vote as Wu et al. 2018 write it, one example and one neighbour at a time, in double precision."""
+    out = []
+    for x in test.astype(float):
+        near = sorted(
+            (-sum(x * y) / math.sqrt(sum(x * x)) / math.sqrt(sum(y * y)), place)
+            for place, y in enumerate(train.astype(float))
+        )
+        votes = [0.0] * CLASSES
+        for minus_similarity, place in near[:k]:
+            votes[TARGETS[place]] += math.exp(-minus_similarity / temperature)
+        out.append([vote / sum(votes) for vote in votes])
+    return np.array(out)
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (7, 0.07), (20, 0.5), (N, 0.07)])
+def test_it_is_the_vote_of_the_paper(k, temperature):
+    train, test = data(0, N), data(1, M)
+    found = shares(train, test, k=k, temperature=temperature)
+    assert found.shape == (M, CLASSES)
+    assert found.dtype == np.float32
+    assert np.allclose(found, by_loop(train, test, k, temperature), atol=1e-5)
+
+
+def test_it_agrees_with_scikit_learn():
+    train, test = data(0, N), data(1, M)
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    reference = KNeighborsClassifier(
+        n_neighbors=20, metric="cosine", algorithm="brute", weights=lambda distance: np.exp((1 - distance) / 0.07)
+    ).fit(unit(train), TARGETS)
+    assert np.allclose(shares(train, test), reference.predict_proba(unit(test)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("test_block", "train_block"), [(1, 1), (4, 3), (37, 20), (10, 82), (1000, 1000)])
+def test_the_blocks_do_not_change_the_answer(test_block, train_block):
+    train, test = data(0, N), data(1, M)
+    train[40:60] = train[:20]  # neighbours that are equally near, in other blocks
+    whole = shares(train, test)
+    assert np.allclose(shares(train, test, test_block=test_block, train_block=train_block), whole, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.integers(-2, 2), min_size=6, max_size=6), min_size=1, max_size=8), st.integers(1, 6))
+def test_of_equal_similarities_the_first_are_taken(rows, k):
+    values, columns = knn.top_k(torch.tensor(rows, dtype=torch.float32), k)
+    for row, got, places in zip(rows, values.tolist(), columns.tolist(), strict=True):
+        wanted = sorted(range(6), key=lambda place: (-row[place], place))[:k]
+        assert places == wanted
+        assert got == [row[place] for place in wanted]
+
+
+@pytest.mark.parametrize("train_block", [4, 7, 40])
+def test_of_training_examples_that_are_the_same_the_first_vote(train_block):
+    train = np.tile(np.eye(2, D, dtype=np.float32), (20, 1))  # twenty times each of two embeddings
+    test = np.eye(2, D, dtype=np.float32)
+    wanted = np.stack(
+        [np.bincount(TARGETS[0:10:2], minlength=CLASSES), np.bincount(TARGETS[1:10:2], minlength=CLASSES)]
+    )
+    assert np.allclose(shares(train, test, k=5, train_block=train_block), wanted / 5)
+
+
+def test_an_example_of_several_frames_is_its_frames_side_by_side():
+    """And the similarity of two is the mean over frames, whatever the frames' lengths."""
+    train, test = data(0, 3 * N), data(1, 3 * M)
+    frames, asked = np.arange(3 * N).reshape(N, 3), np.arange(3 * M).reshape(M, 3)
+    found = knn.classify(train, frames, TARGETS, test, asked, n_classes=CLASSES)
+
+    def side_by_side(x: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        return (x / np.linalg.norm(x, axis=1, keepdims=True))[frames].reshape(len(frames), -1)
+
+    assert np.allclose(found, by_loop(side_by_side(train, frames), side_by_side(test, asked), 20, 0.07), atol=1e-5)
+    longer = train * np.random.default_rng(0).uniform(0.1, 10, (3 * N, 1)).astype(np.float32)
+    assert np.allclose(knn.classify(longer, frames, TARGETS, test, asked, n_classes=CLASSES), found, atol=1e-5)
+
+
+def test_mapped_files_give_the_same_bits_twice(tmp_path):
+    train, test = data(0, N), data(1, M)
+    np.save(tmp_path / "train.npy", train)
+    mapped = np.load(tmp_path / "train.npy", mmap_mode="r")
+    assert np.array_equal(shares(mapped, test), shares(train, test))
+    reported: list[tuple[int, int]] = []
+    shares(train, test, train_block=40, progress=lambda done, total: reported.append((done, total)))
+    assert reported == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_what_is_held_does_not_grow_with_train(tmp_path):
+    """Sixteen times the training examples, and the same arrays in use."""
+    import tracemalloc
+
+    def peak(n: int) -> int:
+        path = tmp_path / f"{n}.npy"
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, 256))[:] = data(0, n, 256)
+        mapped = np.load(path, mmap_mode="r")
+        labels = np.zeros(n, np.int64)
+        tracemalloc.start()
+        knn.classify(mapped, single(n), labels, data(1, 8, 256), single(8), n_classes=2, train_block=128)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(8192) < peak(512) + (1 << 18)  # a block is 128 kB, all of the larger one 8 MB
+
+
+def test_fewer_examples_than_neighbours_all_vote():
+    train, test = data(0, 4), data(1, M)
+    assert np.allclose(shares(train, test), by_loop(train, test, 4, 0.07), atol=1e-5)

@@ -1,0 +1,151 @@
+"""The regression against scikit-learn and its own optimality, and what its penalty is chosen on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+
+from virb.data.examples import held_out
+from virb.errors import TrainingError, UsageError
+from virb.probes import lbfgs
+
+N, D, CLASSES = 240, 8, 4
+RNG = np.random.default_rng(0)
+TARGETS = RNG.integers(0, CLASSES, N)
+CENTRES = RNG.normal(size=(CLASSES, D))
+# Dimensions of very different spread and place, as embeddings have.
+FEATURES = ((CENTRES[TARGETS] + 1.5 * RNG.normal(size=(N, D))) * np.geomspace(0.2, 3, D) + 5).astype(np.float32)
+FRAMES = np.arange(N)[:, None]
+
+
+def accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
+    return float(np.mean(scores.argmax(axis=1) == targets))
+
+
+def choose(features=FEATURES, frames=FRAMES, targets=TARGETS, **options) -> lbfgs.Choice:
+    return lbfgs.choose_and_fit(
+        features, frames, targets, **{"n_classes": CLASSES, "seed": 0, "score": accuracy, **options}
+    )
+
+
+def standard(found: lbfgs.Fit, features: np.ndarray = FEATURES) -> np.ndarray:
+    return (features - found.mean.numpy()) / found.scale
+
+
+@pytest.mark.parametrize("penalty", [1e-2, 1.0, 1e3])
+def test_it_is_scikit_learns_regression(penalty):
+    found = lbfgs.fit(FEATURES, FRAMES, TARGETS, n_classes=CLASSES, penalty=penalty)
+    x = standard(found)
+    reference = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000).fit(x, TARGETS)
+    assert found.is_converged
+    assert np.allclose(softmax(found.scores(FEATURES, FRAMES), axis=1), reference.predict_proba(x), atol=2e-3)
+    assert np.allclose(found.weights[:-1].numpy(), reference.coef_.T, atol=0.02)
+
+
+@pytest.mark.parametrize("penalty", [1e-2, 1.0, 1e3])
+def test_the_gradient_of_the_penalised_loss_vanishes(penalty):
+    found = lbfgs.fit(FEATURES, FRAMES, TARGETS, n_classes=CLASSES, penalty=penalty)
+    x, weights = standard(found), found.weights.numpy()
+    error = softmax(x @ weights[:-1] + weights[-1], axis=1) - np.eye(CLASSES)[TARGETS]
+    assert np.abs(x.T @ error + penalty * weights[:-1]).max() / N < 2e-5
+    assert np.abs(error.sum(axis=0)).max() / N < 2e-5
+
+
+def test_the_features_unit_and_origin_do_not_matter():
+    """A shift of all embeddings or one factor for all of them changes neither the penalty nor the predictions."""
+    once, again = choose(), choose(features=64 * FEATURES - 3)
+    assert once.fit.penalty == again.fit.penalty
+    assert once.tried == again.tried
+    assert np.allclose(again.fit.scores(64 * FEATURES - 3, FRAMES), once.fit.scores(FEATURES, FRAMES), atol=1e-3)
+
+
+def test_the_penalties_are_the_papers():
+    assert len(lbfgs.PENALTIES) == 45
+    assert (lbfgs.PENALTIES[0], lbfgs.PENALTIES[-1]) == (1e-6, 1e5)
+    assert np.allclose(np.diff(np.log10(lbfgs.PENALTIES)), 0.25, atol=1e-5)
+
+
+def test_the_penalty_is_the_best_on_the_validation_part_alone():
+    """By scikit-learn, on the same part: no penalty that was tried does better there, and the refit is on all of train."""
+    choice = choose()
+    fitted, held = held_out(N, 0.2, seed=0)
+    assert choice.n_validation == len(held) == 48
+    assert set(choice.tried) <= set(lbfgs.PENALTIES)
+    assert 10 <= len(choice.tried) <= 13
+    scores = {}
+    part = lbfgs.fit(FEATURES[fitted], FRAMES[: len(fitted)], TARGETS[fitted], n_classes=CLASSES, penalty=1.0)
+    x = standard(part)
+    for penalty, found in choice.tried.items():
+        model = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000).fit(x[fitted], TARGETS[fitted])
+        log_odds = log_softmax(model.decision_function(x[held]), axis=1)
+        right = accuracy(log_odds, TARGETS[held])
+        assert found == pytest.approx(right, abs=1 / 48 + 1e-9)  # a close call may fall either way
+        scores[penalty] = (right, log_odds[np.arange(len(held)), TARGETS[held]].mean())
+    assert scores[choice.fit.penalty][0] >= max(scores.values())[0] - 1 / 48 - 1e-9
+    whole = lbfgs.fit(FEATURES, FRAMES, TARGETS, n_classes=CLASSES, penalty=choice.fit.penalty)
+    assert np.allclose(choice.fit.scores(FEATURES, FRAMES), whole.scores(FEATURES, FRAMES), atol=5e-3)
+
+
+def test_the_search_finds_the_peak_of_a_score_with_one_peak(monkeypatch):
+    """Every place of the peak, ends included, without fitting anything."""
+
+    class Problem:
+        def __init__(self, *_):
+            pass
+
+        def solve(self, penalty, start=None, tick=None):
+            return lbfgs.Fit(penalty, None, None, 1.0, 1, True)
+
+    for peak in range(len(lbfgs.PENALTIES)):
+
+        def quality(candidate: lbfgs.Fit, peak: int = peak) -> tuple[float, float, float]:
+            return -abs(lbfgs.PENALTIES.index(candidate.penalty) - peak), 0.0, candidate.penalty
+
+        tried, _ = lbfgs._search(Problem(), quality, lambda *_: None)
+        assert max(tried.values())[2] == lbfgs.PENALTIES[peak]
+        assert len(tried) <= 13
+
+
+def test_the_seed_chooses_the_validation_part_and_all_else_is_the_same_bits():
+    one, two, other = choose(), choose(), choose(seed=1)
+    assert one.tried == two.tried
+    assert np.array_equal(one.fit.weights, two.fit.weights)
+    assert one.tried != other.tried
+
+
+def test_features_too_large_to_be_kept_are_read_in_every_iteration_with_the_same_bits(tmp_path, monkeypatch):
+    np.save(tmp_path / "features.npy", FEATURES)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    monkeypatch.setattr(lbfgs, "BLOCK_BYTES", 50 * 4 * D)
+    held = choose()
+    monkeypatch.setattr(lbfgs, "MAX_HELD_BYTES", 0)
+    read = choose(features=mapped)
+    assert np.array_equal(held.fit.weights, read.fit.weights)
+    monkeypatch.undo()
+    assert np.allclose(choose().fit.weights, held.fit.weights, atol=1e-3)
+
+
+def test_an_example_of_several_frames_is_their_embeddings_side_by_side():
+    frames = FRAMES.reshape(-1, 2)
+    found = lbfgs.fit(FEATURES, frames, TARGETS[: len(frames)], n_classes=CLASSES, penalty=1.0)
+    side_by_side = FEATURES.reshape(-1, 2 * D)
+    same = lbfgs.fit(side_by_side, FRAMES[: len(frames)], TARGETS[: len(frames)], n_classes=CLASSES, penalty=1.0)
+    assert np.array_equal(found.weights, same.weights)
+    assert found.weights.shape == (2 * D + 1, CLASSES)
+
+
+def test_embeddings_that_are_all_the_same_give_the_classes_frequencies():
+    found = lbfgs.fit(np.ones((N, D), np.float32), FRAMES, TARGETS, n_classes=CLASSES, penalty=1.0)
+    shares = softmax(found.scores(np.ones((1, D), np.float32), np.zeros((1, 1), int)), axis=1)
+    assert np.allclose(shares[0], np.bincount(TARGETS) / N, atol=1e-3)
+
+
+def test_what_cannot_be_fitted_is_named():
+    with pytest.raises(UsageError, match="1 training examples are too few"):
+        choose(frames=FRAMES[:1], targets=TARGETS[:1])
+    bad = FEATURES.copy()
+    bad[0, 0] = np.nan
+    with pytest.raises(TrainingError, match="was not finite at a penalty of"):
+        choose(features=bad)

@@ -1,0 +1,143 @@
+"""Fine-tuning: a copy of the encoder trains together with a linear head, from its pretrained weights.
+
+Chen et al. 2020 (SimCLR), Appendix B.8.2: SGD with Nesterov momentum 0.9, batch statistics in training with the
+statistics' momentum set to max(1 - 10/s, 0.9), s being the steps of an epoch; random crops with resize and flips, and no
+other augmentation. docs/probes.md lists where this departs from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from virb.backbones import Backbone
+from virb.data.images import ImageSet
+from virb.encoder import Preprocess
+from virb.errors import TrainingError
+from virb.features import resize
+from virb.heads import build_head
+from virb.heads.layers import with_own_layers
+from virb.ssl import augment, image_ops, schedules
+from virb.task import AUGMENTATIONS, Protocol
+from virb.threads import one_thread, own_generator
+
+MOMENTUM = 0.9
+
+
+class Network(nn.Module):
+    """An encoder and a linear layer on the embeddings of an example's frames side by side.
+
+    Its images are float (B, F * 3, size, size) in 0..1, the frames one after the other. ``encoder`` becomes a part of
+    it: pass a copy. The head's initial weights depend on ``seed`` alone.
+    """
+
+    def __init__(self, encoder: Backbone, preprocess: Preprocess, *, n_frames: int, n_classes: int, seed: int) -> None:
+        super().__init__()
+        self.head = build_head("linear", n_out=n_classes, dim=encoder.dim * n_frames, seed=seed)
+        self.preprocess = preprocess
+        self.encoder = encoder
+        with own_generator(seed):  # of dropout, where the encoder has it
+            with_own_layers(encoder)
+
+    def forward(self, images: Tensor) -> Tensor:
+        frames = image_ops.normalize(
+            images.unflatten(1, (-1, 3)).flatten(0, 1), self.preprocess.mean, self.preprocess.std
+        )
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        return self.head(self.encoder.embed(frames).view(len(images), -1))
+
+
+def train(
+    network: Network,
+    images: ImageSet,
+    frames: np.ndarray,
+    targets: np.ndarray,
+    *,
+    protocol: Protocol,
+    seed: int,
+    augmentations: Sequence[str] = (),
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> Network:
+    """Train ``network`` in place by cross-entropy, and return it in evaluation mode.
+
+    Args:
+        frames: int (N, F), the images of each example.
+        targets: int (N,), the classes.
+        protocol: epochs, batch size, optimiser and peak learning rate, which falls to 0 by half a cosine.
+        seed: of the order of the examples and of the augmentations.
+        augmentations: "crop" and "flip", or one of them, or none; all frames of an example get the same.
+        progress: called as ``progress(done, total)`` in batches.
+
+    Raises:
+        TrainingError: the loss was not finite.
+    """
+    n, size = len(frames), network.preprocess.size
+    n_batches = -(-n // protocol.batch_size)
+    n_steps = protocol.epochs * n_batches
+    network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    for layer in network.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.momentum = min(10 / n_batches, 0.1)  # PyTorch's is the share of the new value, the paper's of the old
+    parameters = list(network.parameters())
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.Adam(parameters, lr=protocol.lr)
+        if protocol.optimizer == "adam"
+        else torch.optim.SGD(parameters, lr=protocol.lr, momentum=MOMENTUM, nesterov=True)
+    )
+    chain = augment.compose([name for name in AUGMENTATIONS if name in augmentations], size)
+    labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
+    order = torch.Generator().manual_seed(seed)
+    draws = torch.Generator(device=device).manual_seed(seed)
+    step = 0
+    with one_thread():
+        for epoch in range(protocol.epochs):
+            permutation = torch.randperm(n, generator=order)
+            for first in range(0, n, protocol.batch_size):
+                chosen = permutation[first : first + protocol.batch_size]
+                batch = _batch(images, frames[chosen.numpy()], size, device)
+                for transform in chain:
+                    batch = transform(batch, draws)
+                for group in optimizer.param_groups:
+                    group["lr"] = schedules.cosine(step, n_steps, protocol.lr, 0.0)
+                loss = nn.functional.cross_entropy(network(batch), labels[chosen.to(labels.device)])
+                if not bool(torch.isfinite(loss)):
+                    raise TrainingError(
+                        f"The loss was not finite in epoch {epoch + 1} of {protocol.epochs} (lr {protocol.lr:g}, seed "
+                        f"{seed}). Lower the learning rate with --lr."
+                    )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                step += 1
+                if progress is not None:
+                    progress(epoch * n_batches + first // protocol.batch_size + 1, n_steps)
+    return network.eval()
+
+
+def predict(
+    network: Network,
+    images: ImageSet,
+    frames: np.ndarray,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Return the logits of the examples ``frames`` (N, F), float32 (N, K)."""
+    network.eval()
+    outputs = []
+    with one_thread(), torch.inference_mode():
+        for start in range(0, len(frames), batch_size):
+            batch = _batch(images, frames[start : start + batch_size], network.preprocess.size, device)
+            outputs.append(network(batch).cpu().numpy())
+    return np.concatenate(outputs)
+
+
+def _batch(images: ImageSet, frames: np.ndarray, size: int, device: torch.device | str) -> Tensor:
+    """Return the examples' images, both sides resized, as float (B, F * 3, size, size) in 0..1."""
+    resized = torch.stack([resize(images.image(int(index)), size) for index in frames.reshape(-1)])
+    return image_ops.to_float(resized.to(device)).view(len(frames), -1, size, size)
