@@ -109,6 +109,32 @@ class _Loaded:
     def splits(self) -> list[Examples]:
         return [self.train, *self.tests.values()]
 
+    def is_twin(self, other: _Loaded) -> bool:
+        """Whether the two are one problem but for the optimiser and its rate, as the settings of a grid are."""
+        a, b = self.unit.trains, other.unit.trains
+        return (
+            (a.head, a.n_classes, a.n_frames, a.metric) == (b.head, b.n_classes, b.n_frames, b.metric)
+            and dict(a.options) == dict(b.options)
+            and replace(a.protocol, optimizer=b.protocol.optimizer, lr=b.protocol.lr) == b.protocol
+            and self.train.images.revision == other.train.images.revision
+            and np.array_equal(self.train.frames, other.train.frames)
+            and np.array_equal(self.train.targets, other.train.targets)
+        )
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A head of a group that trains as one problem."""
+
+    item: _Loaded
+    encoder: int
+    seed: int
+    encode_s: float
+
+    @property
+    def tasks(self) -> list[Task]:
+        return self.item.jobs[self.encoder, self.seed]
+
 
 class Runner:
     def __init__(
@@ -183,9 +209,8 @@ class Runner:
             if self.device.type == "cpu":
                 self._pool = stack.enter_context(core_pool())
             try:
-                for item in loaded:
-                    with self._guard(item.unit.trains.name):
-                        self._run_unit(item, loaded)
+                for items in self._problems(loaded):
+                    self._run_problem(items, loaded)
                 for future in self._futures:
                     future.result()
             except BaseException:
@@ -319,43 +344,57 @@ class Runner:
 
     # ---------------------------------------------------------------------------------------------------- heads
 
-    def _run_unit(self, item: _Loaded, everything: Sequence[_Loaded]) -> None:
-        task = item.unit.trains
-        begun = time.monotonic()
-        # On crops, or where it trains itself, the encoder runs anew in each epoch: there is nothing to keep.
-        is_cached = task.protocol.crop is None and self.probe.is_frozen
-        features = self._encode(item, everything) if is_cached else {}
-        encode_s = (time.monotonic() - begun) / len(item.encoders)
-        if task.category.is_pixelwise:
-            for (encoder, seed), scored in item.jobs.items():
-                self._submit(
-                    f"{self.encoders[encoder].name} on {task.name}, seed {seed}",
-                    partial(self._run_dense, item, encoder, seed, scored, features, encode_s),
-                )
-        else:
-            self._run_image_level(item, features, encode_s)
+    def _problems(self, loaded: Sequence[_Loaded]) -> list[list[_Loaded]]:
+        """Put together what trains as one problem: the settings of a grid. Most often each is alone."""
+        groups: list[list[_Loaded]] = []
+        for item in loaded:
+            is_alone = item.unit.trains.category.is_pixelwise or self.probe is not probes.GRADIENT
+            twins = None if is_alone else next((group for group in groups if group[0].is_twin(item)), None)
+            if twins is None:
+                groups.append([item])
+            else:
+                twins.append(item)
+        return groups
 
-    def _run_image_level(
-        self, item: _Loaded, features: Mapping[tuple[int, str], Features | None], encode_s: float
-    ) -> None:
-        task = item.unit.trains
-        by_dim: dict[int, list[tuple[int, int]]] = {}
+    def _run_problem(self, items: Sequence[_Loaded], everything: Sequence[_Loaded]) -> None:
+        features: dict[tuple[int, str], Features | None] = {}
+        members: list[_Member] = []
+        for item in items:
+            task = item.unit.trains
+            with self._guard(task.name):
+                begun = time.monotonic()
+                # On crops, or where it trains itself, the encoder runs anew in each epoch: there is nothing to keep.
+                if task.protocol.crop is None and self.probe.is_frozen:
+                    features |= self._encode(item, everything)
+                encode_s = (time.monotonic() - begun) / len(item.encoders)
+                members += [_Member(item, encoder, seed, encode_s) for encoder, seed in item.jobs]
+        if not items[0].unit.trains.category.is_pixelwise:
+            self._run_image_level(members, features)
+            return
+        for member in members:
+            self._submit(self._name(member), partial(self._run_dense, member, features))
 
-        def name(member: tuple[int, int]) -> str:
-            return f"{self.encoders[member[0]].name} on {task.name}, seed {member[1]}"
+    def _name(self, member: _Member) -> str:
+        return f"{self.encoders[member.encoder].name} on {member.item.unit.trains.name}, seed {member.seed}"
 
-        for encoder, seed in item.jobs:
-            e = self.encoders[encoder]
-            with self._guard(name((encoder, seed))):
-                for split in item.splits if self.probe.is_frozen else ():
-                    found = features[encoder, split.images.revision]
+    def _run_image_level(self, members: Sequence[_Member], features: Mapping[tuple[int, str], Features | None]) -> None:
+        by_dim: dict[int, list[_Member]] = {}
+        for member in members:
+            e = self.encoders[member.encoder]
+            with self._guard(self._name(member)):
+                for split in member.item.splits if self.probe.is_frozen else ():
+                    found = features[member.encoder, split.images.revision]
                     assert found is not None
                     _check_finite(e.name, found.embedding, split)
-                by_dim.setdefault(e.dim, []).append((encoder, seed))
+                by_dim.setdefault(e.dim, []).append(member)
         # Heads of one shape train as one problem; the other probes are fitted one by one.
         groups = list(by_dim.values())
         if self.probe is not probes.GRADIENT:
             groups = [[member] for group in groups for member in group]
+        if not groups:
+            return
+        item = members[0].item
+        task = item.unit.trains
 
         def source(encoder: int, split: Examples) -> image_level.Source:
             found = features.get((encoder, split.images.revision))
@@ -375,60 +414,53 @@ class Runner:
             frames=item.train.frames,
             targets=np.asarray(item.train.targets),
             n_classes=task.n_classes,
-            protocol=self._protocol(task),
             augmentations=task.label_preserving,
             build_head=build_head,
             score=score,
         )
 
-        def run(group: Sequence[tuple[int, int]]) -> None:
+        def run(group: Sequence[_Member]) -> None:
             started = time.monotonic()
             what = f"{task.name}: {len(group)} head{'s' * (len(group) > 1)}"
             if self.probe is not probes.GRADIENT:
-                what = f"{task.name}: {self.probe.name}, {self.encoders[group[0][0]].name}, seed {group[0][1]}"
+                what = f"{task.name}: {self.probe.name}, {self.encoders[group[0].encoder].name}, seed {group[0].seed}"
             with self._stage(what) as advance:
                 fitted = image_level.fit(
                     self.probe.name,
                     problem,
-                    [source(encoder, item.train) for encoder, _ in group],
-                    [seed for _, seed in group],
+                    [source(member.encoder, item.train) for member in group],
+                    [member.seed for member in group],
+                    [self._protocol(member.item.unit.trains) for member in group],
                     device=self.device,
                     progress=advance,
                 )
                 train_s = (time.monotonic() - started) / len(group)
-                for (encoder, seed), classifier in zip(group, fitted, strict=True):
-                    for scored in item.jobs[encoder, seed]:
-                        test = item.tests[scored.name]
+                for member, classifier in zip(group, fitted, strict=True):
+                    for scored in member.tasks:
+                        test = member.item.tests[scored.name]
                         since = time.monotonic()
                         metric = build_metric(scored.metric, n_classes=scored.n_classes)
-                        _score(metric, classifier, source(encoder, test), test, advance)
-                        seconds = {"encode": encode_s, "train": train_s, "predict": time.monotonic() - since}
-                        self._write(item, scored, encoder, seed, metric, seconds, classifier.protocol)
+                        _score(metric, classifier, source(member.encoder, test), test, advance)
+                        seconds = {"train": train_s, "predict": time.monotonic() - since}
+                        self._write(member, scored, metric, seconds, classifier.protocol)
 
-        def run_all(group: Sequence[tuple[int, int]]) -> None:
+        def run_all(group: Sequence[_Member]) -> None:
             try:
                 run(group)
             except VirbError:
                 for member in group:  # one bad head must not take the others along: try them one at a time
-                    with self._guard(name(member)):
+                    with self._guard(self._name(member)):
                         run([member])
 
         for group in groups:
             if len(group) == 1:
-                self._submit(name(group[0]), partial(run, group))
+                self._submit(self._name(group[0]), partial(run, group))
             else:
                 self._submit(task.name, partial(run_all, group))
 
-    def _run_dense(
-        self,
-        item: _Loaded,
-        encoder: int,
-        seed: int,
-        scored: Sequence[Task],
-        features: Mapping[tuple[int, str], Features | None],
-        encode_s: float,
-    ) -> None:
-        task, e = item.unit.trains, self.encoders[encoder]
+    def _run_dense(self, member: _Member, features: Mapping[tuple[int, str], Features | None]) -> None:
+        item, seed, e = member.item, member.seed, self.encoders[member.encoder]
+        task = item.unit.trains
         protocol = self._protocol(task)
         n_out = task.n_classes or int(task.options.get("out_channels", 1))
         is_cropped = protocol.crop is not None
@@ -436,7 +468,7 @@ class Runner:
         strides = e.strides if item.layer == "pyramid" else e.strides_at(16)
 
         def source(split: Examples) -> dense.Source:
-            found = features.get((encoder, split.images.revision))
+            found = features.get((member.encoder, split.images.revision))
             if is_cropped and split is not item.train:
                 return dense.WholeSource(e, item.layer, split)
             if is_cropped:
@@ -469,7 +501,7 @@ class Runner:
                 progress=advance,
             )
         train_s = time.monotonic() - started
-        for other in scored:
+        for other in member.tasks:
             test = item.tests[other.name]
             since = time.monotonic()
             metric = build_metric(other.metric, n_classes=other.n_classes, ignore_index=ignore_index)
@@ -478,20 +510,19 @@ class Runner:
             for start in range(0, len(test), step):
                 rows = np.arange(start, min(start + step, len(test)))
                 metric.update(*dense.predict_dense(head, reader, rows))
-            seconds = {"encode": encode_s, "train": train_s, "predict": time.monotonic() - since}
-            self._write(item, other, encoder, seed, metric, seconds, image_level.training(protocol))
+            seconds = {"train": train_s, "predict": time.monotonic() - since}
+            self._write(member, other, metric, seconds, image_level.training(protocol))
 
     def _write(
         self,
-        item: _Loaded,
+        member: _Member,
         task: Task,
-        encoder: int,
-        seed: int,
         metric: Metric,
         seconds: Mapping[str, float],
         protocol: Mapping[str, Any],
     ) -> None:
-        e, test = self.encoders[encoder], item.tests[task.name]
+        e, item = self.encoders[member.encoder], member.item
+        test = item.tests[task.name]
         metrics = metric.compute()
         per_class = metric.per_class()
         names = task.class_names
@@ -512,7 +543,7 @@ class Runner:
                 "head": task.head,
             },
             "probe": self.label,
-            "seed": seed,
+            "seed": member.seed,
             "score": metric.score,
             "metrics": metrics,
             "per_class": None if per_class is None else dict(zip(names, [_number(v) for v in per_class], strict=True)),
@@ -521,13 +552,13 @@ class Runner:
             "overrides": self.overrides.as_dict(),
             "protocol": dict(protocol),
             "data": _revisions(item.train, test),
-            "seconds": {key: round(value, 3) for key, value in seconds.items()},
+            "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
             "device": str(self.device),
             "versions": _versions(),
         }
         if not np.isfinite(metric.score):
             raise VirbError(
-                f"The score of {e.name} on {task.name}, seed {seed}, is {metric.score}; it is not recorded."
+                f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."
             )
         self.store.write(record, {"ids": np.asarray(list(test.ids)), **metric.per_image()})
         with self._lock:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from virb.cli import main
+from virb.probes import gradient
 
 ENCODER = "pixels:4:size=16"
 TASK = """
@@ -53,6 +54,38 @@ def test_it_scores_the_grid_without_the_test_split(argv, tmp_path, capsys):
     assert ids[0] == ids[1]
     assert main([*argv, "--grid", "adam:1e-6,adam:1e-2"]) == 0
     assert "validation score" in capsys.readouterr().out
+
+
+def test_the_grid_trains_as_one_problem_with_the_scores_of_each_setting_alone(argv, tmp_path, monkeypatch):
+    sizes = []
+    train = gradient.train_heads
+    monkeypatch.setattr(
+        gradient, "train_heads", lambda *a, **given: sizes.append(len(given["settings"])) or train(*a, **given)
+    )
+    assert main([*argv, "--grid", "sgd:1e-2,adam:1e-2,adam:1e-3"]) == 0
+    assert sizes == [3]
+    alone = [*argv[:-1], str(tmp_path / "alone")]
+    for setting in ("sgd:1e-2", "adam:1e-2", "adam:1e-3"):
+        assert main([*alone, "--grid", setting]) == 0
+    assert sizes == [3, 1, 1, 1]
+    files = {path.relative_to(tmp_path / "tuning"): path for path in (tmp_path / "tuning").rglob("*.npz")}
+    assert len(files) == 3
+    found = {str(name): np.load(path) for name, path in files.items()}
+    for name, predictions in found.items():
+        same = np.load(tmp_path / "alone" / name)
+        for key in predictions.files:
+            np.testing.assert_array_equal(predictions[key], same[key])
+    records = [json.loads(path.with_suffix(".json").read_text()) for path in files.values()]
+    assert {(r["protocol"]["optimizer"], r["protocol"]["lr"]) for r in records} == {
+        ("sgd", 1e-2), ("adam", 1e-2), ("adam", 1e-3)
+    }  # fmt: skip
+
+
+def test_one_setting_that_diverges_leaves_the_others_their_scores(argv, tmp_path, capsys):
+    assert main([*argv, "--grid", "sgd:3e38,adam:1e-2"]) == 1
+    shown = capsys.readouterr()
+    assert "lr 3e+38" in shown.err
+    assert len(list((tmp_path / "tuning").rglob("*adam-0.01*/*.json"))) == 1
 
 
 def test_a_grid_that_cannot_be_read_is_explained(argv, capsys):

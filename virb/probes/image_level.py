@@ -26,7 +26,6 @@ class Problem:
     frames: np.ndarray  # int (N, F): the images of each example
     targets: np.ndarray  # int (N,)
     n_classes: int
-    protocol: Protocol
     augmentations: tuple[str, ...]
     build_head: Callable[[int, int], nn.Module]  # (dim, seed): the task's own head, with fresh weights
     score: Callable[[np.ndarray, np.ndarray], float]  # of class scores (M, K) and classes (M,), by the task's metric
@@ -64,28 +63,29 @@ def fit(
     problem: Problem,
     sources: Sequence[Source],
     seeds: Sequence[int],
+    protocols: Sequence[Protocol],
     *,
     device: torch.device,
     progress: Report,
 ) -> list[Classifier]:
-    """Fit ``probe`` to the train split as each of ``sources`` shows it, with the seed beside it.
+    """Fit ``probe`` to the train split as each of ``sources`` shows it, with the seed and the protocol beside it.
 
-    The embeddings must be of one length. ``progress`` is called as ``progress(done, total)``, and may raise to end it.
+    The embeddings must be of one length, and the protocols may differ in optimiser and learning rate alone. ``progress`` is called as ``progress(done, total)``, and may raise to end it.
     """
     if probe == "gradient":
-        return _fit_gradient(problem, sources, seeds, device, progress)
-    one: Callable[[Problem, Source, int, torch.device, Report], Classifier] = {
+        return _fit_gradient(problem, sources, seeds, protocols, device, progress)
+    one: Callable[[Problem, Source, int, Protocol, torch.device, Report], Classifier] = {
         "knn": _Neighbours,
         "lbfgs": _fit_lbfgs,
         "finetune": _fit_finetune,
     }[probe]
     fitted = []
-    for k, (source, seed) in enumerate(zip(sources, seeds, strict=True)):
+    for k, (source, seed, protocol) in enumerate(zip(sources, seeds, protocols, strict=True)):
 
         def report(done: int, total: int, k: int = k) -> None:
             progress(k * total + done, len(sources) * total)
 
-        fitted.append(one(problem, source, seed, device, report))
+        fitted.append(one(problem, source, seed, protocol, device, report))
     return fitted
 
 
@@ -110,7 +110,12 @@ class _Head:
 
 
 def _fit_gradient(
-    problem: Problem, sources: Sequence[Source], seeds: Sequence[int], device: torch.device, progress: Report
+    problem: Problem,
+    sources: Sequence[Source],
+    seeds: Sequence[int],
+    protocols: Sequence[Protocol],
+    device: torch.device,
+    progress: Report,
 ) -> list[Classifier]:
     dim = sources[0].encoder.dim
     heads = gradient.train_heads(
@@ -119,17 +124,20 @@ def _fit_gradient(
         problem.frames,
         problem.targets,
         seeds=seeds,
-        protocol=problem.protocol,
+        protocol=protocols[0],
+        settings=[(protocol.optimizer, protocol.lr) for protocol in protocols],
         device=device,
         progress=progress,
     )
-    return [_Head(head, training(problem.protocol), device) for head in heads]
+    return [_Head(head, training(protocol), device) for head, protocol in zip(heads, protocols, strict=True)]
 
 
 class _Neighbours:
     """Its fit is to keep the train split."""
 
-    def __init__(self, problem: Problem, train: Source, seed: int, device: torch.device, progress: Report) -> None:
+    def __init__(
+        self, problem: Problem, train: Source, seed: int, protocol: Protocol, device: torch.device, progress: Report
+    ) -> None:
         self.problem = problem
         self.train = train
         self.device = device
@@ -162,7 +170,9 @@ class _Regression:
         return self.fit.scores(test.features, frames, device=self.device)
 
 
-def _fit_lbfgs(problem: Problem, train: Source, seed: int, device: torch.device, progress: Report) -> Classifier:
+def _fit_lbfgs(
+    problem: Problem, train: Source, seed: int, protocol: Protocol, device: torch.device, progress: Report
+) -> Classifier:
     device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
     choice = lbfgs.choose_and_fit(
         train.features,
@@ -174,7 +184,7 @@ def _fit_lbfgs(problem: Problem, train: Source, seed: int, device: torch.device,
         device=device,
         progress=progress,
     )
-    protocol = {
+    said = {
         "optimizer": "lbfgs",
         "penalty": choice.fit.penalty,
         "penalties_tried": {f"{penalty:g}": score for penalty, score in choice.tried.items()},
@@ -183,7 +193,7 @@ def _fit_lbfgs(problem: Problem, train: Source, seed: int, device: torch.device,
         "iterations": choice.fit.n_iterations,
         "is_converged": choice.fit.is_converged,
     }
-    return _Regression(choice.fit, protocol, device)
+    return _Regression(choice.fit, said, device)
 
 
 @dataclass(frozen=True)
@@ -196,7 +206,9 @@ class _Finetuned:
         return finetune.predict(self.network, test.images, frames, device=self.device)
 
 
-def _fit_finetune(problem: Problem, train: Source, seed: int, device: torch.device, progress: Report) -> Classifier:
+def _fit_finetune(
+    problem: Problem, train: Source, seed: int, protocol: Protocol, device: torch.device, progress: Report
+) -> Classifier:
     network = finetune.Network(
         train.encoder.trainable_copy(),
         train.encoder.preprocess,
@@ -209,17 +221,17 @@ def _fit_finetune(problem: Problem, train: Source, seed: int, device: torch.devi
         train.images,
         problem.frames,
         problem.targets,
-        protocol=problem.protocol,
+        protocol=protocol,
         seed=seed,
         augmentations=problem.augmentations,
         device=device,
         progress=progress,
     )
-    protocol = {
-        **training(problem.protocol),
-        "momentum": finetune.MOMENTUM if problem.protocol.optimizer == "sgd" else None,
+    said = {
+        **training(protocol),
+        "momentum": finetune.MOMENTUM if protocol.optimizer == "sgd" else None,
         "schedule": "cosine",
         "augmentations": list(problem.augmentations),
         "head": "linear",
     }
-    return _Finetuned(network, protocol, device)
+    return _Finetuned(network, said, device)
