@@ -21,9 +21,9 @@ from virb.allocator import keep_freed_memory
 from virb.data.examples import DataContext, Examples
 from virb.data.images import ArrayImages
 from virb.encoder import load_encoder
+from virb.grid import Overrides
 from virb.probes import dense
 from virb.results import ResultStore
-from virb.runner import Overrides
 from virb.task import Category, Protocol, Task
 
 N_CLASSES = 8

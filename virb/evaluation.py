@@ -16,9 +16,10 @@ from virb import probes, registry
 from virb.data.examples import DataContext
 from virb.encoder import FrozenEncoder, expand_sources, load_encoder
 from virb.errors import UsageError, VirbError
+from virb.grid import Failure, Job, Overrides, Unit
 from virb.progress import Progress
 from virb.results import ResultStore, probe_name
-from virb.runner import Failure, Job, Overrides, Runner, Unit
+from virb.runner import Runner
 from virb.task import Task
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import virb
 from virb.data.examples import DataContext
 from virb.encoder import FrozenEncoder, load_encoder, split_source
 from virb.errors import UsageError, VirbError
+from virb.grid import Failure, Overrides
 from virb.progress import Progress
-from virb.runner import Failure, Overrides
 from virb.task import Task
 from virb.threads import n_cores
 

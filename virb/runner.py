@@ -23,6 +23,7 @@ from virb.data.examples import DataContext, Examples
 from virb.encoder import FrozenEncoder
 from virb.errors import DataAbsent, DataError, VirbError
 from virb.features import FeatureCache, Features
+from virb.grid import Failure, Job, Overrides, Unit
 from virb.mapped import Rows
 from virb.metrics import Metric, build_metric
 from virb.probes import Probe, dense, image_level
@@ -32,63 +33,6 @@ from virb.task import Protocol, Task
 from virb.threads import core_pool, n_cores
 
 BLOCK_BYTES = 8 << 20  # of features that are looked at together
-
-
-@dataclass(frozen=True)
-class Job:
-    """One head to train: which encoder (by its place in the list), which task, which seed."""
-
-    encoder: int
-    task: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job, or all jobs of a task, that could not be done. ``details`` is a traceback where the cause is not ours."""
-
-    what: str
-    reason: str
-    details: str = ""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A task that trains heads, and the tasks whose test splits those heads are scored on (itself, if asked for)."""
-
-    trains: Task
-    scores: tuple[Task, ...]
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """Departures from the protocol; they become part of the probe's name in the records."""
-
-    limit: int | None = None
-    epochs: int | None = None
-    skip_corrupt: bool = False
-    optimizer: str | None = None
-    lr: float | None = None
-    dtype: str | None = None  # of the encoders' forward pass
-
-    def as_dict(self) -> dict[str, int | float | str]:
-        values: dict[str, int | float | str | None] = {
-            "limit": self.limit,
-            "epochs": self.epochs,
-            "skip_corrupt": 1 if self.skip_corrupt else None,
-            "optimizer": self.optimizer,
-            "lr": self.lr,
-            "dtype": self.dtype,
-        }
-        return {key: value for key, value in values.items() if value is not None}
-
-    def protocol(self, protocol: Protocol) -> Protocol:
-        return replace(
-            protocol,
-            epochs=self.epochs or protocol.epochs,
-            optimizer=self.optimizer or protocol.optimizer,
-            lr=self.lr or protocol.lr,
-        )
 
 
 @dataclass

@@ -16,8 +16,8 @@ from virb import evaluation
 from virb.data.examples import DataContext, Examples, held_out
 from virb.encoder import FrozenEncoder, expand_sources
 from virb.errors import UsageError
+from virb.grid import Failure, Overrides
 from virb.progress import Progress
-from virb.runner import Failure, Overrides
 from virb.task import Task
 
 if TYPE_CHECKING:

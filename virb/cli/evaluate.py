@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from virb.evaluation import Outcome
-    from virb.runner import Failure
+    from virb.grid import Failure
 
 HELP = "score frozen encoders on end tasks"
 EPILOG = """an encoder is a file (virb's own, or a published checkpoint: MoCo, SwAV, DINO, timm, ...), the name of one
@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     from virb import evaluation
     from virb.cli.common import data_context, print_json
+    from virb.grid import Overrides
     from virb.progress import Progress
-    from virb.runner import Overrides
 
     with Progress() as progress:
         outcome = evaluation.run(

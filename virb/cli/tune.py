@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     from virb import tuning
     from virb.cli.common import data_context, print_json
+    from virb.grid import Overrides
     from virb.progress import Progress
-    from virb.runner import Overrides
     from virb.tables import print_table
 
     with Progress() as progress:
