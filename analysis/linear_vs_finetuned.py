@@ -16,6 +16,8 @@ from virb.stats.correlation import fisher_interval
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+PAPERS = ("gradient", "finetune")
+
 
 def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tuple[str, ...]) -> None:
     import numpy as np
@@ -28,7 +30,9 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
     if not probes:
         if len(found) < 2:
             raise NotApplicable(f"It compares two probes, and the scores have {names_in_words(found)} only.")
-        probes = tuple(found[:2])
+        probes = PAPERS if set(PAPERS) <= set(found) else tuple(found[:2])
+        if len(found) > 2:
+            out.say(f"{names_in_words(found)}: drawn are {' and '.join(probes)}; --option probes=A,B chooses others")
     if len(probes) != 2 or any(name not in found for name in probes):
         raise UsageError(f"probes={','.join(probes)}: expected two of {names_in_words(found)}.")
     wide = kept.pivot_table(index=["task", "encoder"], columns="probe", values="score", aggfunc="mean", sort=False)
@@ -83,7 +87,10 @@ ANALYSIS = Analysis(
     needs=("probe",),
     options=(
         Option(
-            "probes", (), "The two probes, with a comma between; the two most frequent if not given.", type=comma_list
+            "probes",
+            (),
+            "The two probes, with a comma between; if not given, gradient and finetune, or the two most frequent.",
+            type=comma_list,
         ),
         EXCLUDE,
     ),

@@ -142,3 +142,10 @@ def test_what_is_held_does_not_grow_with_train(tmp_path):
 def test_fewer_examples_than_neighbours_all_vote():
     train, test = data(0, 4), data(1, M)
     assert np.allclose(shares(train, test), by_loop(train, test, 4, 0.07), atol=1e-5)
+
+
+def test_neighbours_on_the_other_side_of_the_sphere_are_neighbours_all_the_same():
+    """What fills up the last block must not be nearer than they are."""
+    test = data(1, 1)
+    train = -np.abs(np.random.default_rng(0).uniform(0.5, 1, (7, 1))).astype(np.float32) * test + 0.1 * data(2, 7)
+    assert np.allclose(shares(train, test, k=3, train_block=4), by_loop(train, test, 3, 0.07), atol=1e-5)

@@ -149,3 +149,13 @@ def test_what_cannot_be_fitted_is_named():
     bad[0, 0] = np.nan
     with pytest.raises(TrainingError, match="was not finite at a penalty of"):
         choose(features=bad)
+
+
+def test_the_validation_part_is_not_fitted_while_the_penalty_is_chosen():
+    """Labels that mean nothing can be learned by heart, and are not found again on examples held out."""
+    rng = np.random.default_rng(1)
+    noise, labels = rng.normal(size=(N, 200)).astype(np.float32), rng.integers(0, CLASSES, N)
+    choice = choose(features=noise, targets=labels)
+    assert max(choice.tried.values()) < 0.5
+    weak = lbfgs.fit(noise, FRAMES, labels, n_classes=CLASSES, penalty=1e-6)
+    assert accuracy(weak.scores(noise, FRAMES), labels) == 1

@@ -30,7 +30,7 @@ class Probe:
 
 GRADIENT = Probe(
     "gradient",
-    "the paper's: a head trained by gradient descent on the frozen encoder",
+    "a head trained by gradient descent on the frozen encoder, as in the paper",
     options=frozenset({*TRAINING_OPTIONS, "dtype"}),
     fits_pixelwise=True,
 )
