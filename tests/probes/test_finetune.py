@@ -14,7 +14,7 @@ from virb.task import Protocol
 
 TINY = "random:resnet18:width=0.125,size=32"
 PROTOCOL = Protocol(epochs=4, batch_size=16, optimizer="sgd", lr=0.05)
-N = 49  # the last batch is a single example
+N = 49  # a single example is left over
 TARGETS = np.arange(N) % 2
 FRAMES = np.arange(N)[:, None]
 
@@ -60,6 +60,15 @@ def test_it_learns_by_changing_a_copy_and_the_frozen_encoder_stays_as_it_was():
     assert not torch.equal(changed["conv1.weight"].cpu(), before["conv1.weight"])
     assert not torch.equal(changed["bn1.running_mean"].cpu(), before["bn1.running_mean"])
     assert not net.training
+
+
+def test_a_single_last_example_joins_the_batch_before():
+    """Batch normalisation has no statistics of one example where the last map is one pixel."""
+    encoder = load_encoder("random:resnet18:width=0.125,size=16,stem=imagenet")
+    done = []
+    trained(encoder, protocol=Protocol(epochs=1, batch_size=16, lr=0.01), progress=lambda *at: done.append(at))
+    assert done == [(1, 3), (2, 3), (3, 3)]
+    assert encoder.pyramid(torch.ones(1, 3, 16, 16))[-1].shape[-2:] == (1, 1)
 
 
 def test_an_untrained_network_is_the_frozen_encoder_and_a_linear_layer():

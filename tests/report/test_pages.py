@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from virb.predictions import read_predictions, sampling_sd
 from virb.report.build import write_report
+from virb.report.task_page import _protocol
 from virb.scores import check_scores, read_scores
 
 HOSTILE = '<script>alert("&")</script>/..\\"'
@@ -53,6 +54,22 @@ def test_the_first_page_says_who_is_first_and_how_sure(scores, tmp_path, check):
     shown = page.table("Encoders, by mean rank")
     assert [row[1] for row in shown[1:]] == [f"{value:.2f}" for value in ranks["mean_rank"]]
     assert [row[3] for row in shown[1:]] == [f"{value:.0%}" for value in ranks["p_first"]]
+
+
+@pytest.mark.parametrize(
+    ("probe", "is_frozen"), [("gradient", True), ("gradient+limit=100", True), ("finetune", False)]
+)
+def test_it_says_what_the_probe_does_to_the_encoder(scores, tmp_path, check, probe, is_frozen):
+    page = index(scores.assign(probe=probe), tmp_path / "r", check)["index.html"]
+    assert ("on the frozen encoder" in page.text) == is_frozen
+    assert ("a copy of the encoder trained together with a linear head" in page.text) != is_frozen
+
+
+def test_what_differs_between_records_is_not_shown_as_the_protocol_of_all():
+    records = [{"protocol": {"optimizer": "lbfgs", "penalty": penalty}} for penalty in (1.0, 10.0)]
+    assert _protocol(records) == "optimizer lbfgs; differing by record: penalty"
+    assert _protocol(records[:1]) == "optimizer lbfgs, penalty 1.0"
+    assert _protocol([]) == ""
 
 
 def test_mean_ranks_inside_each_category(scores, tmp_path, check):

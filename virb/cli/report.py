@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--analyses", metavar="a,b", help="draw these analyses only (default: all that the scores allow)"
     )
     which.add_argument("--no-analyses", action="store_true", help="draw no analyses")
-    parser.add_argument("--title", default="Frozen encoders on end tasks", help="title of the report")
+    parser.add_argument("--title", default="Image encoders on end tasks", help="title of the report")
     parser.add_argument("--date", metavar="TEXT", help="date to print (default: today; '' for none)")
 
 

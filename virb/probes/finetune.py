@@ -1,6 +1,6 @@
 """Fine-tuning: a copy of the encoder trains together with a linear head, from its pretrained weights.
 
-Chen et al. 2020 (SimCLR), Appendix B.8.2: SGD with Nesterov momentum 0.9, batch statistics in training with the
+Chen et al. 2020 (SimCLR), Appendix B.8.1: SGD with Nesterov momentum 0.9, batch statistics in training with the
 statistics' momentum set to max(1 - 10/s, 0.9), s being the steps of an epoch; random crops with resize and flips, and no
 other augmentation. docs/probes.md lists where this departs from it.
 """
@@ -77,7 +77,10 @@ def train(
         TrainingError: the loss was not finite.
     """
     n, size = len(frames), network.preprocess.size
-    n_batches = -(-n // protocol.batch_size)
+    # Batch statistics of one example on a map of one pixel do not exist: a last one joins the batch before.
+    starts = [first for first in range(0, n, protocol.batch_size) if first == 0 or n - first > 1]
+    ends = [*starts[1:], n]
+    n_batches = len(starts)
     n_steps = protocol.epochs * n_batches
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     for layer in network.modules():
@@ -97,8 +100,8 @@ def train(
     with one_thread():
         for epoch in range(protocol.epochs):
             permutation = torch.randperm(n, generator=order)
-            for first in range(0, n, protocol.batch_size):
-                chosen = permutation[first : first + protocol.batch_size]
+            for first, end in zip(starts, ends, strict=True):
+                chosen = permutation[first:end]
                 batch = _batch(images, frames[chosen.numpy()], size, device)
                 for transform in chain:
                     batch = transform(batch, draws)
@@ -115,7 +118,7 @@ def train(
                 optimizer.step()
                 step += 1
                 if progress is not None:
-                    progress(epoch * n_batches + first // protocol.batch_size + 1, n_steps)
+                    progress(step, n_steps)
     return network.eval()
 
 

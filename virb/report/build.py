@@ -34,7 +34,7 @@ def write_report(
     out: str | os.PathLike[str],
     *,
     analyses: Sequence[str] = (),
-    title: str = "Frozen encoders on end tasks",
+    title: str = "Image encoders on end tasks",
     source: str = "",
     command: str = "",
     date: str = "",

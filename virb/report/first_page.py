@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from virb import __version__
+from virb.probes import PROBES
 from virb.report.drawn import Drawn, drawn_sections
 from virb.report.html import Cell, Markup, Section, bullets, facts, joined, page, table, tag
 from virb.report.provenance import overrides, versions_text, warnings
@@ -74,7 +75,8 @@ def _extent(study: Study) -> str:
         said = study.said(column)
         if said:
             parts.append(f"{name if len(said) == 1 else name + 's'} {', '.join(said)}")
-    return "; ".join(parts) + ". Encoders are frozen: a head is trained on their features for each end task."
+    known = {name.split("+")[0] for name in study.said("probe")} & PROBES.keys()
+    return ". ".join(["; ".join(parts), *(f"{name} is {PROBES[name].summary}" for name in sorted(known))]) + "."
 
 
 def _count(n: int, one: str, many: str = "") -> str:

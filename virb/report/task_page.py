@@ -62,7 +62,6 @@ def _declared(study: Study, task: str) -> str:
 def _facts(study: Study, task: str) -> list[tuple[str, object]]:
     records = study.records_of(task=task)
     about = records[0]["task"] if records else {}
-    protocol = records[0].get("protocol") if records else None
     data = records[0].get("data") if records else None
     chance = study.chance.get(task)
     seconds = _seconds(records)
@@ -75,7 +74,7 @@ def _facts(study: Study, task: str) -> list[tuple[str, object]]:
         ("test examples", ", ".join(study.said("n_test", task=task))),
         ("chance", None if chance is None else score_text(chance)),
         ("probe", ", ".join(study.said("probe", task=task))),
-        ("protocol", _pairs(protocol)),
+        ("protocol", _protocol(records)),
         ("departs from it by", "; ".join(study.said("overrides", task=task))),
         ("version of the task", plain(about.get("version"))),
         ("revision of the data", _pairs(data)),
@@ -83,6 +82,16 @@ def _facts(study: Study, task: str) -> list[tuple[str, object]]:
         ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
         ("seconds a record, mean", "; ".join(f"{name} {value:.1f}" for name, value in seconds.items())),
     ]
+
+
+def _protocol(records: list[dict[str, Any]]) -> str:
+    """What all records say of how they were made, and the names of what differs between them."""
+    found = [record["protocol"] for record in records if isinstance(record.get("protocol"), Mapping)]
+    names = list(dict.fromkeys(name for protocol in found for name in protocol))
+    common = {name: found[0].get(name) for name in names if all(p.get(name) == found[0].get(name) for p in found)}
+    differing = [name for name in names if name not in common]
+    said = _pairs(common)
+    return f"{said}; differing by record: {', '.join(differing)}" if differing else said
 
 
 def _pairs(said: object) -> str:
