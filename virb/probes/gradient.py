@@ -63,7 +63,7 @@ def train_heads(
         The trained heads, in evaluation mode, on the CPU.
 
     Raises:
-        TrainingError: a loss was not finite.
+        TrainingError: a head's weights were not finite after an epoch.
     """
     heads = [build(seed) for seed in seeds]
     settings = settings or [(protocol.optimizer, protocol.lr)] * len(heads)
