@@ -261,3 +261,16 @@ def test_the_command_shows_trims_and_clears(tmp_path, monkeypatch, capsys):
     assert main(["data", "status", "--clear"]) == 2
     assert "belong to virb data cache" in capsys.readouterr().err
     assert main(["data", "cache", "pets"]) == 2
+
+
+def test_it_says_what_published_encoders_take_and_leaves_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VIRB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VIRB_ZOO", str(tmp_path / "zoo"))
+    assert main(["data", "cache"]) == 0
+    assert "Published encoders" not in capsys.readouterr().out
+    file = tmp_path / "zoo" / "some" / "weights.pt"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(bytes(3_000_000))
+    assert main(["data", "cache", "--clear", "all"]) == 0
+    assert f"Published encoders: 3.0 MB in {tmp_path / 'zoo'}" in capsys.readouterr().out
+    assert file.exists()

@@ -93,7 +93,7 @@ def _cache(args: argparse.Namespace) -> int:
     import json
     from datetime import datetime
 
-    from virb import cache
+    from virb import cache, zoo
     from virb.errors import UsageError
     from virb.paths import cache_root
     from virb.tables import print_table
@@ -146,6 +146,10 @@ def _cache(args: argparse.Namespace) -> int:
         f"together; rendered sets: {_size(sizes['world'])}"
     )
     print(f"They are in {cache_root()}.")
+    fetched = [file for file in zoo.folder().rglob("*") if file.is_file()]
+    if fetched:
+        n_bytes = sum(file.stat().st_size for file in fetched)
+        print(f"Published encoders: {_size(n_bytes)} in {zoo.folder()}; they stay until you remove them.")
     return 0
 
 
