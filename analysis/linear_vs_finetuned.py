@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 PAPERS = ("gradient", "finetune")
 
 
+def _papers(found: list[str]) -> tuple[str, ...]:
+    """Return the paper's two probes as the scores call them (``finetune+epochs=10``), if each is there once."""
+    chosen: list[str] = []
+    for paper in PAPERS:
+        named = [paper] if paper in found else [name for name in found if name.partition("+")[0] == paper]
+        chosen += named if len(named) == 1 else []
+    return tuple(chosen) if len(chosen) == len(PAPERS) else ()
+
+
 def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tuple[str, ...]) -> None:
     import numpy as np
     import pandas as pd
@@ -26,11 +35,14 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
     from virb import plots
 
     kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude)]
-    found = list(kept["probe"].astype(str).value_counts().index)
+    pairs_of = kept.groupby(kept["probe"].astype(str)).apply(
+        lambda part: len(part[["encoder", "task"]].drop_duplicates()), include_groups=False
+    )
+    found = sorted(pairs_of.index, key=lambda name: (-pairs_of[name], name))
     if not probes:
         if len(found) < 2:
             raise NotApplicable(f"It compares two probes, and the scores have {names_in_words(found)} only.")
-        probes = PAPERS if set(PAPERS) <= set(found) else tuple(found[:2])
+        probes = _papers(found) or tuple(found[:2])
         if len(found) > 2:
             out.say(f"{names_in_words(found)}: drawn are {' and '.join(probes)}; --option probes=A,B chooses others")
     if len(probes) != 2 or any(name not in found for name in probes):

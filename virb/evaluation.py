@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -120,6 +121,13 @@ def run(
     for what, value in (("seeds", seeds), ("limit", overrides.limit), ("epochs", overrides.epochs)):
         if value is not None and value < 1:
             raise UsageError(f"--{what} must be at least 1; found {value}.")
+    if overrides.lr is not None and not 0 < overrides.lr < math.inf:
+        raise UsageError(f"--lr must be a number above 0; found {overrides.lr:g}.")
+    if how.protocol is not None and overrides.lr is None and overrides.optimizer not in (None, how.protocol.optimizer):
+        raise UsageError(
+            f"--probe {probe} trains by {how.protocol.optimizer} at {how.protocol.lr:g}; {overrides.optimizer} needs a "
+            "rate of its own: add --lr, for example 1e-4."
+        )
     cluster.check(executor)
     failures: list[Failure] = []
     may_leave_out = not tasks if may_leave_out is None else may_leave_out

@@ -58,7 +58,7 @@ class Overrides:
     def protocol(self, protocol: Protocol) -> Protocol:
         return replace(
             protocol,
-            epochs=self.epochs or protocol.epochs,
-            optimizer=self.optimizer or protocol.optimizer,
-            lr=self.lr or protocol.lr,
+            epochs=protocol.epochs if self.epochs is None else self.epochs,
+            optimizer=protocol.optimizer if self.optimizer is None else self.optimizer,
+            lr=protocol.lr if self.lr is None else self.lr,
         )

@@ -21,7 +21,7 @@ from virb import heads, probes
 from virb.data.corrupt import unreadable
 from virb.data.examples import DataContext, Examples
 from virb.encoder import FrozenEncoder
-from virb.errors import DataAbsent, DataError, VirbError
+from virb.errors import DataAbsent, DataError, TrainingError, VirbError
 from virb.features import FeatureCache, Features
 from virb.grid import Failure, Job, Overrides, Unit
 from virb.mapped import Rows
@@ -58,7 +58,8 @@ class _Loaded:
         a, b = self.unit.trains, other.unit.trains
         return (
             (a.head, a.n_classes, a.n_frames, a.metric) == (b.head, b.n_classes, b.n_frames, b.metric)
-            and dict(a.options) == dict(b.options)
+            and a.options.keys() == b.options.keys()
+            and all(np.array_equal(a.options[key], b.options[key]) for key in a.options)
             and replace(a.protocol, optimizer=b.protocol.optimizer, lr=b.protocol.lr) == b.protocol
             and self.train.images.revision == other.train.images.revision
             and np.array_equal(self.train.frames, other.train.frames)
@@ -369,38 +370,37 @@ class Runner:
             if self.probe is not probes.GRADIENT:
                 what = f"{task.name}: {self.probe.name}, {self.encoders[group[0].encoder].name}, seed {group[0].seed}"
             with self._stage(what) as advance:
-                fitted = image_level.fit(
-                    self.probe.name,
-                    problem,
-                    [source(member.encoder, item.train) for member in group],
-                    [member.seed for member in group],
-                    [self._protocol(member.item.unit.trains) for member in group],
-                    device=self.device,
-                    progress=advance,
-                )
+                try:
+                    fitted = image_level.fit(
+                        self.probe.name,
+                        problem,
+                        [source(member.encoder, item.train) for member in group],
+                        [member.seed for member in group],
+                        [self._protocol(member.item.unit.trains) for member in group],
+                        device=self.device,
+                        progress=advance,
+                    )
+                except TrainingError:
+                    if len(group) == 1:
+                        raise
+                    fitted = []
                 train_s = (time.monotonic() - started) / len(group)
-                for member, classifier in zip(group, fitted, strict=True):
-                    for scored in member.tasks:
-                        test = member.item.tests[scored.name]
-                        since = time.monotonic()
-                        metric = build_metric(scored.metric, n_classes=scored.n_classes)
-                        _score(metric, classifier, source(member.encoder, test), test, advance)
-                        seconds = {"train": train_s, "predict": time.monotonic() - since}
-                        self._write(member, scored, metric, seconds, classifier.protocol)
-
-        def run_all(group: Sequence[_Member]) -> None:
-            try:
-                run(group)
-            except VirbError:
+                for member, classifier in zip(group, fitted, strict=False):
+                    with self._guard(self._name(member)):
+                        for scored in member.tasks:
+                            test = member.item.tests[scored.name]
+                            since = time.monotonic()
+                            metric = build_metric(scored.metric, n_classes=scored.n_classes)
+                            _score(metric, classifier, source(member.encoder, test), test, advance)
+                            seconds = {"train": train_s, "predict": time.monotonic() - since}
+                            self._write(member, scored, metric, seconds, classifier.protocol)
+            if not fitted:
                 for member in group:  # one bad head must not take the others along: try them one at a time
                     with self._guard(self._name(member)):
                         run([member])
 
         for group in groups:
-            if len(group) == 1:
-                self._submit(self._name(group[0]), partial(run, group))
-            else:
-                self._submit(task.name, partial(run_all, group))
+            self._submit(self._name(group[0]) if len(group) == 1 else task.name, partial(run, group))
 
     def _run_dense(self, member: _Member, features: Mapping[tuple[int, str], Features | None]) -> None:
         item, seed, e = member.item, member.seed, self.encoders[member.encoder]

@@ -8,10 +8,12 @@ not depend on how many cores there are.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 
 def n_cores() -> int:
@@ -52,6 +54,38 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class MemoryShare:
+    """Lets jobs run side by side while what they need together fits into ``n_bytes``; a larger one runs alone."""
+
+    def __init__(self, n_bytes: float) -> None:
+        self.n_bytes = n_bytes
+        self._taken = 0.0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def take(self, n_bytes: float) -> Iterator[None]:
+        """Wait until ``n_bytes`` are free, and hold them in the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken == 0 or self._taken + n_bytes <= self.n_bytes)
+            self._taken += n_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= n_bytes
+                self._changed.notify_all()
+
+
+def memory_bytes() -> float:
+    """Return how much memory this process may use: the machine's, or its control group's limit; infinite if unknown."""
+    found = [math.inf]
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found)
 
 
 _GLOBAL_GENERATOR = threading.RLock()

@@ -397,3 +397,20 @@ def test_the_documentations_own_example_works(
     )
     assert code == 0
     assert len(pd.read_csv(tmp_path / "my-table.csv")) == 3
+
+
+def test_the_papers_probes_are_compared_by_default_whatever_was_overridden(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"encoder": encoder, "task": "t", "probe": probe, "seed": seed, "score": 0.1 * k + gain}
+        for k, encoder in enumerate("abcd")
+        for probe, seeds, gain in (("finetune+epochs=10", 1, 0.3), ("gradient", 1, 0.0), ("lbfgs", 3, 0.1))
+        for seed in range(seeds)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "s.csv", index=False)
+    code, out, _ = run(capsys, "linear-vs-finetuned", "--results", tmp_path / "s.csv", "--out", tmp_path / "out")
+    assert code == 0
+    assert "drawn are gradient and finetune+epochs=10" in out
+    table = pd.read_csv(tmp_path / "out" / "linear-vs-finetuned.csv")
+    assert table["mean_gain"].round(6).tolist() == [0.3]

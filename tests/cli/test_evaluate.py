@@ -20,7 +20,9 @@ from PIL import Image
 from virb import evaluation
 from virb.cli import main
 from virb.encoder import load_encoder
-from virb.errors import UsageError
+from virb.errors import UsageError, VirbError
+from virb.probes import gradient
+from virb.results import ResultStore
 
 TINY = "random:resnet18:width=0.125,size=32"
 TASK = """from virb.data.folders import image_folder
@@ -252,6 +254,31 @@ def test_two_encoders_of_one_name_and_another_encoder_under_a_used_name(place, t
     expect(capsys, call(place, paths[1], "--tasks", "textures"), "another encoder of the same name")
 
 
-@pytest.mark.parametrize("option", [("--seeds", "0"), ("--limit", "0"), ("--epochs", "-1"), ("--device", "cuda:99")])
+def test_a_record_that_cannot_be_written_costs_its_own_job_alone(place, tmp_path, capsys, monkeypatch):
+    seeds = []
+    train = gradient._train_together
+    monkeypatch.setattr(
+        gradient, "_train_together", lambda members, *rest: seeds.append(len(members)) or train(members, *rest)
+    )
+    write = ResultStore.write
+
+    def failing(self, record, predictions):
+        if record["seed"] == 1:
+            raise VirbError("the disk is full")
+        return write(self, record, predictions)
+
+    monkeypatch.setattr(ResultStore, "write", failing)
+    assert call(place, TINY, "--tasks", "textures", "--seeds", "3") == 1
+    printed = capsys.readouterr()
+    assert seeds == [3]  # trained once, all together
+    assert "2 jobs run" in printed.out
+    assert "on textures, seed 1: the disk is full" in printed.err
+    assert len(list((tmp_path / "results").rglob("*.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--seeds", "0"), ("--limit", "0"), ("--epochs", "-1"), ("--device", "cuda:99"), ("--lr", "0"), ("--lr", "nan")],
+)
 def test_values_that_make_no_sense(place, capsys, option):
     expect(capsys, call(place, TINY, "--tasks", "textures", *option), option[0])

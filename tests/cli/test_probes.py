@@ -180,6 +180,7 @@ def test_a_probe_without_randomness_has_one_record_whatever_the_seeds(place, tmp
         ("knn", ["--lr", "1", "--optimizer", "sgd"], ["has no --optimizer, --lr", "Leave them out"]),
         ("lbfgs", ["--epochs", "3"], ["--probe lbfgs has no --epochs"]),
         ("finetune", ["--dtype", "bf16"], ["--probe finetune has no --dtype", "fp32"]),
+        ("finetune", ["--optimizer", "adam"], ["adam needs a rate of its own", "--lr"]),
         ("kn", [], ["Unknown probe 'kn'", "Did you mean 'knn'?"]),
     ],
 )

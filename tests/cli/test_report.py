@@ -47,6 +47,13 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *texts: str) -> None:
         assert text in error
 
 
+def test_the_command_that_makes_the_page_again_is_on_it(small, tmp_path):
+    given = ["--results", small, "--no-analyses", "--title", "Spring study", "--date", "2026-05-04"]
+    assert call(*given, "--out", tmp_path / "r") == 0
+    text = (tmp_path / "r" / "index.html").read_text()
+    assert "--title &#x27;Spring study&#x27; --date 2026-05-04 --no-analyses" in text
+
+
 def test_it_prints_each_analysis_and_the_path_last(small, tmp_path, capsys):
     assert call("--results", small, "--out", tmp_path / "r", "--analyses", "encoder-bars,anova") == 0
     lines = capsys.readouterr().out.splitlines()

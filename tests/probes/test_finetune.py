@@ -8,7 +8,7 @@ import torch
 
 from virb.data.images import ArrayImages
 from virb.encoder import load_encoder
-from virb.errors import TrainingError
+from virb.errors import TrainingError, UsageError
 from virb.probes import finetune
 from virb.task import Protocol
 
@@ -69,6 +69,38 @@ def test_a_single_last_example_joins_the_batch_before():
     trained(encoder, protocol=Protocol(epochs=1, batch_size=16, lr=0.01), progress=lambda *at: done.append(at))
     assert done == [(1, 3), (2, 3), (3, 3)]
     assert encoder.pyramid(torch.ones(1, 3, 16, 16))[-1].shape[-2:] == (1, 1)
+
+
+def test_a_vision_transformer_with_two_frames():
+    encoder = load_encoder("random:vit_tiny_patch16:image_size=32,size=32")
+    net = network(encoder, n_frames=2)
+    frames, targets = np.arange(8).reshape(4, 2), np.array([0, 1, 0, 1])
+    protocol = Protocol(epochs=1, batch_size=4, lr=0.01)
+    finetune.train(net, images(8), frames, targets, protocol=protocol, seed=0)
+    assert finetune.predict(net, images(8), frames).shape == (4, 2)
+
+
+def test_one_example_is_refused():
+    with pytest.raises(UsageError, match="1 training example is too few"):
+        finetune.train(network(), images(1), FRAMES[:1], TARGETS[:1], protocol=PROTOCOL, seed=0)
+
+
+def test_the_memory_of_a_step_grows_with_its_images_and_asking_changes_nothing():
+    net = network()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    few, many = (finetune.bytes_needed(net, 1, size) for size in (16, 64))
+    weights = 16 * sum(p.numel() for p in net.parameters())
+    assert many - weights == 4 * (few - weights)
+    assert few - weights > 16 * 4 * 8 * 16 * 16  # the first layer's output alone: 8 channels at half the side
+    twice = finetune.bytes_needed(network(n_frames=2), 2, 16)
+    assert twice > 1.9 * few - weights
+    assert all(torch.equal(net.state_dict()[name], value) for name, value in before.items())
+
+
+def test_prediction_reports_its_progress():
+    done = []
+    finetune.predict(network(), images(), FRAMES, batch_size=20, progress=lambda *at: done.append(at))
+    assert done == [(20, N), (40, N), (N, N)]
 
 
 def test_an_untrained_network_is_the_frozen_encoder_and_a_linear_layer():

@@ -203,6 +203,28 @@ def test_features_that_stay_on_disk_give_the_bits_of_those_in_memory(tmp_path, m
     assert all(torch.equal(weights(a), weights(b)) for a, b in zip(in_memory, from_disk, strict=True))
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux shows them")
+def test_heads_of_one_encoder_share_an_open_file(tmp_path, monkeypatch):
+    np.save(tmp_path / "f.npy", data(0))
+    features = np.load(tmp_path / "f.npy", mmap_mode="r")
+    monkeypatch.setattr(gradient, "MAX_STACKED_BYTES", 1000)
+
+    def n_open() -> int:
+        return sum(path.resolve().name == "f.npy" for path in Path("/proc/self/fd").iterdir())
+
+    before, seen = n_open(), []
+    gradient.train_heads(
+        build,
+        [features] * 20,
+        FRAMES,
+        TARGETS,
+        seeds=range(20),
+        protocol=Protocol(epochs=1),
+        progress=lambda *_: seen.append(n_open() - before),
+    )
+    assert seen == [1]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of anonymous memory")
 def test_a_large_set_does_not_need_its_size_in_memory(tmp_path):

@@ -12,7 +12,8 @@ from scipy import stats as scipy_stats
 
 from virb.predictions import read_predictions, sampling_sd
 from virb.report.build import write_report
-from virb.report.task_page import _protocol
+from virb.report.study import study_of
+from virb.report.task_page import _has_own_head, _protocol
 from virb.scores import check_scores, read_scores
 
 HOSTILE = '<script>alert("&")</script>/..\\"'
@@ -63,6 +64,11 @@ def test_it_says_what_the_probe_does_to_the_encoder(scores, tmp_path, check, pro
     page = index(scores.assign(probe=probe), tmp_path / "r", check)["index.html"]
     assert ("on the frozen encoder" in page.text) == is_frozen
     assert ("a copy of the encoder trained together with a linear head" in page.text) != is_frozen
+
+
+@pytest.mark.parametrize(("probe", "is_its_own"), [("gradient+limit=9", True), ("lbfgs", False), ("knn", False)])
+def test_the_tasks_head_is_named_where_it_was_used(scores, probe, is_its_own):
+    assert _has_own_head(study_of(check_scores(scores.assign(probe=probe))), "task-0") == is_its_own
 
 
 def test_what_differs_between_records_is_not_shown_as_the_protocol_of_all():

@@ -160,7 +160,7 @@ def print_scores(table: pd.DataFrame) -> None:
         notes = ["one seed" if is_random else "nothing is random"]
     notes.append("higher is better in every row")
     if overrides:
-        notes.append(f"shortened: {', '.join(overrides)}: not comparable with full runs")
+        notes.append(f"departs from the protocol: {', '.join(overrides)}: not comparable with full runs")
     print_table(rows, sections="category", caption="; ".join(notes) + ".")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+TITLE = "Image encoders on end tasks"
 HELP = "write the scores, their ranking and the analyses as HTML pages that open from disk"
 EPILOG = """examples:
   virb report --results results                        writes report/index.html
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--analyses", metavar="a,b", help="draw these analyses only (default: all that the scores allow)"
     )
     which.add_argument("--no-analyses", action="store_true", help="draw no analyses")
-    parser.add_argument("--title", default="Image encoders on end tasks", help="title of the report")
+    parser.add_argument("--title", default=TITLE, help="title of the report")
     parser.add_argument("--date", metavar="TEXT", help="date to print (default: today; '' for none)")
 
 
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
             registry.find("analyses", name)
     scores = read_scores(args.results, probe=args.probe)
     given = {"--results": args.results, "--probe": args.probe, "--analyses": args.analyses, "--out": args.out}
+    given |= {"--title": None if args.title == TITLE else args.title, "--date": args.date}
     words = [word for option, value in given.items() if value is not None for word in (option, value)]
     words += ["--no-analyses"] if args.no_analyses else []
     words += [word for folder in args.include for word in ("--include", folder)]

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from virb.backbones import Backbone
 from virb.data.images import ImageSet
 from virb.encoder import Preprocess
-from virb.errors import TrainingError
+from virb.errors import TrainingError, UsageError
 from virb.features import resize
 from virb.heads import build_head
 from virb.heads.layers import with_own_layers
@@ -48,7 +48,7 @@ class Network(nn.Module):
             images.unflatten(1, (-1, 3)).flatten(0, 1), self.preprocess.mean, self.preprocess.std
         )
         frames = frames.contiguous(memory_format=torch.channels_last)
-        return self.head(self.encoder.embed(frames).view(len(images), -1))
+        return self.head(self.encoder.embed(frames).reshape(len(images), -1))
 
 
 def train(
@@ -75,8 +75,11 @@ def train(
 
     Raises:
         TrainingError: the loss was not finite.
+        UsageError: there are fewer than two examples.
     """
     n, size = len(frames), network.preprocess.size
+    if n < 2:
+        raise UsageError(f"{n} training example is too few to fine-tune on: batch statistics need two.")
     # Batch statistics of one example on a map of one pixel do not exist: a last one joins the batch before.
     starts = [first for first in range(0, n, protocol.batch_size) if first == 0 or n - first > 1]
     ends = [*starts[1:], n]
@@ -122,6 +125,31 @@ def train(
     return network.eval()
 
 
+def bytes_needed(network: Network, n_frames: int, batch_size: int, n_tried: int = 2) -> int:
+    """Return about what a step takes in memory: what the forward pass keeps for the way back, weights and their moments.
+
+    The former is counted on ``n_tried`` blank examples; it grows with the examples.
+    """
+    size = network.preprocess.size
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    n_weights = sum(p.numel() for p in network.parameters())
+    statistics = {name: value.clone() for name, value in network.named_buffers()}
+    device = next(network.parameters()).device
+    network.train()
+    with one_thread(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        network(torch.zeros(n_tried, 3 * n_frames, size, size, device=device)).sum()
+    for name, value in network.named_buffers():
+        value.copy_(statistics[name])
+    activations = max(0, sum(kept.values()) - 4 * n_weights)
+    return activations * batch_size // n_tried + 16 * n_weights
+
+
 def predict(
     network: Network,
     images: ImageSet,
@@ -129,14 +157,20 @@ def predict(
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Return the logits of the examples ``frames`` (N, F), float32 (N, K)."""
+    """Return the logits of the examples ``frames`` (N, F), float32 (N, K).
+
+    ``progress`` is called as ``progress(done, total)`` in examples.
+    """
     network.eval()
     outputs = []
     with one_thread(), torch.inference_mode():
         for start in range(0, len(frames), batch_size):
             batch = _batch(images, frames[start : start + batch_size], network.preprocess.size, device)
             outputs.append(network(batch).cpu().numpy())
+            if progress is not None:
+                progress(min(start + batch_size, len(frames)), len(frames))
     return np.concatenate(outputs)
 
 

@@ -168,7 +168,8 @@ def _reader(features: Sequence[np.ndarray], frames: np.ndarray, device: torch.de
 
         return select
 
-    sources = [Rows(array) for array in features]
+    opened = {key: Rows(array) for key, array in distinct.items()}  # a file handle each
+    sources = [opened[id(array)] for array in features]
     batch = torch.empty(0)  # one buffer for all steps: new memory would have to be zeroed every time
 
     def read(chosen: Tensor) -> Tensor:

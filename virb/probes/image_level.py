@@ -15,6 +15,10 @@ from virb.data.images import ImageSet
 from virb.encoder import FrozenEncoder
 from virb.probes import finetune, gradient, knn, lbfgs
 from virb.task import Protocol
+from virb.threads import MemoryShare, memory_bytes
+
+# Encoders in training take gigabytes each: on a machine of many cores not every core may have one.
+FINETUNING = MemoryShare(memory_bytes() / 2)
 
 Report = Callable[[int, int], None]
 
@@ -185,6 +189,7 @@ def _fit_lbfgs(
         progress=progress,
     )
     said = {
+        "head": "linear",
         "optimizer": "lbfgs",
         "penalty": choice.fit.penalty,
         "penalties_tried": {f"{penalty:g}": score for penalty, score in choice.tried.items()},
@@ -203,7 +208,7 @@ class _Finetuned:
     device: torch.device
 
     def scores(self, test: Source, frames: np.ndarray, progress: Report) -> np.ndarray:
-        return finetune.predict(self.network, test.images, frames, device=self.device)
+        return finetune.predict(self.network, test.images, frames, device=self.device, progress=progress)
 
 
 def _fit_finetune(
@@ -216,17 +221,19 @@ def _fit_finetune(
         n_classes=problem.n_classes,
         seed=seed,
     )
-    finetune.train(
-        network,
-        train.images,
-        problem.frames,
-        problem.targets,
-        protocol=protocol,
-        seed=seed,
-        augmentations=problem.augmentations,
-        device=device,
-        progress=progress,
-    )
+    n_frames = problem.frames.shape[1]
+    with FINETUNING.take(finetune.bytes_needed(network, n_frames, min(protocol.batch_size, len(problem.frames)))):
+        finetune.train(
+            network,
+            train.images,
+            problem.frames,
+            problem.targets,
+            protocol=protocol,
+            seed=seed,
+            augmentations=problem.augmentations,
+            device=device,
+            progress=progress,
+        )
     said = {
         **training(protocol),
         "momentum": finetune.MOMENTUM if protocol.optimizer == "sgd" else None,

@@ -69,7 +69,7 @@ def _facts(study: Study, task: str) -> list[tuple[str, object]]:
         ("category", str(study.categories[task])),
         ("suite", ", ".join(study.said("suite", task=task))),
         ("metric", ", ".join(study.said("metric", task=task))),
-        ("head", plain(about.get("head"))),
+        ("head", plain(about.get("head")) if _has_own_head(study, task) else None),
         ("training examples", ", ".join(study.said("n_train", task=task))),
         ("test examples", ", ".join(study.said("n_test", task=task))),
         ("chance", None if chance is None else score_text(chance)),
@@ -82,6 +82,11 @@ def _facts(study: Study, task: str) -> list[tuple[str, object]]:
         ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
         ("seconds a record, mean", "; ".join(f"{name} {value:.1f}" for name, value in seconds.items())),
     ]
+
+
+def _has_own_head(study: Study, task: str) -> bool:
+    """Whether the scores are of the task's own head: other probes than the paper's have another, or none."""
+    return {name.partition("+")[0] for name in study.said("probe", task=task)} <= {"gradient"}
 
 
 def _protocol(records: list[dict[str, Any]]) -> str:
