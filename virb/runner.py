@@ -33,6 +33,7 @@ from virb.task import Protocol, Task
 from virb.threads import core_pool, n_cores
 
 BLOCK_BYTES = 8 << 20  # of features that are looked at together
+MOST_DECODERS = 32  # threads; beyond, they wait for the interpreter
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Runner:
         self.overrides = overrides
         self.device = device
         self.progress = progress
-        self.cache = FeatureCache(context.cache, n_workers=min(8, n_cores()), limit_gb=cache_limit_gb)
+        self.cache = FeatureCache(context.cache, n_workers=min(MOST_DECODERS, n_cores()), limit_gb=cache_limit_gb)
         self.cache_bytes = min(cache_gb * 1e9, self.cache.limit_bytes)
         self._pool: ThreadPoolExecutor | None = None
         self._futures: list[Future[None]] = []
