@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import UsageError
+from virb.results import base_probe
 from virb.scores import EXCLUDE
 from virb.stats.correlation import fisher_interval
 
@@ -23,7 +24,7 @@ def _papers(found: list[str]) -> tuple[str, ...]:
     """Return the paper's two probes as the scores call them (``finetune+epochs=10``), if each is there once."""
     chosen: list[str] = []
     for paper in PAPERS:
-        named = [paper] if paper in found else [name for name in found if name.partition("+")[0] == paper]
+        named = [paper] if paper in found else [name for name in found if base_probe(name) == paper]
         chosen += named if len(named) == 1 else []
     return tuple(chosen) if len(chosen) == len(PAPERS) else ()
 

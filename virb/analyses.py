@@ -156,6 +156,11 @@ class AnalysisRun:
     files: list[Path]
     lines: list[str]
 
+    @property
+    def headline(self) -> str:
+        """The name, and why there is no figure where there is none."""
+        return self.name + {"done": "", "skipped": " skipped: ", "failed": " FAILED: "}[self.status] + self.reason
+
 
 def run_by_name(
     name: str,

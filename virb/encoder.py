@@ -30,6 +30,7 @@ from virb.checkpoint import (
     state_sha256,
 )
 from virb.errors import CheckpointError, UsageError
+from virb.files import DEVICE_NAMES
 from virb.threads import own_generator
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -268,7 +269,6 @@ def _checked_device(device: torch.device | str | None) -> torch.device:
 # ----------------------------------------------------------------------------------------------------------- names
 
 _SUFFIXES = (".pt", ".pth", ".tar", ".torch", ".pkl", ".safetensors", ".ckpt", ".bin")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows' devices
 
 
 def safe_name(name: str) -> str:
@@ -279,7 +279,7 @@ def safe_name(name: str) -> str:
         text = f"{text[:87].rstrip('.-')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     if not text:
         return "encoder"
-    return f"encoder-{text}" if _RESERVED.fullmatch(text) else text
+    return f"encoder-{text}" if DEVICE_NAMES.fullmatch(text) else text
 
 
 def _stem(path: Path) -> str:

@@ -117,17 +117,12 @@ def run(
     overrides = overrides or Overrides()
     progress = progress or Progress(is_quiet=True)
     how = probes.find(probe)
-    probes.check_options(how, set(overrides.as_dict()))
+    probes.check_options(how, overrides.as_dict())
     for what, value in (("seeds", seeds), ("limit", overrides.limit), ("epochs", overrides.epochs)):
         if value is not None and value < 1:
             raise UsageError(f"--{what} must be at least 1; found {value}.")
     if overrides.lr is not None and not 0 < overrides.lr < math.inf:
         raise UsageError(f"--lr must be a number above 0; found {overrides.lr:g}.")
-    if how.protocol is not None and overrides.lr is None and overrides.optimizer not in (None, how.protocol.optimizer):
-        raise UsageError(
-            f"--probe {probe} trains by {how.protocol.optimizer} at {how.protocol.lr:g}; {overrides.optimizer} needs a "
-            "rate of its own: add --lr, for example 1e-4."
-        )
     cluster.check(executor)
     failures: list[Failure] = []
     may_leave_out = not tasks if may_leave_out is None else may_leave_out
@@ -212,11 +207,16 @@ def run(
 def _fitting(probe: probes.Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
     """Return the tasks that ``probe`` fits. Of a suite the others are left out with a note; named ones are refused."""
     pixelwise = [task.name for task in tasks if task.category.is_pixelwise]
-    fitting = [task for task in tasks if not task.category.is_pixelwise]
     if probe.fits_pixelwise or not pixelwise:
         return tasks
+    fitting = [task for task in tasks if not task.category.is_pixelwise]
     if is_named or not fitting:
-        probes.check_tasks(probe, pixelwise)
+        others = [other.name for other in probes.PROBES.values() if other.fits_pixelwise]
+        raise UsageError(
+            f"--probe {probe.name} predicts one class an example, and {', '.join(pixelwise)} "
+            f"{'is a pixelwise task' if len(pixelwise) == 1 else 'are pixelwise tasks'}. Use --probe "
+            f"{' or '.join(others)} there, or name image-level tasks alone."
+        )
     progress.note(f"--probe {probe.name} is for image-level tasks; left out: {', '.join(pixelwise)}")
     return fitting
 

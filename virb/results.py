@@ -118,6 +118,15 @@ def probe_name(probe: str, overrides: Mapping[str, Any]) -> str:
     return "+".join([probe, *(f"{key}={overrides[key]}" for key in sorted(overrides))])
 
 
+def base_probe(name: str) -> str:
+    """Return the probe that records of this name are of, whatever its overrides.
+
+    >>> base_probe("gradient+epochs=5+limit=100")
+    'gradient'
+    """
+    return name.partition("+")[0]
+
+
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     meta = record["encoder"].get("meta") or {}
     return {

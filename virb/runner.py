@@ -375,9 +375,14 @@ class Runner:
                     fitted = image_level.fit(
                         self.probe.name,
                         problem,
-                        [source(member.encoder, item.train) for member in group],
-                        [member.seed for member in group],
-                        [self._protocol(member.item.unit.trains) for member in group],
+                        [
+                            image_level.Setup(
+                                source(member.encoder, item.train),
+                                member.seed,
+                                self._protocol(member.item.unit.trains),
+                            )
+                            for member in group
+                        ],
                         device=self.device,
                         progress=advance,
                     )

@@ -101,8 +101,7 @@ def _parse_pairs(pairs: list[str]) -> dict[str, str]:
 
 
 def _print_run(run: AnalysisRun) -> None:
-    head = {"done": "", "skipped": " skipped: ", "failed": " FAILED: "}[run.status]
-    print(f"{run.name}{head}{run.reason}", file=sys.stderr if run.status == "failed" else sys.stdout)
+    print(run.headline, file=sys.stderr if run.status == "failed" else sys.stdout)
     for line in run.lines:
         print(f"  {line}")
     for path in run.files:

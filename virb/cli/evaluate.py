@@ -138,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
 def print_scores(table: pd.DataFrame) -> None:
     """Print tasks x encoders, by category: the mean over seeds, with the standard deviation where there are several."""
+    from virb.results import base_probe
     from virb.tables import print_table
 
     encoders = list(dict.fromkeys(table["encoder"]))
@@ -152,7 +153,7 @@ def print_scores(table: pd.DataFrame) -> None:
         rows.append(row)
     n_seeds = table.groupby(["task", "encoder"]).size().max()
     overrides = sorted({text for text in table["overrides"] if text})
-    names = {name.partition("+")[0] for name in table["probe"]}
+    names = {base_probe(name) for name in table["probe"]}
     if n_seeds > 1:
         notes = [f"mean ± standard deviation over {n_seeds} seeds"]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from virb.errors import UsageError
@@ -71,23 +72,18 @@ def find(name: str) -> Probe:
     return PROBES[name]
 
 
-def check_options(probe: Probe, given: set[str]) -> None:
-    """Raise UsageError if one of the overrides ``given`` is none that ``probe`` takes."""
-    refused = [f"--{name}" for name in (*TRAINING_OPTIONS, "dtype") if name in given - probe.options]
+def check_options(probe: Probe, given: Mapping[str, object]) -> None:
+    """Raise UsageError if one of the overrides ``given`` is none that ``probe`` takes, or needs another beside it."""
+    refused = [f"--{name}" for name in (*TRAINING_OPTIONS, "dtype") if name in given and name not in probe.options]
     if refused:
         taking = [other.name for other in PROBES.values() if {name[2:] for name in refused} <= other.options]
         raise UsageError(
             f"--probe {probe.name} has no {', '.join(refused)}: {probe.why_not}. Leave "
             f"{'it' if len(refused) == 1 else 'them'} out, or choose --probe {' or '.join(taking)}."
         )
-
-
-def check_tasks(probe: Probe, pixelwise: list[str]) -> None:
-    """Raise UsageError if ``pixelwise`` names tasks and ``probe`` fits image-level ones alone."""
-    if pixelwise and not probe.fits_pixelwise:
-        fitting = [other.name for other in PROBES.values() if other.fits_pixelwise]
+    own = probe.protocol
+    if own is not None and "lr" not in given and given.get("optimizer", own.optimizer) != own.optimizer:
         raise UsageError(
-            f"--probe {probe.name} predicts one class an example, and {', '.join(pixelwise)} "
-            f"{'is a pixelwise task' if len(pixelwise) == 1 else 'are pixelwise tasks'}. Use --probe "
-            f"{' or '.join(fitting)} there, or name image-level tasks alone."
+            f"--probe {probe.name} trains by {own.optimizer} at {own.lr:g}; {given['optimizer']} needs a rate of its own: "
+            "add --lr, for example 1e-4."
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from typing import Protocol as Typed
 
 import numpy as np
 import torch
@@ -49,48 +48,40 @@ class Source:
         return self.embedding
 
 
-class Classifier(Typed):
-    """A fitted probe."""
+@dataclass(frozen=True)
+class Setup:
+    """What one head or fit of a problem has of its own."""
 
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """What its record says of how it was made."""
-        ...
+    source: Source  # the train split's images
+    seed: int
+    protocol: Protocol
 
-    def scores(self, test: Source, frames: np.ndarray, progress: Report) -> np.ndarray:
-        """Return a score a class, float32 (M, K), for the examples ``frames`` (M, F); the largest is the prediction."""
-        ...
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fitted probe.
+
+    ``protocol`` is what its record says of how it was made. ``scores(test, frames, progress)`` returns a score a class,
+    float32 (M, K), for the examples ``frames`` (M, F) of ``test``; the largest is the prediction.
+    """
+
+    protocol: dict[str, Any]
+    scores: Callable[[Source, np.ndarray, Report], np.ndarray]
 
 
 def fit(
-    probe: str,
-    problem: Problem,
-    sources: Sequence[Source],
-    seeds: Sequence[int],
-    protocols: Sequence[Protocol],
-    *,
-    device: torch.device,
-    progress: Report,
+    probe: str, problem: Problem, setups: Sequence[Setup], *, device: torch.device, progress: Report
 ) -> list[Classifier]:
-    """Fit ``probe`` to the train split as each of ``sources`` shows it, with the seed and the protocol beside it.
+    """Fit ``probe`` to the train split: "gradient" all ``setups`` as one problem, another probe the only one.
 
-    The embeddings must be of one length, and the protocols may differ in optimiser and learning rate alone. ``progress`` is called as ``progress(done, total)``, and may raise to end it.
+    The embeddings must be of one length, and the protocols may differ in optimiser and learning rate alone. ``progress``
+    is called as ``progress(done, total)``, and may raise to end it.
     """
     if probe == "gradient":
-        return _fit_gradient(problem, sources, seeds, protocols, device, progress)
-    one: Callable[[Problem, Source, int, Protocol, torch.device, Report], Classifier] = {
-        "knn": _Neighbours,
-        "lbfgs": _fit_lbfgs,
-        "finetune": _fit_finetune,
-    }[probe]
-    fitted = []
-    for k, (source, seed, protocol) in enumerate(zip(sources, seeds, protocols, strict=True)):
-
-        def report(done: int, total: int, k: int = k) -> None:
-            progress(k * total + done, len(sources) * total)
-
-        fitted.append(one(problem, source, seed, protocol, device, report))
-    return fitted
+        return _fit_gradient(problem, setups, device, progress)
+    (setup,) = setups
+    one = {"knn": _fit_knn, "lbfgs": _fit_lbfgs, "finetune": _fit_finetune}[probe]
+    return [one(problem, setup, device, progress)]
 
 
 def training(protocol: Protocol) -> dict[str, Any]:
@@ -103,92 +94,66 @@ def training(protocol: Protocol) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Head:
-    head: nn.Module
-    protocol: dict[str, Any]
-    device: torch.device
-
-    def scores(self, test: Source, frames: np.ndarray, progress: Report) -> np.ndarray:
-        return gradient.predict(self.head, test.features, frames, device=self.device)
-
-
 def _fit_gradient(
-    problem: Problem,
-    sources: Sequence[Source],
-    seeds: Sequence[int],
-    protocols: Sequence[Protocol],
-    device: torch.device,
-    progress: Report,
+    problem: Problem, setups: Sequence[Setup], device: torch.device, progress: Report
 ) -> list[Classifier]:
-    dim = sources[0].encoder.dim
+    dim = setups[0].source.encoder.dim
     heads = gradient.train_heads(
         lambda seed: problem.build_head(dim, seed),
-        [source.features for source in sources],
+        [setup.source.features for setup in setups],
         problem.frames,
         problem.targets,
-        seeds=seeds,
-        protocol=protocols[0],
-        settings=[(protocol.optimizer, protocol.lr) for protocol in protocols],
+        seeds=[setup.seed for setup in setups],
+        protocol=setups[0].protocol,
+        settings=[(setup.protocol.optimizer, setup.protocol.lr) for setup in setups],
         device=device,
         progress=progress,
     )
-    return [_Head(head, training(protocol), device) for head, protocol in zip(heads, protocols, strict=True)]
+
+    def classifier(head: nn.Module, protocol: Protocol) -> Classifier:
+        return Classifier(
+            training(protocol), lambda test, frames, _: gradient.predict(head, test.features, frames, device=device)
+        )
+
+    return [classifier(head, setup.protocol) for head, setup in zip(heads, setups, strict=True)]
 
 
-class _Neighbours:
+def _fit_knn(problem: Problem, setup: Setup, device: torch.device, progress: Report) -> Classifier:
     """Its fit is to keep the train split."""
 
-    def __init__(
-        self, problem: Problem, train: Source, seed: int, protocol: Protocol, device: torch.device, progress: Report
-    ) -> None:
-        self.problem = problem
-        self.train = train
-        self.device = device
-        self.protocol = {
-            "k": min(knn.K, len(problem.frames)),
-            "temperature": knn.TEMPERATURE,
-            "similarity": "cosine" if problem.frames.shape[1] == 1 else "cosine, mean over frames",
-        }
-
-    def scores(self, test: Source, frames: np.ndarray, progress: Report) -> np.ndarray:
+    def scores(test: Source, frames: np.ndarray, progress: Report) -> np.ndarray:
         return knn.classify(
-            self.train.features,
-            self.problem.frames,
-            self.problem.targets,
+            setup.source.features,
+            problem.frames,
+            problem.targets,
             test.features,
             frames,
-            n_classes=self.problem.n_classes,
-            device=self.device,
+            n_classes=problem.n_classes,
+            device=device,
             progress=progress,
         )
 
-
-@dataclass(frozen=True)
-class _Regression:
-    fit: lbfgs.Fit
-    protocol: dict[str, Any]
-    device: torch.device
-
-    def scores(self, test: Source, frames: np.ndarray, progress: Report) -> np.ndarray:
-        return self.fit.scores(test.features, frames, device=self.device)
+    protocol = {
+        "k": min(knn.K, len(problem.frames)),
+        "temperature": knn.TEMPERATURE,
+        "similarity": "cosine" if problem.frames.shape[1] == 1 else "cosine, mean over frames",
+    }
+    return Classifier(protocol, scores)
 
 
-def _fit_lbfgs(
-    problem: Problem, train: Source, seed: int, protocol: Protocol, device: torch.device, progress: Report
-) -> Classifier:
+def _fit_lbfgs(problem: Problem, setup: Setup, device: torch.device, progress: Report) -> Classifier:
     device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
     choice = lbfgs.choose_and_fit(
-        train.features,
+        setup.source.features,
         problem.frames,
         problem.targets,
         n_classes=problem.n_classes,
-        seed=seed,
+        seed=setup.seed,
         score=problem.score,
         device=device,
         progress=progress,
     )
-    said = {
+    protocol = {
         "head": "linear",
         "optimizer": "lbfgs",
         "penalty": choice.fit.penalty,
@@ -198,47 +163,39 @@ def _fit_lbfgs(
         "iterations": choice.fit.n_iterations,
         "is_converged": choice.fit.is_converged,
     }
-    return _Regression(choice.fit, said, device)
+    return Classifier(protocol, lambda test, frames, _: choice.fit.scores(test.features, frames, device=device))
 
 
-@dataclass(frozen=True)
-class _Finetuned:
-    network: finetune.Network
-    protocol: dict[str, Any]
-    device: torch.device
-
-    def scores(self, test: Source, frames: np.ndarray, progress: Report) -> np.ndarray:
-        return finetune.predict(self.network, test.images, frames, device=self.device, progress=progress)
-
-
-def _fit_finetune(
-    problem: Problem, train: Source, seed: int, protocol: Protocol, device: torch.device, progress: Report
-) -> Classifier:
+def _fit_finetune(problem: Problem, setup: Setup, device: torch.device, progress: Report) -> Classifier:
+    encoder, n_frames = setup.source.encoder, problem.frames.shape[1]
     network = finetune.Network(
-        train.encoder.trainable_copy(),
-        train.encoder.preprocess,
-        n_frames=problem.frames.shape[1],
+        encoder.trainable_copy(),
+        encoder.preprocess,
+        n_frames=n_frames,
         n_classes=problem.n_classes,
-        seed=seed,
+        seed=setup.seed,
     )
-    n_frames = problem.frames.shape[1]
-    with FINETUNING.take(finetune.bytes_needed(network, n_frames, min(protocol.batch_size, len(problem.frames)))):
+    batch_size = min(setup.protocol.batch_size, len(problem.frames))
+    with FINETUNING.take(finetune.bytes_needed(network, n_frames, batch_size)):
         finetune.train(
             network,
-            train.images,
+            setup.source.images,
             problem.frames,
             problem.targets,
-            protocol=protocol,
-            seed=seed,
+            protocol=setup.protocol,
+            seed=setup.seed,
             augmentations=problem.augmentations,
             device=device,
             progress=progress,
         )
-    said = {
-        **training(protocol),
-        "momentum": finetune.MOMENTUM if protocol.optimizer == "sgd" else None,
+    protocol = {
+        **training(setup.protocol),
+        "momentum": finetune.MOMENTUM if setup.protocol.optimizer == "sgd" else None,
         "schedule": "cosine",
         "augmentations": list(problem.augmentations),
         "head": "linear",
     }
-    return _Finetuned(network, said, device)
+    return Classifier(
+        protocol,
+        lambda test, frames, progress: finetune.predict(network, test.images, frames, device=device, progress=progress),
+    )

@@ -46,10 +46,7 @@ def draw(scores: pd.DataFrame, folder: Path, names: Sequence[str], tell: Callabl
         except VirbError:
             summary = source = ""
         out.append(Drawn(run, summary, source))
-        tell(
-            run.name
-            + {"done": "", "skipped": f" skipped: {run.reason}", "failed": f" FAILED: {run.reason}"}[run.status]
-        )
+        tell(run.headline)
     return out
 
 

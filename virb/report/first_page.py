@@ -15,6 +15,7 @@ from virb.report.provenance import overrides, versions_text, warnings
 from virb.report.ranking import TOP, Ranking, span
 from virb.report.scores_table import MANY, by_category, legend, scores_table
 from virb.report.study import Study, as_text
+from virb.results import base_probe
 from virb.scores import encoder_table
 
 SHOWN_COLUMNS = ("method", "dataset", "dataset_size", "epochs")
@@ -75,7 +76,7 @@ def _extent(study: Study) -> str:
         said = study.said(column)
         if said:
             parts.append(f"{name if len(said) == 1 else name + 's'} {', '.join(said)}")
-    known = {name.split("+")[0] for name in study.said("probe")} & PROBES.keys()
+    known = {base_probe(name) for name in study.said("probe")} & PROBES.keys()
     return ". ".join(["; ".join(parts), *(f"{name} is {PROBES[name].summary}" for name in sorted(known))]) + "."
 
 

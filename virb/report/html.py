@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from virb.files import DEVICE_NAMES
 from virb.report.style import CSS, SORTING
 
 VOID = frozenset({"img", "br", "meta"})
@@ -128,7 +129,7 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
     taken: set[str] = set()
     for name in names:
         base = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "unnamed"
-        if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", base):  # Windows keeps these for devices
+        if DEVICE_NAMES.fullmatch(base):
             base = f"name-{base}"
         stem, k = base, 1
         while stem.lower() in taken:

@@ -13,6 +13,7 @@ from virb.report.html import Cell, Markup, Section, facts, joined, page, table, 
 from virb.report.provenance import MINI, plain, versions_text
 from virb.report.scores_table import MANY, interval_cell, intervals_note, legend, score_cell
 from virb.report.study import Study, as_text, score_text
+from virb.results import base_probe
 
 SHOWN_CLASSES = 50
 
@@ -86,7 +87,7 @@ def _facts(study: Study, task: str) -> list[tuple[str, object]]:
 
 def _has_own_head(study: Study, task: str) -> bool:
     """Whether the scores are of the task's own head: other probes than the paper's have another, or none."""
-    return {name.partition("+")[0] for name in study.said("probe", task=task)} <= {"gradient"}
+    return {base_probe(name) for name in study.said("probe", task=task)} <= {"gradient"}
 
 
 def _protocol(records: list[dict[str, Any]]) -> str:
