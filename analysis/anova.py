@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import ScoresError, UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
 from virb.stats.variance import anova, encoder_level, level_contrasts, mixed_model
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def run(
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_table, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...], missing: str) -> None:
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     if task and task not in data.wide:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_table, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
 from virb.stats.budget import parse_count
 from virb.stats.comparisons import rule_differences
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from virb.scores import Prepared
+    from virb.scores.table import Prepared
 
 
 def run(
@@ -77,7 +77,7 @@ def _draw(grids: dict[str, DataFrame], task: str, rule: str, n: int, data: Prepa
     import matplotlib as mpl
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     lengths = sorted({float(e) for grid in grids.values() for e in grid.columns})
     low = min(float(np.nanmin(grid)) for grid in grids.values())
@@ -111,7 +111,7 @@ def _draw(grids: dict[str, DataFrame], task: str, rule: str, n: int, data: Prepa
 def _draw_rules(
     found: DataFrame, rules: list[str], task: str, rule: str, threshold: float, data: Prepared, out: Outputs
 ) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     square = found.pivot(index="batch_size", columns="epochs", values="difference")
     square.index, square.columns = [f"{b:g}" for b in square.index], [f"{e:g}" for e in square.columns]  # type: ignore[assignment]

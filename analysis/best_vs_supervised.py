@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs
-from virb.scores import EXCLUDE, MISSING, REFERENCE, encoder_kind, encoder_table, prepare, reference_encoder
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.scores.table import EXCLUDE, MISSING, REFERENCE, encoder_kind, encoder_table, prepare, reference_encoder
 from virb.stats.effects import best_against
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(
     scores: DataFrame, out: Outputs, *, reference: str, colour: str, exclude: tuple[str, ...], missing: str
 ) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     reference = reference_encoder(data.frame, reference)

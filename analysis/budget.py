@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
 from virb.stats.budget import budget_columns, inconsistency_flags, normalised_gains, parse_count
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(
     scores: DataFrame, out: Outputs, *, task: str, baseline: str, by: str, exclude: tuple[str, ...], missing: str
 ) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     if task and task not in set(scores["task"]):
         raise UsageError(
@@ -122,7 +122,7 @@ def _draw_grid(full: DataFrame, within: list[str], what: str, left_out: str, out
     """Scores by N and C: compare inside a column only; a red frame warns of the comparisons that C explains."""
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     groups = _group_names(full, within)
     one_budget = full["C"].nunique() == 1
@@ -191,7 +191,7 @@ def _draw_grid(full: DataFrame, within: list[str], what: str, left_out: str, out
 
 
 def _draw_gains(full: DataFrame, smallest: float, what: str, left_out: str, out: Outputs) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     shown = full[(full["N"] > smallest * 1.02) & full[["gain_at_equal_C", "gain_at_equal_E"]].notna().any(axis=1)]
     shown = shown.sort_values(["N", "C"], kind="stable")

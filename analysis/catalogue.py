@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Outputs
-from virb.scores import encoder_kind, encoder_table, task_categories
+from virb.contracts.analysis import Analysis, Outputs
+from virb.scores.table import encoder_kind, encoder_table, task_categories
 
 if TYPE_CHECKING:
     from pandas import DataFrame

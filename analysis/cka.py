@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.activations import ENCODERS, IMAGES, N_IMAGES, layer_names, layers, load_encoders, open_images
-from virb.analyses import Analysis, Option, Outputs
+from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.networks.activations import ENCODERS, IMAGES, N_IMAGES, layer_names, layers, load_encoders, open_images
 from virb.stats.cka import FEWEST_BLOCKS, BlockGrams, cka_matrix, mean_off_diagonal
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def run(scores: DataFrame | None, out: Outputs, *, encoders: tuple[str, ...], im
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     loaded = load_encoders(encoders)
     chosen = open_images(images, n=n)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import ScoresError, UsageError
-from virb.predictions import class_names, labels, read_predictions
-from virb.scores import EXCLUDE, encoder_kind, prepare
+from virb.records.predictions import class_names, labels, read_predictions
+from virb.scores.table import EXCLUDE, encoder_kind, prepare
 from virb.stats.granularity import class_deltas
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, task: str, a: str, b: str, groups: str, exclude: tuple[str, ...]) -> None:
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing="keep")
     for name in (a, b):

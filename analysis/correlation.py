@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Option, Outputs, names_in_words
-from virb.scores import EXCLUDE, MISSING, encoder_table, prepare
+from virb.contracts.analysis import Analysis, Option, Outputs, names_in_words
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
 from virb.stats.correlation import METHODS, CorrelationMatrix, correlation_matrix, leave_one_out_range
 from virb.stats.effects import detectable_correlation
 
@@ -105,7 +105,7 @@ def draw(
     import matplotlib as mpl
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     r = result.r.to_numpy()
     size = len(r)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Outputs
-from virb.scores import EXCLUDE, MISSING, encoder_table, prepare
+from virb.contracts.analysis import Analysis, NotApplicable, Outputs
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,7 +21,7 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Option, Outputs
-from virb.scores import EXCLUDE, MISSING, encoder_kind, prepare
+from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.scores.table import EXCLUDE, MISSING, encoder_kind, prepare
 from virb.stats.ranking import cliques, critical_difference, friedman, holm_wilcoxon, nemenyi, rank_bootstrap
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(scores: DataFrame, out: Outputs, *, alpha: float, top: int, exclude: tuple[str, ...], missing: str) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     wide = data.wide

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs
-from virb.scores import EXCLUDE, MISSING, prepare
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.scores.table import EXCLUDE, MISSING, prepare
 from virb.stats.effects import detectable_correlation, detectable_mean_difference
 from virb.stats.permutation import detectable_difference
 
@@ -25,7 +25,7 @@ def run(
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     rows = []

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
 from virb.stats.distances import transfer_affinity
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, distances: str, exclude: tuple[str, ...], missing: str) -> None:
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     if not distances:
         raise NotApplicable("It needs distances between data: --option distances=FILE.csv (dataset, task, distance).")

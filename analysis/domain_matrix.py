@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_kind, encoder_table, match_tasks, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, match_tasks, prepare
 from virb.stats.effects import domain_margins
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run(
 ) -> None:
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame)

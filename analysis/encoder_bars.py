@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, Option, Outputs, comma_list
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_kind, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_kind, prepare
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, encoders: tuple[str, ...], exclude: tuple[str, ...], missing: str) -> None:
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     unknown = [name for name in encoders if name not in data.wide.index]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Outputs
-from virb.scores import EXCLUDE, MISSING, encoder_table, prepare
+from virb.contracts.analysis import Analysis, NotApplicable, Outputs
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
 from virb.stats.effects import fusion_gains
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     said = encoder_table(data.frame)["parts"].dropna().astype(str)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
 from virb.errors import ScoresError, UsageError
-from virb.predictions import class_names, labels, read_predictions
-from virb.scores import EXCLUDE, prepare
+from virb.records.predictions import class_names, labels, read_predictions
+from virb.scores.table import EXCLUDE, prepare
 from virb.stats.granularity import extreme_classes
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def run(
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing="keep")
     unknown = [name for name in encoders if name not in data.wide.index]

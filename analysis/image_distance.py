@@ -12,8 +12,8 @@ import itertools
 import warnings
 from typing import TYPE_CHECKING
 
-from virb.activations import ENCODERS, N_IMAGES, embeddings, load_encoders, open_images, watch_blocks
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.networks.activations import ENCODERS, N_IMAGES, embeddings, load_encoders, open_images, watch_blocks
 from virb.stats.distances import ActivationHistograms, Moments, frechet_distance, neuron_distances
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy import ndarray
     from pandas import DataFrame
 
-    from virb.data.images import ImageSet
-    from virb.encoder import FrozenEncoder
+    from virb.images.sets import ImageSet
+    from virb.networks.encoder import FrozenEncoder
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     loaded = load_encoders(encoders)
     if len(sets) < 2:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import UsageError
-from virb.results import base_probe
-from virb.scores import EXCLUDE
+from virb.records.store import base_probe
+from virb.scores.table import EXCLUDE
 from virb.stats.correlation import fisher_interval
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude)]
     pairs_of = kept.groupby(kept["probe"].astype(str)).apply(

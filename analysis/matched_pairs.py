@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list
-from virb.scores import EXCLUDE, MISSING, encoder_kind, encoder_table, match_tasks, prepare
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, match_tasks, prepare
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,7 +26,7 @@ def run(
 ) -> None:
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame)

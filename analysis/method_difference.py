@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import ScoresError, UsageError
-from virb.scores import EXCLUDE, MISSING, OUTLIERS, encoder_kind, encoder_table, prepare, without_outliers
+from virb.scores.table import EXCLUDE, MISSING, OUTLIERS, encoder_kind, encoder_table, prepare, without_outliers
 from virb.stats.effects import paired_differences
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(
 ) -> None:
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = without_outliers(prepare(scores, out, exclude=exclude, missing=missing), outliers, out)
     about = encoder_table(data.frame)

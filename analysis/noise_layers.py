@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
 from virb.errors import ScoresError
-from virb.predictions import read_predictions, sampling_sd
-from virb.scores import EXCLUDE, MISSING, encoder_table, prepare
+from virb.records.predictions import read_predictions, sampling_sd
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
 from virb.stats.variance import noise_layers
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ OF_EXAMPLES = ("top1", "top-1", "top-1 accuracy")
 def run(scores: DataFrame, out: Outputs, *, column: str, exclude: tuple[str, ...], missing: str) -> None:
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Option, Outputs
-from virb.scores import (
+from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.scores.table import (
     EXCLUDE,
     MISSING,
     OUTLIERS,
@@ -41,7 +41,7 @@ def run(
     exclude: tuple[str, ...],
     missing: str,
 ) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     data = without_outliers(prepare(scores, out, exclude=exclude, missing=missing), outliers, out)
     reference = reference_encoder(data.frame, reference)
@@ -91,7 +91,7 @@ def violins(axes: Axes, groups: dict[str, ndarray], colours: dict[str, str]) -> 
     """Horizontal violins with their points and mean; with fewer than 5 points, the points alone."""
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     rng = np.random.default_rng(0)
     for place, (name, values) in enumerate(groups.items()):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list
-from virb.scores import EXCLUDE, MISSING, encoder_table, match_tasks, prepare
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, match_tasks, prepare
 from virb.stats.budget import parse_count
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
     import numpy as np
     import pandas as pd
 
-    from virb import plots
-    from virb.data.pretraining import split_amount
+    from virb.figures import plots
+    from virb.pretraining.data import split_amount
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame).dropna(subset=["dataset", "dataset_size"])

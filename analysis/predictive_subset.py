@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Option, Outputs
-from virb.scores import EXCLUDE, MISSING, prepare
+from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.scores.table import EXCLUDE, MISSING, prepare
 from virb.stats.structure import predictive_subset
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(scores: DataFrame, out: Outputs, *, max_size: int, exclude: tuple[str, ...], missing: str) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     result = predictive_subset(data.wide, max_size=max_size)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from virb.activations import ENCODERS, IMAGES, load_encoders, open_images
-from virb.analyses import Analysis, Option, Outputs
+from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.errors import UsageError
-from virb.scores import matrix
+from virb.networks.activations import ENCODERS, IMAGES, load_encoders, open_images
+from virb.scores.table import matrix
 from virb.stats.comparisons import above_chance
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-    from virb.data.images import ImageSet
-    from virb.encoder import FrozenEncoder
+    from virb.images.sets import ImageSet
+    from virb.networks.encoder import FrozenEncoder
 
 # What is predicted, how many labels it has, and the share of images that each label gets (Table 3).
 TASKS = {
@@ -35,7 +35,7 @@ TASKS = {
 def run(scores: DataFrame | None, out: Outputs, *, encoders: tuple[str, ...], images: str, n: int, probe: str) -> None:
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     if scores is not None and "chance" in scores and not encoders:
         table, note = _from_scores(scores), "Scores as given."
@@ -138,7 +138,7 @@ def _resized(images: ImageSet, size: int) -> Tensor:
     """All images as uint8 (N, 3, size, size): noise and edges are then of the size that the encoder sees."""
     import torch
 
-    from virb.ssl import image_ops
+    from virb.training import image_ops
 
     out = torch.empty((len(images), 3, size, size), dtype=torch.uint8)
     for k in range(len(images)):
@@ -152,7 +152,7 @@ def _embedded(encoder: FrozenEncoder, images: Tensor, task: str, target: ndarray
     import numpy as np
     import torch
 
-    from virb.ssl import image_ops
+    from virb.training import image_ops
 
     for start in range(0, len(order), 64):
         x = image_ops.to_float(images[torch.from_numpy(order[start : start + 64])])

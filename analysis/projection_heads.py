@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_table, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
 from virb.stats.budget import parse_count
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...], missing: str) -> None:
     import numpy as np
 
-    from virb import plots
+    from virb.figures import plots
 
     if "features" in scores:
         is_through = scores["features"] == "projection"

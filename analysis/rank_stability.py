@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Outputs
-from virb.scores import EXCLUDE, MISSING, encoder_kind, prepare
+from virb.contracts.analysis import Analysis, Outputs
+from virb.scores.table import EXCLUDE, MISSING, encoder_kind, prepare
 from virb.stats.ranking import rank_stability
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     tasks = rank_stability(data.wide)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Outputs
 from virb.errors import ScoresError
-from virb.scores import EXCLUDE, MISSING, prepare
+from virb.scores.table import EXCLUDE, MISSING, prepare
 from virb.stats.effects import seed_variation
 from virb.stats.variance import variance_shares
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     try:

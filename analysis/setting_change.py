@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, encoder_table, prepare
+from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
 from virb.stats.comparisons import pairs_alike_but, setting_changes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run(scores: DataFrame, out: Outputs, *, column: str, baseline: str, exclude:
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     about = encoder_table(data.frame)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
 from virb.errors import ScoresError
-from virb.predictions import compare, read_predictions
-from virb.scores import EXCLUDE, MISSING, prepare
+from virb.records.predictions import compare, read_predictions
+from virb.scores.table import EXCLUDE, MISSING, prepare
 from virb.stats.correlation import adjust_p
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     rows = []

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import ScoresError, UsageError
-from virb.scores import EXCLUDE, encoder_kind, encoder_table, task_categories
+from virb.scores.table import EXCLUDE, encoder_kind, encoder_table, task_categories
 from virb.stats.budget import gain_per_doubling, parse_count
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, x: str, lines: str, exclude: tuple[str, ...]) -> None:
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     parts = [name.strip() for name in lines.split("+")]
     kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude)]

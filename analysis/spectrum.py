@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.activations import ENCODERS, IMAGES, N_IMAGES, embeddings, load_encoders, open_images
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
+from virb.networks.activations import ENCODERS, IMAGES, N_IMAGES, embeddings, load_encoders, open_images
 from virb.stats.distances import Moments
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     spectra: dict[str, ndarray] = {}
     note = ""
@@ -80,7 +80,7 @@ def run(
 def _singular_values(path: str, key: str) -> ndarray:
     import numpy as np
 
-    from virb.checkpoint import read_checkpoint
+    from virb.convert.load import read_checkpoint
 
     found: dict[str, ndarray] = {}
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import UsageError
-from virb.predictions import class_names, labels, read_predictions
-from virb.scores import EXCLUDE, encoder_kind, prepare
+from virb.records.predictions import class_names, labels, read_predictions
+from virb.scores.table import EXCLUDE, encoder_kind, prepare
 from virb.stats.granularity import group_accuracy
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def run(
     import numpy as np
     import pandas as pd
 
-    from virb import plots
+    from virb.figures import plots
 
     if not groups:
         raise NotApplicable("It needs the classes' superclasses: --option groups=FILE.csv --option task=TASK.")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Option, Outputs
+from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.errors import UsageError
-from virb.scores import EXCLUDE, MISSING, prepare
+from virb.scores.table import EXCLUDE, MISSING, prepare
 from virb.stats.correlation import adjust_p, fisher_interval, pearson_p, score_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run(scores: DataFrame, out: Outputs, *, anchor: str, exclude: tuple[str, ...
     import pandas as pd
     from scipy import stats as scipy_stats
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     wide = score_table(data.wide)

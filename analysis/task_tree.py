@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.analyses import Analysis, Option, Outputs
+from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.errors import ScoresError
-from virb.scores import EXCLUDE, MISSING, prepare
+from virb.scores.table import EXCLUDE, MISSING, prepare
 from virb.stats.correlation import correlation_matrix
 from virb.stats.structure import dendrogram, pocket_test
 
@@ -24,7 +24,7 @@ def run(
     import pandas as pd
     from scipy.cluster import hierarchy
 
-    from virb import plots
+    from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     tree = dendrogram(data.wide, method, resamples=resamples)

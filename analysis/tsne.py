@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.activations import ENCODERS, embeddings, load_encoders
-from virb.analyses import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
 from virb.errors import UsageError
+from virb.networks.activations import ENCODERS, embeddings, load_encoders
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,9 +31,10 @@ def run(
     from sklearn.manifold import TSNE
     from sklearn.neighbors import NearestNeighbors
 
-    from virb import plots, registry
-    from virb.data.examples import DataContext
-    from virb.data.images import ImageSubset
+    from virb import registry
+    from virb.contracts.examples import DataContext
+    from virb.figures import plots
+    from virb.images.sets import ImageSubset
 
     loaded = load_encoders(encoders)
     if not task:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 from torchvision.transforms import v2 as T
 
-from virb.allocator import keep_freed_memory
-from virb.ssl import augment
+from virb.system.allocator import keep_freed_memory
+from virb.training import augment
 
 
 def rate(run: Callable[[], object], images: int, device: str, seconds: float) -> float:

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from virb import evaluation
-from virb.allocator import keep_freed_memory
-from virb.data.examples import DataContext, Examples
-from virb.data.images import ArrayImages
-from virb.encoder import load_encoder
-from virb.grid import Overrides
+from virb.contracts.examples import DataContext, Examples
+from virb.contracts.task import Category, Protocol, Task
+from virb.evaluation import run as evaluation
+from virb.evaluation.grid import Overrides
+from virb.images.sets import ArrayImages
+from virb.networks.encoder import load_encoder
 from virb.probes import dense
-from virb.results import ResultStore
-from virb.task import Category, Protocol, Task
+from virb.records.store import ResultStore
+from virb.system.allocator import keep_freed_memory
 
 N_CLASSES = 8
 

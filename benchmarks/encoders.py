@@ -17,12 +17,12 @@ import photos
 import sides
 
 import virb
-from virb.allocator import keep_freed_memory
-from virb.data.examples import DataContext
-from virb.data.images import ArrayImages
-from virb.encoder import load_encoder
-from virb.features import FeatureCache
-from virb.threads import n_cores
+from virb.contracts.examples import DataContext
+from virb.features.cache import FeatureCache
+from virb.images.sets import ArrayImages
+from virb.networks.encoder import load_encoder
+from virb.system.allocator import keep_freed_memory
+from virb.system.threads import n_cores
 
 
 def side(args: argparse.Namespace) -> sides.Work:

@@ -22,11 +22,11 @@ import numpy as np
 import sides
 import torch
 
-from virb.allocator import keep_freed_memory
-from virb.data.images import ArrayImages
-from virb.encoder import FrozenEncoder, load_encoder
-from virb.features import FeatureCache
-from virb.threads import n_cores
+from virb.features.cache import FeatureCache
+from virb.images.sets import ArrayImages
+from virb.networks.encoder import FrozenEncoder, load_encoder
+from virb.system.allocator import keep_freed_memory
+from virb.system.threads import n_cores
 
 
 def named(args: argparse.Namespace) -> str:

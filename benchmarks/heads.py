@@ -24,11 +24,11 @@ import torch
 from PIL import Image
 
 import virb
-from virb.allocator import keep_freed_memory
-from virb.data.examples import DataContext
-from virb.data.folders import scan_image_folder
-from virb.encoder import Preprocess, load_encoder
-from virb.threads import n_cores
+from virb.contracts.examples import DataContext
+from virb.images.folders import scan_image_folder
+from virb.networks.encoder import Preprocess, load_encoder
+from virb.system.allocator import keep_freed_memory
+from virb.system.threads import n_cores
 
 
 class Files(torch.utils.data.Dataset):

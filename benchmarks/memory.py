@@ -54,8 +54,8 @@ def write_images(root: Path, n_train: int, n_test: int) -> None:
 def task_file(folder: Path) -> None:
     folder.mkdir()
     (folder / "many.py").write_text(
-        "from virb.data.folders import image_folder\n"
-        "from virb.task import Category, Protocol, Task\n\n"
+        "from virb.images.folders import image_folder\n"
+        "from virb.contracts.task import Category, Protocol, Task\n\n"
         f"NAMES = tuple(f'class{{k}}' for k in range({N_CLASSES}))\n"
         "TASK = Task(name='many', summary='which folder', category=Category.SEMANTIC_IMAGE, head='linear',\n"
         "    loss='cross_entropy', metric='top1', data=image_folder('many'), classes=NAMES,\n"

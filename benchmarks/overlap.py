@@ -19,12 +19,12 @@ import numpy as np
 import photos
 import torch
 
-from virb import features
-from virb.allocator import keep_freed_memory
-from virb.data.examples import DataContext, Examples
-from virb.encoder import FrozenEncoder, load_encoder
-from virb.features import FeatureCache
-from virb.threads import n_cores
+from virb.contracts.examples import DataContext, Examples
+from virb.features import cache as features
+from virb.features.cache import FeatureCache
+from virb.networks.encoder import FrozenEncoder, load_encoder
+from virb.system.allocator import keep_freed_memory
+from virb.system.threads import n_cores
 
 
 class StandIn:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from virb.data.folders import image_folder
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
+from virb.images.folders import image_folder
 
 CLASSES = tuple(f"class{k}" for k in range(10))
 

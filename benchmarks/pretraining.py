@@ -1,6 +1,6 @@
 """What reading and augmenting the images adds to a pretraining step: the real Trainer against the same step on tensors.
 
-Both sides run ``virb.ssl.trainer.Trainer`` with the same network, loss and optimiser, each in a process of its own, in
+Both sides run ``virb.pretraining.trainer.Trainer`` with the same network, loss and optimiser, each in a process of its own, in
 turn. "real" draws SimCLR's views from images in the cache's format (a mapped file); "synthetic" is given the same two
 batches of random tensors in every step. What the views take on the training thread is measured inside the real side too.
 
@@ -20,13 +20,13 @@ import sides
 import torch
 
 from virb import registry
-from virb.allocator import keep_freed_memory
-from virb.backbones import build_backbone
-from virb.data.pretraining import ArrayPixels, PretrainingData
-from virb.ssl import augment
-from virb.ssl.method import Setup
-from virb.ssl.reporting import Reporter
-from virb.ssl.trainer import Plan, Trainer
+from virb.networks.backbones import build_backbone
+from virb.pretraining.data import ArrayPixels, PretrainingData
+from virb.pretraining.method import Setup
+from virb.pretraining.reporting import Reporter
+from virb.pretraining.trainer import Plan, Trainer
+from virb.system.allocator import keep_freed_memory
+from virb.training import augment
 
 
 def side(args: argparse.Namespace) -> sides.Work:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from virb.mapped import Walk
+from virb.system.mapped import Walk
 
 RUN = """
 import json, resource, sys, time

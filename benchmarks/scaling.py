@@ -24,14 +24,14 @@ import photos
 import sides
 
 import virb
-from virb.allocator import keep_freed_memory
-from virb.data.examples import DataContext
-from virb.threads import n_cores
+from virb.contracts.examples import DataContext
+from virb.system.allocator import keep_freed_memory
+from virb.system.threads import n_cores
 
 GRID = ((1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (4, 2))  # encoders, tasks
 TASKS = """
-from virb.data.folders import image_folder
-from virb.task import Category, Protocol, Task
+from virb.images.folders import image_folder
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(name="{name}", summary="which class", category=Category.SEMANTIC_IMAGE, head="linear", loss="cross_entropy",
     metric="top1", data=image_folder("photos"), classes=tuple(f"class{{k}}" for k in range(10)),

@@ -43,12 +43,13 @@ from ssl_training import (
 from torch import Tensor, nn
 
 from virb import registry
-from virb.data.pretraining import PretrainingData
-from virb.encoder import FrozenEncoder, Preprocess
-from virb.ssl import augment, losses, memory, schedules
-from virb.ssl.learner import Batch, Learner, Progress
-from virb.ssl.method import Setup
-from virb.ssl.trainer import stream_seed
+from virb.networks.encoder import FrozenEncoder, Preprocess
+from virb.pretraining import losses, memory
+from virb.pretraining.data import PretrainingData
+from virb.pretraining.learner import Batch, Learner, Progress
+from virb.pretraining.method import Setup
+from virb.pretraining.trainer import stream_seed
+from virb.training import augment, schedules
 
 try:
     from lightly.loss import BarlowTwinsLoss, NegativeCosineSimilarity, NTXentLoss, SwaVLoss

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from virb.tasks import world
 
-from virb.allocator import keep_freed_memory
-from virb.data import pretraining, world
-from virb.data.pretraining import PretrainingData
-from virb.encoder import FrozenEncoder, load_encoder
-from virb.ssl import runs, watch
+from virb.networks.encoder import FrozenEncoder, load_encoder
+from virb.pretraining import data as pretraining
+from virb.pretraining import runs, watch
+from virb.pretraining.data import PretrainingData
+from virb.system.allocator import keep_freed_memory
 
 ARCH, ARCH_OPTIONS = "resnet18", {"width": 0.25}
 DATA, SUBSET = "world-objects", "quarter"

@@ -15,11 +15,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from virb.allocator import keep_freed_memory
+from virb.contracts.task import Protocol
+from virb.evaluation.tuning import GRID
 from virb.heads import build_head
 from virb.probes import gradient
-from virb.task import Protocol
-from virb.tuning import GRID
+from virb.system.allocator import keep_freed_memory
 
 
 def plain(features: np.ndarray, targets: np.ndarray, n_classes: int, protocol: Protocol) -> None:

@@ -21,8 +21,8 @@ from pathlib import Path
 import photos
 
 TASK = """
-from virb.data.folders import image_folder
-from virb.task import Category, Protocol, Task
+from virb.images.folders import image_folder
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(name="photos", summary="which class", category=Category.SEMANTIC_IMAGE, head="linear", loss="cross_entropy",
     metric="top1", data=image_folder("photos"), classes=tuple(f"class{k}" for k in range(10)), protocol=Protocol(epochs=1))
@@ -31,7 +31,7 @@ TASK = Task(name="photos", summary="which class", category=Category.SEMANTIC_IMA
 EVALUATE = """
 import os, sys
 from virb.cli import main
-from virb import features
+from virb.features import cache as features
 first = features._encode
 def encode(*args):
     found = first(*args)

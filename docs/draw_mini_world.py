@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-
-from virb.data import world
+from virb.tasks import world
 
 N_COLUMNS, SCALE, MARGIN = 12, 1.5, 16
 

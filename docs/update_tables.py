@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from virb import registry
-from virb.results import ResultStore
+from virb.records.store import ResultStore
 
 ROOT = Path(__file__).parents[1]
 

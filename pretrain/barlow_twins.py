@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from virb.ssl import augment, distributed, losses, projections
-from virb.ssl.learner import Learner, Outcome
-from virb.ssl.method import Method, Option, Training
-from virb.ssl.optimizers import parameter_groups
+from virb.networks import projections
+from virb.pretraining import distributed, losses
+from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.method import Method, Option, Training
+from virb.training import augment
+from virb.training.optimizers import parameter_groups
 
 
 class BarlowTwins(Learner):

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from virb.errors import UsageError
-from virb.ssl import augment, distributed, projections
-from virb.ssl.learner import Learner, Outcome
-from virb.ssl.method import Method, Option, Training
+from virb.networks import projections
+from virb.pretraining import distributed
+from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.method import Method, Option, Training
+from virb.training import augment
 
 TILES = augment.JigsawBoard.n_tiles
 MOST = 10_000

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from virb.ssl import augment, batch_groups, distributed, losses, memory
-from virb.ssl.learner import Learner, Outcome
-from virb.ssl.method import Method, Option, Training
-from virb.ssl.optimizers import parameter_groups
+from virb.pretraining import batch_groups, distributed, losses, memory
+from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.method import Method, Option, Training
+from virb.training import augment
+from virb.training.optimizers import parameter_groups
 
 
 class MoCoV1(Learner):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.ssl import augment, distributed, losses, memory, projections
-from virb.ssl.learner import Learner, Outcome
-from virb.ssl.method import Method, Option, Training
+from virb.networks import projections
+from virb.pretraining import distributed, losses, memory
+from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.method import Method, Option, Training
+from virb.training import augment
 
 
 class MoCoV3(Learner):

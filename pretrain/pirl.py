@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.ssl import augment, distributed, image_ops, losses, memory, projections
-from virb.ssl.learner import Learner, Outcome
-from virb.ssl.method import Method, Option, Training
-from virb.ssl.optimizers import parameter_groups
+from virb.networks import projections
+from virb.pretraining import distributed, losses, memory
+from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.method import Method, Option, Training
+from virb.training import augment, image_ops
+from virb.training.optimizers import parameter_groups
 
 
 class PIRL(Learner):

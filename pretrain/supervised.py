@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from virb.ssl import augment
-from virb.ssl.learner import Learner, Outcome
-from virb.ssl.method import Method, Option, Training
+from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.method import Method, Option, Training
+from virb.training import augment
 
 
 class Supervised(Learner):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from virb import docs, registry
-from virb.task import Category
+from virb.contracts.task import Category
 
 HERE = Path(__file__).parent
 ROWS = {
@@ -52,7 +52,7 @@ METRICS = {"Top-1 Accuracy": "top1", "mIOU": "miou", "Negative L1 Error": "neg_l
 
 
 def facts(number):
-    with (HERE / "data" / "facts" / f"virb_table{number}.csv").open(encoding="utf-8") as file:
+    with (HERE / "tasks" / "facts" / f"virb_table{number}.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

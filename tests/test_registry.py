@@ -13,7 +13,7 @@ from virb import registry
 from virb.errors import RegistryError
 
 TASK = '''"""A test task."""
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="{name}", summary="a test task", category=Category.SEMANTIC_IMAGE, head="linear", loss="cross_entropy",

@@ -8,19 +8,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from virb import compat
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from virb.encoder import FrozenEncoder, load_encoder
-    from virb.evaluation import evaluate
+    from virb.evaluation.run import evaluate
+    from virb.networks.encoder import FrozenEncoder, load_encoder
 
 _LAZY = {
-    "FrozenEncoder": ("virb.encoder", "FrozenEncoder"),
-    "load_encoder": ("virb.encoder", "load_encoder"),
-    "evaluate": ("virb.evaluation", "evaluate"),
+    "FrozenEncoder": ("virb.networks.encoder", "FrozenEncoder"),
+    "load_encoder": ("virb.networks.encoder", "load_encoder"),
+    "evaluate": ("virb.evaluation.run", "evaluate"),
     "stats": ("virb.stats", None),
-    "ssl": ("virb.ssl", None),
+    "ssl": ("virb.pretraining", None),
 }
+compat.install()
 __all__ = ["FrozenEncoder", "__version__", "evaluate", "load_encoder"]
 
 

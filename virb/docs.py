@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from virb import registry
-from virb.task import Category, Task
+from virb.contracts.task import Category, Task
 
 SUITE = "virb"
 

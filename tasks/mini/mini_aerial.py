@@ -1,7 +1,8 @@
 """What the land seen from above is used for: colours say nothing, shapes and how they lie do."""
 
-from virb.data.mini import world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-aerial",

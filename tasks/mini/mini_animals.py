@@ -1,7 +1,8 @@
 """Which of eight kinds of animal stands there: they share a body plan and differ in parts and proportions."""
 
-from virb.data.mini import world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-animals",

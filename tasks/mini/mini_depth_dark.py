@@ -1,7 +1,8 @@
 """The distance of every pixel in rooms at night: one weak lamp, haze, a noisy sensor."""
 
-from virb.data.mini import world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-depth-dark",

@@ -1,7 +1,8 @@
 """Handwritten digits (UCI Optical Recognition of Handwritten Digits, from scikit-learn) somewhere on a canvas."""
 
-from virb.data.mini import digits
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import digits
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-digits",

@@ -1,7 +1,8 @@
 """How a car moved between two frames in a street with traffic."""
 
-from virb.data.mini import world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-drive",

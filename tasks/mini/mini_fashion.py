@@ -1,7 +1,8 @@
 """Articles of clothing: a part of Fashion-MNIST, where it is found."""
 
-from virb.data.mini import fashion
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import fashion
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-fashion",

@@ -1,7 +1,8 @@
 """Where every pixel went between two views."""
 
-from virb.data.mini import world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-flow",

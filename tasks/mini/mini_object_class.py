@@ -1,7 +1,8 @@
 """Which of twelve kinds of object stands in the room: a new model in every image."""
 
-from virb.data.mini import world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-object-class",

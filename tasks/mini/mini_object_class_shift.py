@@ -1,7 +1,8 @@
 """Object classes under a shift: the heads of mini-object-class on other patterns, lenses, distances and occlusion."""
 
-from virb.data.mini import world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-object-class-shift",

@@ -1,7 +1,8 @@
 """Object classes from thirty images each: the first ones of mini-object-class's train split, the same test split."""
 
-from virb.data.mini import few_each, world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import few_each, world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-object-few",

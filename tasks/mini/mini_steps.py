@@ -1,7 +1,8 @@
 """How many steps of 0.25 m are free ahead of the camera."""
 
-from virb.data.mini import world
-from virb.task import Category, Protocol, Task
+from virb.tasks.mini._rendered import world
+
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-steps",

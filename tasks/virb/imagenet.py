@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 if TYPE_CHECKING:
-    from virb.data.examples import DataContext, Examples
+    from virb.contracts.examples import DataContext, Examples
 
 
 def data(context: DataContext, split: str) -> Examples:
-    from virb.data.readers import folders
-    from virb.data.readers.common import place
+    from virb.tasks.readers import folders
+    from virb.tasks.readers.common import place
 
     root = place(context, "imagenet", folder=".")
     return folders.imagenet(root, split)
 
 
 def prepare(context: DataContext) -> None:
-    from virb.data.readers.common import torchvision_prepare
+    from virb.tasks.readers.common import torchvision_prepare
 
     for split in ("train", "val"):
         torchvision_prepare("ImageNet", context, "imagenet", folder=".", split=split)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 if TYPE_CHECKING:
-    from virb.data.examples import DataContext, Examples
+    from virb.contracts.examples import DataContext, Examples
 
 
 def data(context: DataContext, split: str) -> Examples:
-    from virb.data.readers import kinetics
-    from virb.data.readers.common import place
+    from virb.tasks.readers import kinetics
+    from virb.tasks.readers.common import place
 
     root = place(context, "kinetics", "kinetics-action", folder="kinetics400")
     return kinetics.actions(root, split, max_clips=8_333 if split == "train" else None)
 
 
 def prepare(context: DataContext) -> None:
-    from virb.data.readers import kinetics
-    from virb.data.readers.common import place
+    from virb.tasks.readers import kinetics
+    from virb.tasks.readers.common import place
 
     kinetics.extract_frames(place(context, "kinetics", "kinetics-action", folder="kinetics400"))
 

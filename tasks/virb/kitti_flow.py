@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 if TYPE_CHECKING:
-    from virb.data.examples import DataContext, Examples
+    from virb.contracts.examples import DataContext, Examples
 
 
 def data(context: DataContext, split: str) -> Examples:
-    from virb.data.readers import kitti
-    from virb.data.readers.common import torchvision_folder
+    from virb.tasks.readers import kitti
+    from virb.tasks.readers.common import torchvision_folder
 
     root = torchvision_folder(context, "kitti", "kitti-flow", folder="KittiFlow")
     return kitti.flow(root, split)

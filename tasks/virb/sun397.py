@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 if TYPE_CHECKING:
-    from virb.data.examples import DataContext, Examples
+    from virb.contracts.examples import DataContext, Examples
 
 
 def data(context: DataContext, split: str) -> Examples:
-    from virb.data.readers import folders
-    from virb.data.readers.common import torchvision_folder
+    from virb.tasks.readers import folders
+    from virb.tasks.readers.common import torchvision_folder
 
     root = torchvision_folder(context, "sun397", folder="SUN397")
     return folders.sun397(root, split)
 
 
 def prepare(context: DataContext) -> None:
-    from virb.data.readers.common import torchvision_prepare
+    from virb.tasks.readers.common import torchvision_prepare
 
     torchvision_prepare("SUN397", context, "sun397", folder="SUN397", download=True)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 if TYPE_CHECKING:
-    from virb.data.examples import DataContext, Examples
+    from virb.contracts.examples import DataContext, Examples
 
 
 def data(context: DataContext, split: str) -> Examples:
-    from virb.data.readers import thor
-    from virb.data.readers.common import place
+    from virb.tasks.readers import thor
+    from virb.tasks.readers.common import place
 
     root = place(context, "thor-num-steps", folder="thor_num_steps")
     return thor.num_steps(root, split)

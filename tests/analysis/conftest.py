@@ -189,7 +189,7 @@ def tiny() -> pd.DataFrame:
 
 def write_results(folder: Path) -> Path:
     """A results folder as `virb evaluate` writes it, with predictions: six encoders, two seeds, four kinds of task."""
-    from virb.results import ResultStore
+    from virb.records.store import ResultStore
 
     store = ResultStore(folder)
     tasks = {

@@ -268,7 +268,7 @@ def test_all_on_whole_studies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Writing forty pictures of print size takes longer than all analyses; their size is tested one by one above.
-    monkeypatch.setattr("virb.plots.DPI", 60)
+    monkeypatch.setattr("virb.figures.plots.DPI", 60)
     code, out, _ = run(capsys, "all", "--results", scores_file(given), "--out", tmp_path / "out")
     assert code == 0
     assert "0 failed" in out
@@ -279,7 +279,7 @@ def test_one_broken_analysis_does_not_stop_the_others(
 ) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
-    head = "from virb.analyses import Analysis\n\n\ndef run(scores, out):\n"
+    head = "from virb.contracts.analysis import Analysis\n\n\ndef run(scores, out):\n"
     tail = "\n\nANALYSIS = Analysis(name={name!r}, summary='s', source='-', run=run)\n"
     (folder / "breaks.py").write_text(head + "    raise ValueError('own fault')" + tail.format(name="breaks"))
     (folder / "works.py").write_text(head + "    out.table(scores)\n    out.say('fine')" + tail.format(name="works"))

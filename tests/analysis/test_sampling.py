@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from virb.errors import ScoresError
-from virb.predictions import sampling_sd
+from virb.records.predictions import sampling_sd
 
 RNG = np.random.default_rng(0)
 N = 400

@@ -17,16 +17,16 @@ import pytest
 import torch
 from PIL import Image
 
-from virb import evaluation
 from virb.cli import main
-from virb.encoder import load_encoder
 from virb.errors import UsageError, VirbError
+from virb.evaluation import run as evaluation
+from virb.networks.encoder import load_encoder
 from virb.probes import gradient
-from virb.results import ResultStore
+from virb.records.store import ResultStore
 
 TINY = "random:resnet18:width=0.125,size=32"
-TASK = """from virb.data.folders import image_folder
-from virb.task import Category, Protocol, Task
+TASK = """from virb.images.folders import image_folder
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(name="{name}", summary="two textures", category=Category.SEMANTIC_IMAGE, head="linear",
             loss="cross_entropy", metric="top1", data=image_folder("{place}"), classes=("flat", "rough"), protocol=Protocol(epochs={epochs}))
@@ -232,7 +232,7 @@ def test_absent_data_says_where_to_put_them(place, capsys):
 
 
 def test_two_encoders_of_one_name_and_another_encoder_under_a_used_name(place, tmp_path, capsys):
-    from virb.checkpoint import save_encoder
+    from virb.convert.load import save_encoder
 
     one, two = load_encoder(TINY), load_encoder(TINY + ",seed=1")
     paths = []

@@ -14,14 +14,14 @@ import torch
 import virb
 from virb import probes
 from virb.cli import main
-from virb.encoder import load_encoder
 from virb.errors import UsageError
+from virb.networks.encoder import load_encoder
 
 TINY = "random:resnet18:width=0.125,size=32"
 OTHER = TINY + ",seed=1"
 # Where the light square is (left or right) in one image or two, and the same as a map.
 TASKS = """
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 N_FRAMES, IS_DENSE = {n_frames}, {is_dense}
 
@@ -31,8 +31,8 @@ def data(context, split):
 
     import numpy as np
 
-    from virb.data.examples import Examples
-    from virb.data.images import ArrayImages
+    from virb.contracts.examples import Examples
+    from virb.images.sets import ArrayImages
 
     n = 40
     rng = np.random.default_rng(split == "train")
@@ -207,7 +207,7 @@ def test_a_pixelwise_task_is_refused_by_name_and_left_out_of_a_suite(place, tmp_
 
 @pytest.mark.parametrize("probe", ["knn", "lbfgs"])
 def test_an_embedding_that_is_not_finite_is_named_and_the_other_encoder_goes_on(place, capsys, probe, monkeypatch):
-    from virb.features import FeatureCache
+    from virb.features.cache import FeatureCache
 
     encode = FeatureCache.encode
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "docs" / "study.csv"
 SMALL = "encoder,task,score\na,one,.5\nb,one,.7\nc,one,.6\na,two,.2\nb,two,.4\nc,two,.5\n"
 BROKEN = '''"""An analysis that fails half way."""
-from virb.analyses import Analysis
+from virb.contracts.analysis import Analysis
 
 
 def run(scores, out):
@@ -67,7 +67,8 @@ def test_it_prints_each_analysis_and_the_path_last(small, tmp_path, capsys):
 
 
 def test_without_a_choice_all_analyses_are_tried(small, tmp_path, capsys, monkeypatch):
-    from virb import analyses, registry
+    from virb import registry
+    from virb.contracts import analysis as analyses
     from virb.report import drawn
 
     tried = []

@@ -13,14 +13,14 @@ from virb.probes import gradient
 
 ENCODER = "pixels:4:size=16"
 TASK = """
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 
 def data(context, split):
     import numpy as np
 
-    from virb.data.examples import Examples
-    from virb.data.images import ArrayImages
+    from virb.contracts.examples import Examples
+    from virb.images.sets import ArrayImages
 
     assert split == "train", "the test split was read"
     rng = np.random.default_rng(0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from virb import heads, task
+from virb import heads
+from virb.contracts import task
 from virb.errors import UsageError
 from virb.heads import build_head
 from virb.heads.deeplabv3plus import DeepLabV3PlusDecoder

@@ -12,8 +12,8 @@ import time
 import pytest
 import torch
 
-from virb.checkpoint import read_checkpoint
-from virb.encoder import load_encoder
+from virb.convert.load import read_checkpoint
+from virb.networks.encoder import load_encoder
 
 
 def weights(path) -> dict[str, torch.Tensor]:

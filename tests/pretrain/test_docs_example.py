@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from virb.checkpoint import read_checkpoint
+from virb.convert.load import read_checkpoint
 
 DOCS = Path(__file__).parents[2] / "docs" / "pretraining.md"
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from virb import registry
-from virb.checkpoint import read_checkpoint
-from virb.encoder import load_encoder
+from virb.convert.load import read_checkpoint
+from virb.networks.encoder import load_encoder
 
 # Published heads are as large as published encoders; here the encoder has 64 dimensions.
 SMALL_HEADS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from virb.checkpoint import read_checkpoint
+from virb.convert.load import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -109,7 +109,7 @@ def test_a_recipe_under_torchrun_is_killed_and_goes_on(job, images, tmp_path, vi
     logs = [list(csv.DictReader((out / "good.run" / "log.csv").open())) for out in (folder, alone)]
     assert [[row["step"] for row in log] for log in logs] == [["10", "20", "30"]] * 2
     # Rounding grows from step to step in a network of four channels: only the first row is compared closely.
-    # tests/ssl/test_distributed.py compares gradients and state in double precision.
+    # tests/pretraining/test_distributed.py compares gradients and state in double precision.
     assert float(logs[0][0]["loss"]) == pytest.approx(float(logs[1][0]["loss"]), rel=5e-3)
     assert [row["images"] for row in logs[0]] == [row["images"] for row in logs[1]]
     # Another number of processes does not make another encoder.

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from virb import registry
-from virb.backbones import build_backbone
 from virb.errors import UsageError
-from virb.ssl import augment
-from virb.ssl.learner import Batch, Progress
-from virb.ssl.method import Setup
+from virb.networks.backbones import build_backbone
+from virb.pretraining.learner import Batch, Progress
+from virb.pretraining.method import Setup
+from virb.training import augment
 
 SETUP = Setup(16, 64, 0, 8, 20, 8, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
 HEADS = {
@@ -66,7 +66,7 @@ def test_the_slow_network_gets_no_gradient_and_follows(name):
     momentum = model.options["momentum"]
     after = list(slow.module[0].parameters())
     if name.startswith(("byol", "dino", "moco-v3")):
-        from virb.ssl.memory import momentum_at
+        from virb.pretraining.memory import momentum_at
 
         momentum = momentum_at(1 / SETUP.steps, momentum)
     for a, b, c in zip(before, after, fast, strict=False):

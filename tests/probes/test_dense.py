@@ -9,14 +9,14 @@ import pytest
 import torch
 
 import virb
-from virb.data.examples import Examples
-from virb.data.images import ArrayImages
+from virb.contracts.examples import Examples
+from virb.contracts.task import Protocol
 from virb.errors import DataError, TrainingError
-from virb.features import FeatureCache
+from virb.features.cache import FeatureCache
 from virb.heads import build_head
-from virb.mapped import Rows
+from virb.images.sets import ArrayImages
 from virb.probes import dense
-from virb.task import Protocol
+from virb.system.mapped import Rows
 
 ENCODER = "random:resnet18:width=0.25,size=32"
 
@@ -170,14 +170,14 @@ def test_a_loss_that_is_not_finite_stops(encoder, tmp_path):
 
 
 TASK = '''"""Squares, on crops."""
-from virb.task import Category, Protocol, Task
+from virb.contracts.task import Category, Protocol, Task
 
 
 def data(context, split):
     import numpy as np
 
-    from virb.data.examples import Examples
-    from virb.data.images import ArrayImages
+    from virb.contracts.examples import Examples
+    from virb.images.sets import ArrayImages
 
     rng = np.random.default_rng(0 if split == "train" else 1)
     images = rng.integers(0, 255, (6, 20 if split == "train" else 50, 44, 3), dtype=np.uint8)

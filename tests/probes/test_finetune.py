@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from virb.data.images import ArrayImages
-from virb.encoder import load_encoder
+from virb.contracts.task import Protocol
 from virb.errors import TrainingError, UsageError
+from virb.images.sets import ArrayImages
+from virb.networks.encoder import load_encoder
 from virb.probes import finetune
-from virb.task import Protocol
 
 TINY = "random:resnet18:width=0.125,size=32"
 PROTOCOL = Protocol(epochs=4, batch_size=16, optimizer="sgd", lr=0.05)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from virb.contracts.task import Protocol
 from virb.errors import TrainingError
 from virb.heads import build_head
 from virb.probes import gradient
-from virb.task import Protocol
 
 N, D, K = 150, 12, 4
 PROTOCOL = Protocol(epochs=3, batch_size=64, lr=1e-2)
@@ -233,7 +233,7 @@ def test_a_large_set_does_not_need_its_size_in_memory(tmp_path):
 import numpy as np, threading, time
 from virb.heads import build_head
 from virb.probes import gradient
-from virb.task import Protocol
+from virb.contracts.task import Protocol
 n, d = 150_000, 512
 np.lib.format.open_memmap({str(tmp_path / "f.npy")!r}, mode="w+", dtype=np.float32, shape=(n, d)).flush()
 features = np.load({str(tmp_path / "f.npy")!r}, mmap_mode="r")

@@ -177,7 +177,7 @@ Recorder = Callable[..., Path]
 @pytest.fixture
 def results(tmp_path: Path) -> Recorder:
     """Write a results folder of two encoders, three tasks and two seeds; ``change(record)`` may alter each record."""
-    from virb.results import ResultStore
+    from virb.records.store import ResultStore
 
     def write(change: Callable[[dict[str, Any]], object] = lambda record: None) -> Path:
         store = ResultStore(tmp_path / "results")

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from virb.predictions import read_predictions, sampling_sd
+from virb.records.predictions import read_predictions, sampling_sd
 from virb.report.build import write_report
 from virb.report.study import study_of
 from virb.report.task_page import _has_own_head, _protocol
-from virb.scores import check_scores, read_scores
+from virb.scores.table import check_scores, read_scores
 
 HOSTILE = '<script>alert("&")</script>/..\\"'
 
@@ -250,7 +250,7 @@ def test_chance_of_the_table_goes_before_that_of_a_task_of_ours(tmp_path, check)
 
 
 def test_an_analysis_is_shown_with_its_words_and_numbers_and_the_others_with_their_reasons(scores, tmp_path, check):
-    from virb.analyses import run_by_name
+    from virb.contracts.analysis import run_by_name
 
     frame = check_scores(scores)
     names = ("rank-stability", "fusion-gain")

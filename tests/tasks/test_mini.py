@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from virb.tasks import world
 
 from virb import registry
-from virb.data import world
-from virb.data.examples import DataContext
+from virb.contracts.examples import DataContext
 from virb.errors import DataAbsent
 
 COUNTERPARTS = {
@@ -100,10 +100,11 @@ def test_its_class_names_are_the_worlds(name):
 
 
 def test_thirty_images_a_class_come_from_the_train_split_alone(monkeypatch):
-    from virb.data.examples import Examples
-    from virb.data.images import ArrayImages
-    from virb.data.mini import few_each
+    from virb.tasks.mini._rendered import few_each
+
+    from virb.contracts.examples import Examples
     from virb.errors import DataError
+    from virb.images.sets import ArrayImages
 
     def read(context, split):
         labels = np.arange(50) % 3

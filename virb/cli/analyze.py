@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from virb.analyses import AnalysisRun
+    from virb.contracts.analysis import AnalysisRun
 
 HELP = "draw the papers' figures and tables from results or from a CSV of scores"
 EPILOG = """examples:
@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
         analysis = registry.load("analyses", args.name)
         analysis.parse_options(given)
 
-    from virb.analyses import run_by_name
-    from virb.files import check_writable
-    from virb.scores import read_scores
+    from virb.contracts.analysis import run_by_name
+    from virb.scores.table import read_scores
+    from virb.system.files import check_writable
 
     # Analyses of encoders and images need no scores; all others say so themselves.
     scores = read_scores(args.results, probe=args.probe) if args.results else None

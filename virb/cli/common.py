@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from virb.data.examples import DataContext
+    from virb.contracts.examples import DataContext
 
 
 def data_context(values: Sequence[str]) -> DataContext:
@@ -20,7 +20,7 @@ def data_context(values: Sequence[str]) -> DataContext:
     Raises:
         UsageError: a folder does not exist, or two roots are named.
     """
-    from virb.data.examples import DataContext
+    from virb.contracts.examples import DataContext
     from virb.errors import UsageError
 
     root: Path | None = None

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from virb.data.examples import DataContext
-    from virb.data.status import Status
-    from virb.progress import Progress
-    from virb.task import Task
+    from virb.contracts.examples import DataContext
+    from virb.contracts.task import Task
+    from virb.evaluation.status import Status
+    from virb.system.progress import Progress
 
 HELP = "show which data sets are there, what is missing and where to get it; download what may be; manage the cache"
 EPILOG = """examples:
@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from virb.cli.common import data_context
-    from virb.data.status import FOUND, data_status
     from virb.errors import UsageError
-    from virb.progress import Progress
+    from virb.evaluation.status import FOUND, data_status
+    from virb.system.progress import Progress
 
     if args.action == "cache":
         return _cache(args)
@@ -93,10 +93,11 @@ def _cache(args: argparse.Namespace) -> int:
     import json
     from datetime import datetime
 
-    from virb import cache, zoo
+    from virb.convert import zoo
     from virb.errors import UsageError
-    from virb.paths import cache_root
-    from virb.tables import print_table
+    from virb.figures.tables import print_table
+    from virb.system import cache
+    from virb.system.paths import cache_root
 
     if args.tasks:
         raise UsageError(f"virb data cache takes no names; found {' '.join(args.tasks)}. See: virb data --help.")
@@ -179,8 +180,8 @@ def _tasks(names: list[str], suite: str) -> list[Task]:
 
 def _prepare(task: Task, context: DataContext, progress: Progress) -> Status:
     """Get the data of ``task`` unless they are there, and verify them: all listings, and every image and target."""
-    from virb.data.status import FOUND, INCOMPLETE, Status, data_status
     from virb.errors import DataError
+    from virb.evaluation.status import FOUND, INCOMPLETE, Status, data_status
 
     status = data_status(task, context)
     if status.state != FOUND and task.prepare is not None:
@@ -199,7 +200,7 @@ def _prepare(task: Task, context: DataContext, progress: Progress) -> Status:
 def _print(rows: list[Status]) -> None:
     from collections import Counter
 
-    from virb.tables import print_table
+    from virb.figures.tables import print_table
 
     def count(row: Status, split: str) -> str:
         found, expected = row.counts.get(split), row.expected.get(split)

@@ -11,8 +11,8 @@ from virb.probes import GRADIENT, PROBES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from virb.evaluation import Outcome
-    from virb.grid import Failure
+    from virb.evaluation.grid import Failure
+    from virb.evaluation.run import Outcome
 
 HELP = "score frozen encoders on end tasks"
 EPILOG = """an encoder is a file (virb's own, or a published checkpoint: MoCo, SwAV, DINO, timm, ...), the name of one
@@ -93,13 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from virb.allocator import keep_freed_memory
+    from virb.system.allocator import keep_freed_memory
 
     keep_freed_memory()
-    from virb import evaluation
     from virb.cli.common import data_context, print_json
-    from virb.grid import Overrides
-    from virb.progress import Progress
+    from virb.evaluation import run as evaluation
+    from virb.evaluation.grid import Overrides
+    from virb.system.progress import Progress
 
     with Progress() as progress:
         outcome = evaluation.run(
@@ -138,8 +138,8 @@ def run(args: argparse.Namespace) -> int:
 
 def print_scores(table: pd.DataFrame) -> None:
     """Print tasks x encoders, by category: the mean over seeds, with the standard deviation where there are several."""
-    from virb.results import base_probe
-    from virb.tables import print_table
+    from virb.figures.tables import print_table
+    from virb.records.store import base_probe
 
     encoders = list(dict.fromkeys(table["encoder"]))
     by_cell = dict(iter(table.groupby(["task", "encoder"], sort=False)))
@@ -182,7 +182,7 @@ def _keep_tracebacks(failures: list[Failure], out: str) -> None:
         return
     from pathlib import Path
 
-    from virb.files import atomic_write
+    from virb.system.files import atomic_write
 
     path = Path(out) / "failures.txt"
     with atomic_write(path) as file:

@@ -91,7 +91,7 @@ def _encoders(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]
     import importlib.util
     from pathlib import Path
 
-    from virb import zoo
+    from virb.convert import zoo
 
     spec = importlib.util.find_spec("virb.encoders")
     folders = (spec.submodule_search_locations or []) if spec else []
@@ -120,7 +120,7 @@ def _encoder_row(name: str, path: Path, **about: Any) -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from virb.tables import print_table
+    from virb.figures.tables import print_table
 
     hidden = {"summary", "origin", "version"} if rows and "category" in rows[0] else {"origin"}
     origins = {row.get("origin") for row in rows}
@@ -130,8 +130,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _print_encoders(rows: list[dict[str, Any]]) -> None:
-    from virb import zoo
-    from virb.tables import print_table
+    from virb.convert import zoo
+    from virb.figures.tables import print_table
 
     shown = ("name", "method", "dataset", "subset", "dataset_size", "epochs", "state", "size_mb")
     print_table(

@@ -12,8 +12,8 @@ EPILOG = """examples:
 
 TEMPLATE = '''"""{title}: images in one folder a class."""
 
-from virb.data.folders import image_folder
-from virb.task import Category, Protocol, Task
+from virb.images.folders import image_folder
+from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="{name}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from virb.ssl.runs import Made
+    from virb.pretraining.runs import Made
 
 HELP = "pretrain an encoder with one of the methods, or all encoders of a recipe"
 EPILOG = """\
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
 def _with_others(do: Callable[[], int]) -> int:
     """Return ``do()``, run together with the other processes under torchrun; what all of them find, the first one tells."""
     from virb.errors import VirbError
-    from virb.ssl import distributed
+    from virb.pretraining import distributed
 
     _prepare()
     with distributed.processes():
@@ -160,8 +160,8 @@ def _with_others(do: Callable[[], int]) -> int:
 
 
 def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
-    from virb.ssl import distributed
-    from virb.ssl.runs import Settings, pretrain
+    from virb.pretraining import distributed
+    from virb.pretraining.runs import Settings, pretrain
 
     settings = distributed.together(
         lambda: Settings(
@@ -181,14 +181,14 @@ def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
 
 
 def _prepare() -> None:
-    from virb.allocator import keep_freed_memory
+    from virb.system.allocator import keep_freed_memory
 
     keep_freed_memory()
 
 
 def _once(texts: list[str]) -> dict[str, str]:
     from virb.errors import UsageError
-    from virb.ssl.method import split_option
+    from virb.pretraining.method import split_option
 
     pairs = [split_option(text) for text in texts]
     for name in {name for name, _ in pairs}:
@@ -211,8 +211,8 @@ def _line(made: Made) -> str:
 
 def _recipe(args: argparse.Namespace) -> int:
     from virb.errors import UsageError
-    from virb.ssl import distributed
-    from virb.ssl.runs import run_recipe, run_recipe_in_parallel
+    from virb.pretraining import distributed
+    from virb.pretraining.runs import run_recipe, run_recipe_in_parallel
 
     out, only = args.out or Path("encoders"), tuple(args.only)
     if args.jobs > 1 and distributed.world_size() > 1:
@@ -235,7 +235,7 @@ def _recipe(args: argparse.Namespace) -> int:
 
 def _show(name: str) -> int:
     from virb import registry
-    from virb.ssl.method import Method
+    from virb.pretraining.method import Method
 
     method: Method = registry.load("methods", name)
     print(f"{method.name}: {method.source}")

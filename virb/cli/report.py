@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from virb import registry
     from virb.report.build import write_report
-    from virb.scores import read_scores
+    from virb.scores.table import read_scores
 
     names = [] if args.no_analyses else registry.names("analyses")
     if args.analyses is not None:

@@ -20,13 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from virb.errors import UsageError
-    from virb.results import ResultStore
+    from virb.records.store import ResultStore
 
     if (args.what == "export") != (args.file is not None):
         raise UsageError("'export' needs a file to write (virb results export scores.csv), 'show' takes none.")
     table = ResultStore(args.results).table()
     if args.what == "export":
-        from virb.files import atomic_write
+        from virb.system.files import atomic_write
 
         with atomic_write(args.file) as file:
             file.write(table.to_csv(index=False).encode())

@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from virb.allocator import keep_freed_memory
+    from virb.system.allocator import keep_freed_memory
 
     keep_freed_memory()
-    from virb import tuning
     from virb.cli.common import data_context, print_json
-    from virb.grid import Overrides
-    from virb.progress import Progress
-    from virb.tables import print_table
+    from virb.evaluation import tuning
+    from virb.evaluation.grid import Overrides
+    from virb.figures.tables import print_table
+    from virb.system.progress import Progress
 
     with Progress() as progress:
         table, failures = tuning.tune(

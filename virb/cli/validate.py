@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from virb import registry
     from virb.cli.common import data_context
     from virb.errors import UsageError
-    from virb.validation import DEFAULT_ENCODER, validate
+    from virb.evaluation.validation import DEFAULT_ENCODER, validate
 
     if args.images < 2:
         raise UsageError(f"--images {args.images}: at least two are needed.")

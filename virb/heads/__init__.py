@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virb.errors import UsageError
-from virb.threads import own_generator
+from virb.system.threads import own_generator
 
 if TYPE_CHECKING:
     from torch import nn

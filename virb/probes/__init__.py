@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from virb.contracts.task import Protocol
 from virb.errors import UsageError
-from virb.task import Protocol
 
 TRAINING_OPTIONS = ("epochs", "optimizer", "lr")
 

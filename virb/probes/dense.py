@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from virb.data.crops import random_crop
-from virb.data.examples import Examples
+from virb.contracts.examples import Examples
+from virb.contracts.task import Protocol
 from virb.errors import DataError, TrainingError
-from virb.features import compute_layers, resize
-from virb.mapped import Rows
+from virb.features.cache import compute_layers, resize
+from virb.images.crops import random_crop
 from virb.probes.gradient import make_optimizer
-from virb.task import Protocol
+from virb.system.mapped import Rows
 
 if TYPE_CHECKING:
-    from virb.encoder import FrozenEncoder
+    from virb.networks.encoder import FrozenEncoder
 
 FLOAT16_MAX = 65504.0
 Batch = tuple[list[list[Tensor]], list[np.ndarray], tuple[int, int]]
@@ -86,7 +86,7 @@ class ComputedSource:
 
 
 class CropSource:
-    """Random crops of training images (:func:`virb.data.crops.random_crop`), the same crop for every frame.
+    """Random crops of training images (:func:`virb.images.crops.random_crop`), the same crop for every frame.
 
     What an example shows depends on (seed, epoch, example) alone, whatever batch it is in.
     """

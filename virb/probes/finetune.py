@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from virb.backbones import Backbone
-from virb.data.images import ImageSet
-from virb.encoder import Preprocess
+from virb.contracts.task import AUGMENTATIONS, Protocol
 from virb.errors import TrainingError, UsageError
-from virb.features import resize
+from virb.features.cache import resize
 from virb.heads import build_head
 from virb.heads.layers import with_own_layers
-from virb.ssl import augment, image_ops, schedules
-from virb.task import AUGMENTATIONS, Protocol
-from virb.threads import one_thread, own_generator
+from virb.images.sets import ImageSet
+from virb.networks.backbones import Backbone
+from virb.networks.encoder import Preprocess
+from virb.system.threads import one_thread, own_generator
+from virb.training import augment, image_ops, schedules
 
 MOMENTUM = 0.9
 

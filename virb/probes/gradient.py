@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from virb.contracts.task import Protocol
 from virb.errors import TrainingError
-from virb.mapped import Rows
 from virb.probes.stacks import aligned, stack_heads
-from virb.task import Protocol
-from virb.threads import one_thread
+from virb.system.mapped import Rows
+from virb.system.threads import one_thread
 
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
 MAX_STACKED_PARAMETERS = 1_000_000

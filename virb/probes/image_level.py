@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from virb.data.images import ImageSet
-from virb.encoder import FrozenEncoder
+from virb.contracts.task import Protocol
+from virb.images.sets import ImageSet
+from virb.networks.encoder import FrozenEncoder
 from virb.probes import finetune, gradient, knn, lbfgs
-from virb.task import Protocol
-from virb.threads import MemoryShare, memory_bytes
+from virb.system.threads import MemoryShare, memory_bytes
 
 # Encoders in training take gigabytes each: on a machine of many cores not every core may have one.
 FINETUNING = MemoryShare(memory_bytes() / 2)

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from virb.mapped import Rows
-from virb.threads import one_thread
+from virb.system.mapped import Rows
+from virb.system.threads import one_thread
 
 K = 20
 TEMPERATURE = 0.07

@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from virb.data.examples import held_out
+from virb.contracts.examples import held_out
 from virb.errors import TrainingError
-from virb.mapped import Rows
-from virb.threads import one_thread
+from virb.system.mapped import Rows
+from virb.system.threads import one_thread
 
 PENALTIES = tuple(float(f"{value:.6g}") for value in np.logspace(-6, 5, 45))
 FIRST_STRIDE = 8  # of the search, in steps of a quarter of a decade

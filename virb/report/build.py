@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from virb.files import atomic_write
 from virb.report.drawn import Drawn, draw
 from virb.report.encoder_page import encoder_page
 from virb.report.first_page import Made, first_page
@@ -19,6 +18,7 @@ from virb.report.html import slugs
 from virb.report.ranking import rank
 from virb.report.study import study_of
 from virb.report.task_page import per_class, task_page
+from virb.system.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def write_report(
     The same arguments give the same bytes: nothing is read from the clock or the environment.
 
     Args:
-        scores: tidy, of one probe, as :func:`virb.scores.read_scores` gives them; with ``attrs["results"]`` the records
+        scores: tidy, of one probe, as :func:`virb.scores.table.read_scores` gives them; with ``attrs["results"]`` the records
             and predictions there are read too.
         analyses: names of the analyses to draw.
         source, command, date: printed as they are.

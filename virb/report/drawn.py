@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from virb import registry
-from virb.analyses import AnalysisRun, run_by_name
+from virb.contracts.analysis import AnalysisRun, run_by_name
 from virb.errors import VirbError
 from virb.report.html import Markup, Section, bullets, joined, table, tag
 

@@ -12,7 +12,7 @@ from virb.report.provenance import overrides, plain, versions_text
 from virb.report.ranking import TOP, Ranking, span
 from virb.report.scores_table import by_category, interval_cell, intervals_note, legend, score_cell
 from virb.report.study import Study, as_text, score_text
-from virb.scores import encoder_columns, encoder_kind
+from virb.scores.table import encoder_columns, encoder_kind
 from virb.stats.comparisons import above_chance
 
 

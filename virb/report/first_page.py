@@ -9,14 +9,14 @@ import numpy as np
 
 from virb import __version__
 from virb.probes import PROBES
+from virb.records.store import base_probe
 from virb.report.drawn import Drawn, drawn_sections
 from virb.report.html import Cell, Markup, Section, bullets, facts, joined, page, table, tag
 from virb.report.provenance import overrides, versions_text, warnings
 from virb.report.ranking import TOP, Ranking, span
 from virb.report.scores_table import MANY, by_category, legend, scores_table
 from virb.report.study import Study, as_text
-from virb.results import base_probe
-from virb.scores import encoder_table
+from virb.scores.table import encoder_table
 
 SHOWN_COLUMNS = ("method", "dataset", "dataset_size", "epochs")
 

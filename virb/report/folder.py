@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from virb.errors import UsageError, VirbError
-from virb.files import atomic_write, check_writable
+from virb.system.files import atomic_write, check_writable
 
 MANIFEST = "report.json"
 FORMAT = "virb-report/1"

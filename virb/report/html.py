@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from virb.files import DEVICE_NAMES
 from virb.report.style import CSS, SORTING
+from virb.system.files import DEVICE_NAMES
 
 VOID = frozenset({"img", "br", "meta"})
 

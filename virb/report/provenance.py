@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from virb.analyses import names_in_words
+from virb.contracts.analysis import names_in_words
 from virb.report.study import Study
 
 MINI = "A mini- score is not a ViRB score."

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from virb.analyses import names_in_words
+from virb.contracts.analysis import names_in_words
 from virb.errors import ScoresError
 from virb.report.study import Study
-from virb.scores import missing_cells
+from virb.scores.table import missing_cells
 from virb.stats.ranking import (
     critical_difference,
     friedman,

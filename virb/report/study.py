@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from virb.errors import ScoresError, VirbError
-from virb.predictions import read_predictions, sampling_sd
-from virb.scores import matrix, task_categories
+from virb.records.predictions import read_predictions, sampling_sd
+from virb.scores.table import matrix, task_categories
 from virb.stats.comparisons import above_chance
 from virb.stats.ranking import task_ranks
 
@@ -90,7 +90,7 @@ def _chosen(table: Mapping[Cell, list[dict[str, Any]]], encoder: str | None, tas
 
 
 def study_of(scores: pd.DataFrame) -> Study:
-    """Lay out tidy scores as :func:`virb.scores.read_scores` gives them, with the records if they lie in a folder.
+    """Lay out tidy scores as :func:`virb.scores.table.read_scores` gives them, with the records if they lie in a folder.
 
     Raises:
         ScoresError: the scores mix several probes or numbers of labels, which no one table can hold.
@@ -135,7 +135,7 @@ def score_text(value: float) -> str:
 
 
 def _records(scores: pd.DataFrame, results: str) -> dict[Cell, list[dict[str, Any]]]:
-    from virb.results import ResultStore
+    from virb.records.store import ResultStore
 
     wanted = set(zip(scores["encoder"], scores["task"], scores["probe"], scores["seed"], strict=True))
     out: dict[Cell, list[dict[str, Any]]] = {}

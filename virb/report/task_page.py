@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from virb.errors import VirbError
+from virb.records.store import base_probe
 from virb.report.html import Cell, Markup, Section, facts, joined, page, table, tag
 from virb.report.provenance import MINI, plain, versions_text
 from virb.report.scores_table import MANY, interval_cell, intervals_note, legend, score_cell
 from virb.report.study import Study, as_text, score_text
-from virb.results import base_probe
 
 SHOWN_CLASSES = 50
 

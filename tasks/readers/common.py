@@ -1,0 +1,208 @@
+"""What the readers share: finding folders, fixed splits, lazy targets, and errors that name the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from virb.contracts.examples import DataContext, Examples
+from virb.errors import DataAbsent, DataError, UsageError
+from virb.images.sets import IMAGE_SUFFIXES, FileImages
+
+IGNORE = 255  # in class masks: counts for nothing
+
+
+def place(context: DataContext, *names: str, folder: str) -> Path:
+    """Return the folder of a data set: what the user placed under one of ``names``, else ``folder`` below the root."""
+    for name in names:
+        if name in context.places:
+            return context.places[name]
+    return context.place(names[0], under_root=folder)
+
+
+def torchvision_folder(context: DataContext, *names: str, folder: str) -> Path:
+    """Return the data set's ``folder`` where torchvision puts it; ``NAME=DIR`` may name that folder or its parent."""
+    found = place(context, *names, folder=folder)
+    inner = found / folder
+    return inner if found.name != Path(folder).name and inner.is_dir() else found
+
+
+def require(name: str, *paths: Path, expected: str) -> None:
+    """Raise DataAbsent unless all ``paths`` exist."""
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise DataAbsent(f"{name}: there is no {missing[0]}; expected {expected}.")
+
+
+def require_files(name: str, files: Sequence[Path], listed_in: str | Path) -> None:
+    """Raise DataError with counts where some of the ``files`` that an annotation lists are not there."""
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{name} is incomplete: {len(missing):,} of the {len(files):,} files that {listed_in} lists are missing; "
+            f"the first is {missing[0]}. Extract the archive again."
+        )
+
+
+def check_split(name: str, split: str) -> None:
+    if split not in ("train", "test"):
+        raise UsageError(f"{name}: unknown split {split!r}; expected 'train' or 'test'.")
+
+
+def read_lines(name: str, path: Path) -> list[str]:
+    """Return the lines of a text file that are not blank."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: {path} cannot be read ({error}).") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{name}: {path} is empty; expected one example a line.")
+    return lines
+
+
+def read_json(name: str, path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: {path} is not readable JSON ({error}). Fetch it again.") from error
+
+
+def read_pixels(name: str, path: Path, mode: str | None = None) -> np.ndarray:
+    """Return the pixels of an annotation image as they are stored, or converted to Pillow's ``mode``."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            return np.asarray(opened.convert(mode) if mode else opened)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{name}: {path} is not a readable image ({error}). Replace it.") from error
+
+
+def check_same_size(name: str, target: np.ndarray, target_path: Path | str, image_path: Path) -> None:
+    """Raise DataError where an annotation is not of its image's size; only the image's header is read."""
+    from PIL import Image
+
+    try:
+        with Image.open(image_path) as opened:
+            width, height = opened.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{name}: {image_path} is not a readable image ({error}). Replace it.") from error
+    if target.shape[:2] != (height, width):
+        raise DataError(
+            f"{name}: {target_path} is {target.shape[1]}x{target.shape[0]}, but its image {image_path} is "
+            f"{width}x{height}; expected one size."
+        )
+
+
+def sorted_images(folder: Path) -> list[Path]:
+    """Return the images of ``folder``, by name."""
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.name[0] != "."
+        ]
+    return [folder / name for name in sorted(names)]
+
+
+def class_folders(name: str, root: Path, folders: Sequence[str]) -> tuple[list[Path], np.ndarray]:
+    """Return the images of ``root / folders[k]``, for every k, and their labels k.
+
+    Raises:
+        DataError: a class's folder is missing or holds no image.
+    """
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        path = root / folder
+        found = sorted_images(path) if path.is_dir() else []
+        if not found:
+            state = "holds no image" if path.is_dir() else "does not exist"
+            raise DataError(f"{name} is incomplete: the class folder {path} {state}; expected images of {folder!r}.")
+        files += found
+        labels += [label] * len(found)
+    return files, np.asarray(labels, dtype=np.int64)
+
+
+def subfolders(root: Path) -> list[str]:
+    """Return the names of the folders in ``root``, sorted."""
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+
+
+def hash_order(keys: Iterable[str]) -> list[int]:
+    """Return the positions of ``keys`` in the order of their SHA-256: random, but the same for everybody and always."""
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    return sorted(range(len(digests)), key=digests.__getitem__)
+
+
+def first_by_hash(keys: Sequence[str], n: int) -> np.ndarray:
+    """Return bool (N,): which are the first ``n`` of ``keys`` in the order of their hashes."""
+    chosen = np.zeros(len(keys), dtype=bool)
+    chosen[hash_order(keys)[:n]] = True
+    return chosen
+
+
+def relative(files: Sequence[Path], root: Path) -> list[str]:
+    """Return the files' paths below ``root``, with forward slashes everywhere."""
+    return [path.relative_to(root).as_posix() for path in files]
+
+
+def labelled_files(name: str, root: Path, files: Sequence[Path], labels: np.ndarray | Sequence[int]) -> Examples:
+    """Return single-image examples over files."""
+    if not files:
+        raise DataError(f"{name}: {root} holds no example of this split; expected at least one.")
+    frames = np.arange(len(files), dtype=np.int64)[:, None]
+    return Examples(FileImages(name, root, files), frames, np.asarray(labels, dtype=np.int64), relative(files, root))
+
+
+def dense_files(name: str, root: Path, files: Sequence[Path], read: Callable[[int], np.ndarray]) -> Examples:
+    """Return single-image examples whose target k is ``read(k)``, read when it is used."""
+    if not files:
+        raise DataError(f"{name}: {root} holds no example of this split; expected at least one.")
+    frames = np.arange(len(files), dtype=np.int64)[:, None]
+    return Examples(FileImages(name, root, files), frames, LazyTargets(len(files), read), relative(files, root))
+
+
+class LazyTargets(Sequence[np.ndarray]):
+    """Dense targets that are read when they are used."""
+
+    def __init__(self, n: int, read: Callable[[int], np.ndarray]) -> None:
+        self.n = n
+        self.read = read
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.read(k) for k in range(self.n)[index]]
+        return self.read(range(self.n)[int(index)])
+
+
+def label_out_of_range(name: str, what: str, found: object, expected: str) -> DataError:
+    return DataError(f"{name}: {what} has the label {found!r}; expected {expected}.")
+
+
+def torchvision_prepare(class_name: str, context: DataContext, name: str, *, folder: str, **options: Any) -> None:
+    """Let ``torchvision.datasets.<class_name>`` put its set where the readers look: into ``folder`` below its root.
+
+    With ``download=True`` among the ``options`` it downloads; without, it extracts archives that lie there already.
+
+    Raises:
+        DataError: the download failed, a checksum differs, or an archive is not there.
+    """
+    import torchvision.datasets as sets
+
+    found = place(context, name, folder=folder)
+    root = found.parent if found.name == folder else found
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        getattr(sets, class_name)(str(root), **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{name}: torchvision could not put it into {root}: {error}") from error

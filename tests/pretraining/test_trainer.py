@@ -1,0 +1,286 @@
+"""The training loop: repeatable, resumable to the bit, and stopped when it makes no sense."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from virb.errors import TrainingError, UsageError
+from virb.networks.backbones import Backbone, build_backbone
+from virb.pretraining import losses
+from virb.pretraining.data import ArrayPixels, PretrainingData
+from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.method import Setup, Training
+from virb.pretraining.reporting import Reporter
+from virb.pretraining.trainer import Plan, StaleRun, Trainer
+from virb.training import augment
+
+SETUP = Setup(16, 40, 2, 8, 10, 5, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
+TRAINING = Training("sgd", 0.05, 8, 2, warmup_epochs=1)
+
+
+def data() -> PretrainingData:
+    rng = np.random.default_rng(0)
+    label = np.arange(40) % 2
+    images = rng.integers(0, 100, (40, 16, 16, 3)).astype(np.uint8) + (150 * label[:, None, None, None]).astype(
+        np.uint8
+    )
+    return PretrainingData("toy", "r1", ArrayPixels(images), np.arange(40), 16, label, ("dark", "bright"))
+
+
+class Toy(Learner):
+    """A small contrastive method; ``poison`` makes its loss not a number at that step, ``constant`` its output one point."""
+
+    poison = -1
+    constant = False
+
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(build_backbone("resnet18", width=0.125, stem="cifar"), {}, SETUP)
+        self.head = nn.Linear(self.encoder.dim, 8)
+        self.dropout = nn.Dropout(0.1)  # draws from torch's global generator, which a resumed run must find as it was
+        self.register_buffer("count", torch.zeros((), dtype=torch.long))
+        self.view = augment.View(augment.compose("crop+flip+jitter", 16))
+
+    def views(self, images, generator):
+        return [self.view(images, generator), self.view(images, generator)]
+
+    def forward(self, views, batch, progress):
+        z1, z2 = self.dropout(self.head(self.encoder(torch.cat(views)))).chunk(2)
+        loss = losses.nt_xent(z1, z2, 0.5)
+        if progress.step == self.poison:
+            loss = loss * float("nan")
+        return Outcome(loss, torch.ones_like(z1) if self.constant else z1, {"extra": 1.0})
+
+    def after_step(self, progress):
+        self.count += 1
+
+
+def trainer(folder, learner=None, **changes) -> Trainer:
+    plan = Plan(TRAINING, lr=0.05, steps=changes.pop("steps", 12), batch_size=8, checkpoint_s=1e9, log_steps=1)
+    plan = dataclasses.replace(plan, **changes)
+    return Trainer(learner or Toy(), data(), plan, folder=folder, identity={"method": "toy", "seed": plan.seed})
+
+
+def run(t: Trainer) -> Trainer:
+    with Reporter("toy", quiet=True) as reporter:
+        t.run(reporter)
+    return t
+
+
+def weights(t: Trainer) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in t.learner.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_seed_fixes_the_weights(tmp_path):
+    first, again = run(trainer(tmp_path / "a")), run(trainer(tmp_path / "b"))
+    other = run(trainer(tmp_path / "c", seed=1))
+    assert same(weights(first), weights(again))
+    assert not same(weights(first), weights(other))
+
+
+def test_the_callers_random_state_is_left_alone(tmp_path):
+    t = trainer(tmp_path)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    run(t)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lars", "adamw"])
+def test_resume_gives_the_bits_of_an_undisturbed_run(tmp_path, optimizer):
+    training = dataclasses.replace(TRAINING, optimizer=optimizer)
+    whole = run(trainer(tmp_path / "whole", training=training))
+
+    class Stop(Exception):
+        pass
+
+    class Stopping(Toy):
+        def after_step(self, progress):
+            super().after_step(progress)
+            if progress.step == 7:
+                raise Stop
+
+    broken = trainer(tmp_path / "broken", Stopping(), training=training, checkpoint_steps=5)
+    with pytest.raises(Stop):
+        run(broken)
+    resumed = trainer(tmp_path / "broken", training=training, checkpoint_steps=5)
+    assert resumed.resume()
+    assert resumed.step == 5
+    run(resumed)
+    assert same(weights(whole), weights(resumed))
+    assert int(resumed.learner.count) == 12
+    rows = list(csv.DictReader(resumed.log_path.open()))
+    assert [int(row["step"]) for row in rows] == list(range(1, 13))
+    expected = [row["loss"] for row in csv.DictReader(whole.log_path.open())]
+    assert [row["loss"] for row in rows] == expected
+
+
+def test_nan_stops_and_keeps_the_last_good_state(tmp_path):
+    learner = Toy()
+    learner.poison = 7
+    t = trainer(tmp_path, learner, checkpoint_steps=3)
+    with pytest.raises(TrainingError, match=r"loss is nan at update 8 of 12.*update 6, is kept"):
+        run(t)
+    state = torch.load(t.checkpoint_path, weights_only=True)
+    assert state["step"] == 6
+    assert all(torch.isfinite(v).all() for v in state["learner"].values() if v.is_floating_point())
+
+
+def test_collapse_stops(tmp_path):
+    learner = Toy()
+    learner.constant = True
+    t = trainer(tmp_path, learner, steps=80, checkpoint_steps=10)
+    with pytest.raises(TrainingError, match="collapsed"):
+        run(t)
+    assert not t.checkpoint_path.exists()
+
+
+def test_another_runs_checkpoint_is_refused(tmp_path):
+    run(trainer(tmp_path, checkpoint_steps=3))
+    t = trainer(tmp_path, seed=3)
+    with pytest.raises(StaleRun, match="seed: 0 there, 3 asked for"):
+        t.resume()
+
+
+def test_accumulation_of_a_loss_that_adds_up_is_exact(tmp_path):
+    class Additive(Toy):
+        def __init__(self):
+            super().__init__()
+            self.dropout = nn.Identity()
+            for module in self.modules():  # batch statistics would differ between a batch and its halves
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = 0.0
+                    module.track_running_stats = False
+                    module.running_mean = module.running_var = None
+            self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(768, 8)).float()  # type: ignore[assignment]
+            self.head = nn.Identity()
+
+        def views(self, images, generator):
+            return [augment.center_view(images, 16)]
+
+        def forward(self, views, batch, progress):
+            return Outcome(self.encoder(views[0]).square().mean())
+
+    one, two = (
+        run(trainer(tmp_path / "1", Additive(), lr=1e-3)),
+        run(trainer(tmp_path / "2", Additive(), lr=1e-3, accumulate=2)),
+    )
+    for a, b in zip(weights(one).values(), weights(two).values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_every_image_is_seen_once_an_epoch(tmp_path):
+    t = trainer(tmp_path)
+    epochs = [np.concatenate([t._batch_index(5 * e + s) for s in range(5)]) for e in range(2)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(40))
+    assert not np.array_equal(*epochs)
+
+
+def test_online_accuracy_and_precision(tmp_path):
+    t = run(trainer(tmp_path, knn_epochs=1.0, knn_size=16, precision="bf16"))
+    rows = [row for row in csv.DictReader(t.log_path.open()) if row["knn_top1"]]
+    assert [int(row["step"]) for row in rows] == [5, 10, 12]
+    assert all(float(row["knn_top1"]) > 0.9 for row in rows)
+    assert t.learner.training
+    assert all(math.isfinite(float(row["loss"])) for row in rows)
+
+
+def test_tensorboard_where_it_is_installed(tmp_path, monkeypatch):
+    import sys
+    import types
+
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder, purge_step=None):
+            assert folder == str(tmp_path / "tensorboard")
+
+        def add_scalar(self, key, value, step):
+            written.append((key, step))
+
+        def close(self):
+            written.append("closed")
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    run(trainer(tmp_path, steps=2))
+    assert ("loss", 1) in written
+    assert ("spread", 2) in written
+    assert written[-1] == "closed"
+
+
+def test_statistics_are_measured_anew_on_whole_images(tmp_path):
+    t = run(trainer(tmp_path, steps=3, knn_size=16))
+    before = weights(t)
+    t.settle_statistics()
+    encoder = t.learner.encoder
+    whole = augment.center_view(torch.from_numpy(data().pixels.array), 16, SETUP.mean, SETUP.std)
+    with torch.no_grad():
+        expected = encoder.conv1(whole).mean(dim=(0, 2, 3))
+    torch.testing.assert_close(encoder.bn1.running_mean, expected, rtol=1e-4, atol=1e-5)
+    assert encoder.bn1.momentum == 0.1
+    after = weights(t)
+    changed = {k.rsplit(".", 1)[1] for k in after if not torch.equal(before[k], after[k])}
+    assert changed == {"running_mean", "running_var", "num_batches_tracked"}
+
+
+def test_fp16_and_bad_accumulation_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="GPU"):
+        trainer(tmp_path, precision="fp16")
+    with pytest.raises(UsageError, match="does not divide"):
+        trainer(tmp_path, accumulate=3)
+
+
+class Small(Backbone):
+    dim = 8
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU())
+
+    def forward(self, x):
+        return self.layers(x).mean(dim=(2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")
+def test_a_compiled_encoder_trains_alike_and_goes_on(tmp_path):
+    def make(folder, **changes):
+        learner = Toy()
+        torch.manual_seed(0)
+        learner.encoder, learner.head, learner.dropout = Small(), nn.Linear(8, 8), nn.Identity()
+        return trainer(folder, learner, steps=6, **changes)
+
+    plain = run(make(tmp_path / "plain"))
+    compiled = make(tmp_path / "compiled", compile=True, checkpoint_steps=3)
+    assert compiled.learner.encoder._compiled_call_impl is not None
+    run(compiled)
+    assert weights(plain).keys() == weights(compiled).keys()
+    for a, b in zip(weights(plain).values(), weights(compiled).values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    resumed = make(tmp_path / "compiled")  # without compiling: it is the same run
+    assert resumed.resume()
+    assert resumed.step == 6
+
+
+def test_compiling_where_nothing_can_be_compiled_is_refused(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(UsageError, match=r"cannot compile for cpu here.*No working C\+\+ compiler"):
+        trainer(tmp_path, compile=True)

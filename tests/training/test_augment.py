@@ -1,0 +1,89 @@
+"""The random transforms draw torchvision's distributions, image by image, and repeat by seed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision.transforms.v2 as T
+from scipy import stats
+
+from virb.errors import UsageError
+from virb.training import augment
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 40), (20, 90)])
+def test_boxes_are_distributed_as_torchvisions(height, width):
+    ours = augment.random_crop_boxes(
+        3000, height, width, scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3), generator=generator()
+    ).numpy()
+    reference = T.RandomResizedCrop(8, scale=(0.2, 1.0))
+    torch.manual_seed(0)
+    image = torch.zeros(3, height, width)
+    theirs = [reference.make_params([image]) for _ in range(3000)]
+    for column, key in enumerate(("top", "left", "height", "width")):
+        assert stats.ks_2samp(ours[:, column], [p[key] for p in theirs]).pvalue > 1e-3
+    assert (ours[:, 0] + ours[:, 2] <= height).all()
+    assert (ours[:, 1] + ours[:, 3] <= width).all()
+    assert (ours[:, :2] >= 0).all()
+
+
+def test_jitter_is_distributed_as_torchvisions():
+    colour = torch.tensor([0.3, 0.5, 0.6])[:, None, None].expand(3, 2, 2)
+    ours = augment.ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0)(colour.expand(3000, 3, 2, 2), generator())[:, :, 0, 0]
+    reference = T.ColorJitter(0.4, 0.4, 0.4, 0.1)
+    torch.manual_seed(0)
+    theirs = torch.stack([reference(colour)[:, 0, 0] for _ in range(3000)])
+    for channel in range(3):
+        assert stats.ks_2samp(ours[:, channel].numpy(), theirs[:, channel].numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("names", ["", "crop", "flip", "jitter+gray", "+".join(augment.COMPOSABLE)])
+def test_every_composition_runs_and_repeats(names):
+    images = torch.randint(0, 256, (6, 20, 24, 3), dtype=torch.uint8)
+    view = augment.View(augment.compose(names, 16))
+    first, again, other = view(images, generator(5)), view(images, generator(5)), view(images, generator(6))
+    assert first.shape == (6, 3, 16, 16)
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, again)
+    assert torch.equal(first, other) == (names == "")
+
+
+def test_images_draw_their_own_parameters():
+    images = torch.rand(1, 3, 16, 16).expand(8, 3, 16, 16)
+    for name in augment.COMPOSABLE:
+        (transform,) = augment.compose(name, 16)[-1:]
+        out = transform(images, generator(2))
+        assert not torch.equal(out, out[:1].expand_as(out)), name
+
+
+def test_probabilities_hold():
+    images = torch.rand(4000, 3, 2, 2)
+    for transform, p in [
+        (augment.HorizontalFlip(0.3), 0.3),
+        (augment.Grayscale(0.2), 0.2),
+        (augment.Solarize(0.4, 0.0), 0.4),
+    ]:
+        changed = (transform(images, generator()) != images).flatten(1).any(dim=1).float().mean()
+        assert abs(changed - p) < 0.03
+
+
+def test_small_crops_are_96_at_224():
+    assert [augment.small_crop_size(size) for size in (224, 96, 64, 48, 32)] == [96, 48, 32, 16, 16]
+
+
+def test_unknown_name():
+    with pytest.raises(UsageError, match="'crops'"):
+        augment.compose("crops+flip", 16)
+
+
+def test_center_view_leaves_a_fitting_image_alone():
+    images = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    expected = T.functional.normalize(
+        images.permute(0, 3, 1, 2) / 255, list(augment.IMAGENET_MEAN), list(augment.IMAGENET_STD)
+    )
+    torch.testing.assert_close(augment.center_view(images, 16), expected)
+    assert augment.center_view(images, 8).shape == (2, 3, 8, 8)

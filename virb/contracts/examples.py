@@ -1,0 +1,128 @@
+"""What a task's reader returns: images, which of them make an example, and the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from virb.errors import DataAbsent, DataError, UsageError
+from virb.images.sets import ImageSet, ImageSubset
+
+
+@dataclass(frozen=True)
+class DataContext:
+    """Where data may be found, as the user said it.
+
+    ``root`` is ``--data DIR`` (or ``$VIRB_DATA``), ``places`` its ``NAME=DIR`` forms, ``cache`` the cache folder
+    override, ``limit`` the largest number of examples a split is asked for (None: all), ``progress`` is called as
+    ``progress(what, done, total)`` by readers that take long.
+    """
+
+    root: Path | None = None
+    places: Mapping[str, Path] = field(default_factory=dict)
+    cache: Path | None = None
+    limit: int | None = None
+    progress: Callable[[str, int, int], None] | None = None
+
+    def place(self, name: str, *, under_root: str | None = None) -> Path:
+        """Return the folder of the data set ``name``: its own place, else ``root / under_root`` (default: ``name``)."""
+        if name in self.places:
+            return self.places[name]
+        if self.root is None:
+            raise DataAbsent(
+                f"{name}: no data folder was named; pass --data DIR (or set VIRB_DATA), or --data {name}=DIR."
+            )
+        return self.root / (under_root if under_root is not None else name)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of one split.
+
+    ``frames`` is int (N, F): the F images (in order) of each example, as indices into ``images``. ``targets`` is
+    int (N,) for classification; for dense tasks a sequence whose item i is an array (H, W) of class indices, (H, W) of
+    depth in metres or (H, W, 2) of flow in pixels; NaN marks pixels without a target, and so does ``ignore_index``.
+    ``ids`` name the examples in the predictions file.
+    """
+
+    images: ImageSet
+    frames: np.ndarray
+    targets: Any
+    ids: Sequence[str]
+
+    def __post_init__(self) -> None:
+        n = len(self.frames)
+        if self.frames.ndim != 2 or not np.issubdtype(self.frames.dtype, np.integer):
+            raise DataError(f"{self.images.name}: frames must be integers of shape (N, F); found {self.frames.shape}.")
+        if len(self.targets) != n or len(self.ids) != n:
+            raise DataError(
+                f"{self.images.name}: {n} examples but {len(self.targets)} targets and {len(self.ids)} ids; "
+                "a reader must return as many of each."
+            )
+        if n == 0:
+            raise DataError(f"{self.images.name}: the split is empty; expected at least one example.")
+        if self.frames.min() < 0 or self.frames.max() >= len(self.images):
+            raise DataError(
+                f"{self.images.name}: frame indices run from {self.frames.min()} to {self.frames.max()}, "
+                f"but there are {len(self.images)} images."
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def n_frames(self) -> int:
+        return int(self.frames.shape[1])
+
+    def subset(self, rows: np.ndarray) -> Examples:
+        """Return the examples ``rows``, over the same images."""
+        targets = self.targets[rows] if isinstance(self.targets, np.ndarray) else Rows(self.targets, rows)
+        return Examples(self.images, self.frames[rows], targets, [self.ids[int(row)] for row in rows])
+
+    def limited(self, n: int | None) -> Examples:
+        """Return at most ``n`` examples: a fixed random choice, in their order, the same at every call.
+
+        They come with their own images only: of a set of a million, a few hundred are decoded and encoded.
+        """
+        if n is None or n >= len(self):
+            return self
+        return self.subset(np.sort(np.random.default_rng(0).permutation(len(self))[:n])).with_own_images()
+
+    def with_own_images(self) -> Examples:
+        """Return the same examples over those images alone that they use."""
+        rows, frames = np.unique(self.frames, return_inverse=True)
+        return Examples(ImageSubset(self.images, rows), frames.reshape(self.frames.shape), self.targets, self.ids)
+
+
+def held_out(n: int, share: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Cut ``n`` training examples at random into those to fit and those to validate on; both in their order.
+
+    Args:
+        share: of the examples, how many to validate on.
+
+    Raises:
+        UsageError: nothing would be left to fit.
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    n_held_out = max(1, round(share * n))
+    if n_held_out >= n:
+        raise UsageError(f"{n} training examples are too few to hold some out for validation.")
+    return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a lazy sequence."""
+
+    whole: Any
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.whole[int(self.rows[index])]

@@ -1,0 +1,158 @@
+"""What an end task is: light declarations, read by the listing without importing torch."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from virb.errors import DataAbsent, RegistryError
+from virb.heads import HEADS
+
+if TYPE_CHECKING:
+    from virb.contracts.examples import DataContext, Examples
+
+LOSSES = ("cross_entropy", "l1")
+AUGMENTATIONS = ("crop", "flip")
+METRICS = ("top1", "mean_per_class", "map", "miou", "neg_l1", "one_minus_all", "neg_epe")
+
+
+class Category(str, enum.Enum):
+    """The four categories of end tasks (Kotar et al. 2021, Section 3.1)."""
+
+    SEMANTIC_IMAGE = "semantic image-level"
+    STRUCTURAL_IMAGE = "structural image-level"
+    SEMANTIC_PIXEL = "semantic pixelwise"
+    STRUCTURAL_PIXEL = "structural pixelwise"
+
+    @property
+    def is_pixelwise(self) -> bool:
+        return self in (Category.SEMANTIC_PIXEL, Category.STRUCTURAL_PIXEL)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a head is trained: the paper's Table 2 gives ``epochs``; Adam at 3e-4 is its default for every task.
+
+    The head trains from random initialisation for exactly ``epochs`` passes and the score is read once, after the last.
+    ``batch_size`` counts examples; the last partial batch is used, never dropped.
+
+    With ``crop`` (pixelwise tasks) the head trains on random crops of (crop, crop) pixels from images that were scaled
+    by a random factor within ``crop_scales`` and mirrored at random if ``crop_mirror``, and is evaluated on whole
+    images at full resolution; without it, images are resized to the encoder's input size.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    optimizer: str = "adam"
+    lr: float = 3e-4
+    crop: int | None = None
+    crop_scales: tuple[float, float] = (1.0, 1.0)
+    crop_mirror: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
+            raise RegistryError(
+                f"A protocol needs epochs >= 1, batch_size >= 1 and lr > 0; found epochs={self.epochs}, "
+                f"batch_size={self.batch_size}, lr={self.lr}."
+            )
+        if self.optimizer not in ("adam", "sgd"):
+            raise RegistryError(f"Unknown optimizer {self.optimizer!r} in a protocol; expected 'adam' or 'sgd'.")
+        low, high = self.crop_scales
+        if (self.crop is not None and self.crop < 1) or not 0 < low <= high:
+            raise RegistryError(
+                f"A protocol needs crop >= 1 and 0 < crop_scales[0] <= crop_scales[1]; found crop={self.crop}, "
+                f"crop_scales={self.crop_scales}."
+            )
+
+
+@dataclass(frozen=True)
+class Task:
+    """An end task: data, head, loss and metric, and the protocol that joins them.
+
+    ``data(context, split)`` returns the examples of ``"train"`` or ``"test"``. It is called only when the task runs,
+    so a task file imports whatever its reader needs inside that function. Call :meth:`examples`, which adds how to
+    obtain the data where they are not there.
+    """
+
+    name: str
+    summary: str
+    category: Category
+    head: str
+    loss: str
+    metric: str
+    data: Callable[[DataContext, str], Examples]
+    protocol: Protocol
+    classes: Sequence[str] | int | None = None  # names, or how many; None where the target is not a class
+    n_frames: int = 1
+    version: int = 1
+    heads_of: str | None = (
+        None  # a task whose heads (its train split, its protocol) this one scores on its own test split
+    )
+    is_optional: bool = False  # a suite that lacks its data is complete all the same
+    source: str = ""  # paper or data set, as one would cite it
+    license: str = ""
+    obtain: str = ""  # how a user gets the data
+    prepare: Callable[[DataContext], None] | None = None  # downloads or converts the data, where that may be done
+    n_examples: Mapping[str, int] = field(default_factory=dict)  # of "train" and "test", where they are known
+    deviations: Sequence[str] = ()  # from the paper or source, each with its reason
+    options: Mapping[str, Any] = field(default_factory=dict)  # for the head or the metric (out_channels, ignore_index)
+    # Those of AUGMENTATIONS that keep the target, for probes that train on images; None: see label_preserving.
+    augmentations: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("head", self.head, HEADS),
+            ("loss", self.loss, LOSSES),
+            ("metric", self.metric, METRICS),
+        ):
+            if value not in known:
+                raise RegistryError(
+                    f"Task {self.name!r}: unknown {what} {value!r}; expected one of {', '.join(known)}."
+                )
+        unknown = [name for name in self.augmentations or () if name not in AUGMENTATIONS]
+        if unknown:
+            raise RegistryError(
+                f"Task {self.name!r}: unknown augmentation {unknown[0]!r}; expected some of {', '.join(AUGMENTATIONS)}."
+            )
+        if self.loss == "cross_entropy" and self.n_classes < 2:
+            raise RegistryError(f"Task {self.name!r}: cross_entropy needs classes=(names) or a number of at least 2.")
+
+    def examples(self, context: DataContext, split: str) -> Examples:
+        """Return ``data(context, split)``.
+
+        Raises:
+            DataAbsent: the data are not there; the text says how to obtain them.
+        """
+        try:
+            return self.data(context, split)
+        except DataAbsent as error:
+            raise DataAbsent(f"{error} To obtain it: {self.obtain}" if self.obtain else str(error)) from error
+
+    @property
+    def label_preserving(self) -> tuple[str, ...]:
+        """The augmentations that keep the target: as declared, else all for semantic image-level tasks and none for
+        others. A crop may hide what is counted and changes distances; a mirror swaps left and right.
+        """
+        if self.augmentations is not None:
+            return tuple(self.augmentations)
+        return AUGMENTATIONS if self.category is Category.SEMANTIC_IMAGE else ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that this task reads; one that scores another task's heads has no train split of its own."""
+        return ("test",) if self.heads_of else ("train", "test")
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes the target has; 0 for a regression."""
+        if self.classes is None:
+            return 0
+        return self.classes if isinstance(self.classes, int) else len(self.classes)
+
+    @property
+    def class_names(self) -> list[str]:
+        if self.classes is None:
+            return []
+        return [str(k) for k in range(self.classes)] if isinstance(self.classes, int) else list(self.classes)

@@ -1,0 +1,1 @@
+"""Published checkpoints: what they hold, and how it becomes an encoder."""

@@ -1,1 +1,0 @@
-"""Images, examples and where they come from."""

@@ -1,0 +1,103 @@
+"""The grid of Appendix C: which optimiser and learning rate suit a task, chosen without its test split.
+
+Kotar et al. 2021 search four sets of optimisers and learning rates for each task, with one encoder, and use the best
+for all others. They do not say which four, nor on what the choice was made; here it is made on a validation part of the
+train split, and the test split is never read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from virb.contracts.examples import DataContext, Examples, held_out
+from virb.contracts.task import Task
+from virb.errors import UsageError
+from virb.evaluation import run as evaluation
+from virb.evaluation.grid import Failure, Overrides
+from virb.networks.encoder import FrozenEncoder, expand_sources
+from virb.system.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GRID = (("adam", 3e-4), ("adam", 3e-3), ("sgd", 3e-3), ("sgd", 3e-2))
+
+
+def tune(
+    encoder: str | os.PathLike[str] | FrozenEncoder,
+    tasks: Sequence[str],
+    *,
+    context: DataContext,
+    out: str | os.PathLike[str] = "tuning",
+    grid: Sequence[tuple[str, float]] = GRID,
+    validation: float = 0.2,
+    seeds: int = 1,
+    device: str = "auto",
+    overrides: Overrides | None = None,
+    progress: Progress | None = None,
+) -> tuple[pd.DataFrame, list[Failure]]:
+    """Score every setting of ``grid`` on a validation part of each task's train split.
+
+    Args:
+        validation: the share of the train split that is held out, a fixed random choice.
+        out: where the records go; what is there already is not computed again.
+
+    Returns:
+        One row a (task, setting): task, optimizer, lr, score (the mean over seeds, on validation) and is_best; and
+        what failed.
+    """
+    import pandas as pd
+
+    if not 0 < validation < 1:
+        raise UsageError(f"The validation share must lie between 0 and 1; found {validation}.")
+    if len(names := expand_sources([encoder])) > 1:
+        raise UsageError(f"{encoder} names {len(names)} encoders ({names[0]}, ...); tune with one of them.")
+    chosen, _ = evaluation.select_tasks(tasks, None, [])
+    variants: dict[str, tuple[str, str, float]] = {}
+    candidates = []
+    for task in chosen:
+        if task.heads_of:
+            raise UsageError(f"{task.name} trains no heads of its own; tune {task.heads_of}.")
+        for optimizer, lr in grid:
+            candidate = _variant(task, optimizer, lr, validation)
+            variants[candidate.name] = (task.name, optimizer, lr)
+            candidates.append(candidate)
+    outcome = evaluation.run(
+        [encoder],
+        candidates,
+        context=context,
+        out=out,
+        seeds=seeds,
+        device=device,
+        overrides=overrides,
+        progress=progress,
+    )
+    scores = outcome.table.groupby("task")["score"].mean().to_dict() if len(outcome.table) else {}
+    rows = [
+        {"task": task, "optimizer": optimizer, "lr": lr, "score": float(scores[name])}
+        for name, (task, optimizer, lr) in variants.items()
+        if name in scores
+    ]
+    table = pd.DataFrame(rows, columns=["task", "optimizer", "lr", "score"])
+    table["is_best"] = table["score"] == table.groupby("task")["score"].transform("max")
+    return table, outcome.failures
+
+
+def _variant(task: Task, optimizer: str, lr: float, validation: float) -> Task:
+    """Return ``task`` with another setting, which trains and tests within the train split alone."""
+
+    def data(context: DataContext, split: str) -> Examples:
+        examples = task.examples(context, "train")
+        fitted, held = held_out(len(examples), validation)
+        return examples.subset(fitted if split == "train" else held)
+
+    return replace(
+        task,
+        name=f"{task.name}.{optimizer}-{lr:g}",
+        data=data,
+        n_examples={},
+        protocol=replace(task.protocol, optimizer=optimizer, lr=lr),
+    )

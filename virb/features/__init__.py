@@ -1,0 +1,1 @@
+"""The feature cache: every (encoder, image set, layer) is computed once."""

@@ -1,0 +1,1 @@
+"""Image sets: where images lie, how they are decoded, cropped and checked."""

@@ -1,0 +1,1 @@
+"""Networks: backbones, projections, and the frozen encoder around them."""

@@ -1,0 +1,1 @@
+"""Pretraining: losses, learners, data orders, the trainer and its runs."""

@@ -1,0 +1,110 @@
+"""What a method remembers besides its weights: a slowly moving copy, a queue, a memory bank. All of it is state."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from virb.pretraining import distributed
+from virb.training import schedules
+
+
+class MomentumCopy(nn.Module):
+    """A copy of ``module`` that follows it slowly and gets no gradient (He et al. 2020, Equation 2).
+
+    Buffers (batch statistics) are the copy's own: it runs in training mode on what it is shown.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(module)
+        self.module.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x)
+
+    @torch.no_grad()
+    def follow(self, module: nn.Module, momentum: float) -> None:
+        """Move to momentum * copy + (1 - momentum) * ``module``."""
+        for slow, fast in zip(self.module.parameters(), module.parameters(), strict=True):
+            slow.lerp_(fast, 1 - momentum)
+
+
+def momentum_at(done: float, base: float) -> float:
+    """Return the momentum that rises from ``base`` to 1 on half a cosine (Grill et al. 2020, Section 3.2)."""
+    return schedules.cosine(round(done * 1_000_000), 1_000_000, base, 1.0)
+
+
+class Queue(nn.Module):
+    """The last ``size`` (0: none) normalised vectors that were pushed, oldest overwritten first; random ones until then.
+
+    ``items`` is (size, D); ``filled`` says how many are real.
+    """
+
+    items: Tensor
+    place: Tensor
+    filled: Tensor
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("items", F.normalize(torch.randn(size, dim), dim=1))
+        self.register_buffer("place", torch.zeros((), dtype=torch.long))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+
+    @property
+    def is_full(self) -> bool:
+        return int(self.filled) == len(self.items)
+
+    @torch.no_grad()
+    def push(self, vectors: Tensor) -> None:
+        """Add ``vectors`` (N, D), normalised here; of more than fit, the last ones."""
+        if not len(self.items):
+            return
+        vectors = F.normalize(vectors.detach().to(self.items.dtype), dim=1)[-len(self.items) :]
+        at = (int(self.place) + torch.arange(len(vectors), device=self.items.device)) % len(self.items)
+        self.items[at] = vectors
+        self.place.fill_((int(self.place) + len(vectors)) % len(self.items))
+        self.filled.fill_(min(int(self.filled) + len(vectors), len(self.items)))
+
+
+def queue_size(asked: int, published: int, n_images: int) -> int:
+    """Return ``asked``, or for 0 the ``published`` size, but no more than half the images of the data set.
+
+    A queue that outlives an epoch holds an image's own older keys among its negatives; published queues are a few
+    percent of ImageNet.
+    """
+    return asked or max(1, min(published, n_images // 2))
+
+
+class MemoryBank(nn.Module):
+    """One normalised vector an image, a moving average of its representations (Wu et al. 2018; PIRL, Section 2.2)."""
+
+    items: Tensor
+
+    def __init__(self, n_images: int, dim: int, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("items", F.normalize(torch.randn(n_images, dim), dim=1))
+
+    @torch.no_grad()
+    def update(self, index: Tensor, vectors: Tensor) -> None:
+        """Move the entries ``index`` (N,) to momentum * entry + (1 - momentum) * vector, normalised."""
+        moved = self.items[index].lerp(F.normalize(vectors.detach().to(self.items.dtype), dim=1), 1 - self.momentum)
+        self.items[index] = F.normalize(moved, dim=1)
+
+    def draw(self, n: int, index: Tensor) -> Tensor:
+        """Return ``n`` entries of images that are not among ``index``, (n, D); fewer where there are fewer images.
+
+        Drawn from torch's global generator, which the trainer seeds at every step; with several processes, from that of
+        the first, for all.
+        """
+        others = torch.ones(len(self.items), dtype=torch.bool, device=self.items.device)
+        others[index] = False
+        candidates = others.nonzero()[:, 0]
+        n = min(n, len(candidates))
+        chosen = distributed.first(torch.randperm(len(candidates), device=candidates.device))[:n]
+        return self.items[candidates[chosen]]

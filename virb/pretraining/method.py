@@ -1,0 +1,159 @@
+"""What a pretraining method declares: light, so that listing methods and reading their options needs no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from virb.errors import RegistryError, UsageError
+
+if TYPE_CHECKING:
+    from virb.networks.backbones import Backbone
+    from virb.pretraining.learner import Learner
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice that a method offers (``--option name=value``); its type is that of ``default``."""
+
+    name: str
+    default: bool | int | float | str
+    help: str
+    choices: tuple[str, ...] = ()
+
+    def parse(self, value: Any) -> bool | int | float | str:
+        """Return ``value`` (text from a command line, or a plain value from a recipe) as this option's type.
+
+        Raises:
+            UsageError: it cannot be read as that type, or is not one of the choices.
+        """
+        kind = type(self.default)
+        parsed: bool | int | float | str | None = None
+        if kind is bool:
+            parsed = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(
+                str(value).lower()
+            )
+        elif kind is str:
+            parsed = str(value)
+        else:
+            try:
+                parsed = kind(value) if not isinstance(value, bool) else None
+            except (TypeError, ValueError):
+                parsed = None
+            if isinstance(parsed, float) and not math.isfinite(parsed):
+                parsed = None
+            if kind is int and isinstance(value, float) and value != parsed:
+                parsed = None
+        if parsed is None:
+            raise UsageError(
+                f"Option {self.name}={value!r} is not of type {kind.__name__} (its default is {self.default!r})."
+            )
+        if self.choices and parsed not in self.choices:
+            raise UsageError(f"Option {self.name}={value!r}: expected one of {', '.join(self.choices)}.")
+        return parsed
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a method is trained: its published settings, each of which a command line or recipe may replace.
+
+    ``lr`` belongs to ``batch_size`` under ``lr_rule``: "linear" scales it with the batch, "sqrt" with its square root,
+    "fixed" not at all. ``milestones`` are fractions of the run (schedule "step"). ``momentum`` is AdamW's beta 1. With
+    ``final_weight_decay`` the decay goes there on a cosine.
+    """
+
+    optimizer: str
+    lr: float
+    batch_size: int
+    epochs: int
+    lr_rule: str = "linear"
+    weight_decay: float = 1e-4
+    final_weight_decay: float | None = None
+    momentum: float = 0.9
+    warmup_epochs: float = 0.0
+    warmup_lr: float = 0.0
+    schedule: str = "cosine"
+    milestones: tuple[float, ...] = ()
+    final_lr: float = 0.0
+
+    def scaled_lr(self, batch_size: int) -> float:
+        """Return the peak learning rate for ``batch_size`` images an update."""
+        ratio = batch_size / self.batch_size
+        return self.lr * {"linear": ratio, "sqrt": math.sqrt(ratio), "fixed": 1.0}[self.lr_rule]
+
+    def replace(self, **changes: Any) -> Training:
+        """Return a copy with ``changes``; a None leaves its field."""
+        return dataclasses.replace(self, **{k: v for k, v in changes.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method may need to know of the run it will be trained in. Sizes in pixels, counts in images."""
+
+    image_size: int
+    n_images: int
+    n_classes: int
+    batch_size: int
+    steps: int
+    steps_per_epoch: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Method:
+    """A pretraining method. ``learner(encoder, options, setup)`` builds what is trained; None means nothing is.
+
+    ``needs_labels`` is "no" or "yes". ``source`` is the paper, ``training`` its settings and where they are published.
+    """
+
+    name: str
+    source: str
+    training: Training | None = None
+    learner: Callable[[Backbone, Mapping[str, Any], Setup], Learner] | None = None
+    options: tuple[Option, ...] = ()
+    needs_labels: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.learner is None) != (self.training is None):
+            raise RegistryError(f"Method {self.name!r}: a learner and its training settings come together.")
+        if len({option.name for option in self.options}) != len(self.options):
+            raise RegistryError(f"Method {self.name!r} declares an option twice.")
+
+    def resolve(self, given: Mapping[str, Any] | Iterable[str]) -> dict[str, bool | int | float | str]:
+        """Return the value of every option: the default, or what ``given`` ("name=value" texts, or a mapping) says.
+
+        Raises:
+            UsageError: an option is unknown, malformed or given twice.
+        """
+        pairs = list(given.items()) if isinstance(given, Mapping) else [split_option(text) for text in given]
+        known = {option.name: option for option in self.options}
+        values: dict[str, bool | int | float | str] = {name: option.default for name, option in known.items()}
+        seen: set[str] = set()
+        for name, value in pairs:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known) or 'none'}."
+                raise UsageError(f"{self.name} has no option {name!r}. {hint}")
+            if name in seen:
+                raise UsageError(f"Option {name!r} is given twice.")
+            seen.add(name)
+            values[name] = known[name].parse(value)
+        return values
+
+
+def split_option(text: str) -> tuple[str, str]:
+    """Split "name=value".
+
+    Raises:
+        UsageError: there is no "=", or nothing before it.
+    """
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise UsageError(f"Expected NAME=VALUE; found {text!r}.")
+    return name, value

@@ -1,0 +1,1 @@
+"""What a job leaves behind: the record, its predictions, and the store of both."""

@@ -1,0 +1,1 @@
+"""Scores from anywhere as one checked table."""

@@ -1,0 +1,1 @@
+"""What probes and pretraining share: batched augmentation, optimisers, schedules."""

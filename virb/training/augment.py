@@ -1,0 +1,368 @@
+"""Random augmentations of whole batches on their device; every image draws its own parameters.
+
+A transform is called with images (N, C, H, W) in [0, 1] and a generator, and draws everything from that generator, so
+that a run can be repeated, and with ``rand``, so that several processes draw what one would. Distributions are torchvision's. ``View`` chains transforms into one view of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from virb.errors import UsageError
+from virb.pretraining import distributed
+from virb.training import image_ops
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Transform(Protocol):
+    """Something that changes a batch of images with randomness from ``generator``."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
+
+
+def rand(*shape: int, generator: torch.Generator, device: torch.device | str, dim: int = 0) -> Tensor:
+    """Draw uniform numbers in [0, 1) of ``shape``, in which ``dim`` counts the images.
+
+    With several processes those of the whole batch are drawn, by each of them, and this process's images get theirs:
+    the numbers that one process would have drawn for them.
+    """
+    whole = [n * (distributed.world_size() if axis == dim else 1) for axis, n in enumerate(shape)]
+    return distributed.own_rows(torch.rand(whole, device=device, generator=generator), dim)
+
+
+def _chosen(p: float, like: Tensor, generator: torch.Generator) -> Tensor:
+    return rand(len(like), generator=generator, device=like.device) < p
+
+
+def random_crop_boxes(
+    n: int,
+    height: int,
+    width: int,
+    *,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Draw ``n`` boxes as torchvision's RandomResizedCrop does: (N, 4) whole pixels, top, left, height, width.
+
+    An area share uniform in ``scale`` and a log-uniform aspect in ``ratio``; the first of ten draws that fits, or the
+    largest central box within ``ratio``.
+    """
+    tries = 10
+    u = rand(3, n, tries, generator=generator, device=device, dim=1)
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * u[0])
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = torch.exp(low + (high - low) * u[1])
+    w, h = torch.round((area * aspect).sqrt()), torch.round((area / aspect).sqrt())
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+    any_fits = fits.any(dim=1)
+    w, h = w.gather(1, first)[:, 0], h.gather(1, first)[:, 0]
+    full = width / height
+    if full < ratio[0]:
+        back_w, back_h = width, round(width / ratio[0])
+    elif full > ratio[1]:
+        back_w, back_h = round(height * ratio[1]), height
+    else:
+        back_w, back_h = width, height
+    w = torch.where(any_fits, w, torch.full_like(w, back_w))
+    h = torch.where(any_fits, h, torch.full_like(h, back_h))
+    place = rand(2, n, generator=generator, device=device, dim=1)
+    top, left = torch.floor(place[0] * (height - h + 1)), torch.floor(place[1] * (width - w + 1))
+    top = torch.where(any_fits, top, torch.div(height - h, 2, rounding_mode="floor"))
+    left = torch.where(any_fits, left, torch.div(width - w, 2, rounding_mode="floor"))
+    return torch.stack([top, left, h, w], dim=1).long()
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Cut a random box, resize it to ``size`` x ``size`` and mirror it with probability ``flip``."""
+
+    size: int
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = images.shape
+        boxes = random_crop_boxes(
+            n, height, width, scale=self.scale, ratio=self.ratio, generator=generator, device=images.device
+        )
+        return image_ops.resized_crop(images, boxes, (self.size, self.size), _chosen(self.flip, images, generator))
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resize to ``size`` x ``size`` without a crop (nothing random)."""
+
+    size: int
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = images.shape
+        if (height, width) == (self.size, self.size):
+            return images
+        boxes = torch.tensor([[0, 0, height, width]], device=images.device).expand(n, 4)
+        return image_ops.resized_crop(images, boxes, (self.size, self.size))
+
+
+@dataclass(frozen=True)
+class HorizontalFlip:
+    """Mirror with probability ``p``."""
+
+    p: float = 0.5
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return image_ops.hflip(images, _chosen(self.p, images, generator))
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """Jitter brightness, contrast, saturation (factors 1 ± x) and hue (± x of a circle), in random order."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    p: float = 0.8
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        n = len(images)
+        width = images.new_tensor([self.brightness, self.contrast, self.saturation])
+        u = rand(n, 4, generator=generator, device=images.device)
+        low = (1 - width).clamp_min(0)
+        factors = torch.cat([low + (1 + width - low) * u[:, :3], (2 * u[:, 3:] - 1) * self.hue], dim=1)
+        order = rand(n, 4, generator=generator, device=images.device).argsort(dim=1)
+        chosen = _chosen(self.p, images, generator)
+        # An order of -1 is no operation: images that are not chosen pass untouched and cost nothing.
+        return image_ops.color_jitter(images, factors, torch.where(chosen[:, None], order, torch.full_like(order, -1)))
+
+
+@dataclass(frozen=True)
+class Grayscale:
+    """Make grey with probability ``p``."""
+
+    p: float = 0.2
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return image_ops.grayscale(images, _chosen(self.p, images, generator))
+
+
+@dataclass(frozen=True)
+class GaussianBlur:
+    """Blur with probability ``p`` and sigma uniform in ``sigma`` (pixels); the kernel spans a tenth of the image."""
+
+    p: float = 0.5
+    sigma: tuple[float, float] = (0.1, 2.0)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        chosen = _chosen(self.p, images, generator)
+        sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * rand(
+            len(images), generator=generator, device=images.device
+        )
+        index = chosen.nonzero()[:, 0]
+        if not len(index):
+            return images
+        kernel = max(3, images.shape[3] // 10 // 2 * 2 + 1)
+        out = images.clone()
+        out[index] = image_ops.gaussian_blur(images[index], sigma[index], kernel)
+        return out
+
+
+@dataclass(frozen=True)
+class Solarize:
+    """Invert the bright half of the range with probability ``p`` (BYOL, Barlow Twins, DINO: 0.2 on one view)."""
+
+    p: float = 0.2
+    threshold: float = 0.5
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return image_ops.solarize(images, _chosen(self.p, images, generator), self.threshold)
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Blacken a square of ``share`` of the image's side at a uniform centre; parts outside are lost."""
+
+    p: float = 1.0
+    share: float = 0.5
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = images.shape
+        chosen = _chosen(self.p, images, generator)
+        side = [max(1, round(self.share * x)) for x in (height, width)]
+        u = rand(n, 2, generator=generator, device=images.device)
+        top = (u[:, 0] * height).floor() - side[0] // 2
+        left = (u[:, 1] * width).floor() - side[1] // 2
+        tall = torch.where(chosen, torch.full_like(top, side[0]), torch.zeros_like(top))
+        return image_ops.erase(images, torch.stack([top, left, tall, torch.full_like(top, side[1])], dim=1))
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Rotate by 0, 90, 180 or 270 degrees, each equally likely, with probability ``p``."""
+
+    p: float = 1.0
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        chosen = _chosen(self.p, images, generator)
+        turns = (4 * rand(len(images), generator=generator, device=images.device)).long()
+        return image_ops.rotate90(images, turns * chosen)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Add Gaussian noise of a standard deviation uniform in ``sigma`` (of the range 0..1), with probability ``p``."""
+
+    p: float = 1.0
+    sigma: tuple[float, float] = (0.0, 0.1)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        chosen = _chosen(self.p, images, generator)
+        sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * rand(
+            len(images), generator=generator, device=images.device
+        )
+        whole = (len(images) * distributed.world_size(), *images.shape[1:])
+        noise = distributed.own_rows(torch.randn(whole, device=images.device, generator=generator))
+        return image_ops.add_noise(images, noise * (sigma * chosen)[:, None, None, None])
+
+
+@dataclass(frozen=True)
+class Sobel:
+    """Replace the image by its edges with probability ``p``."""
+
+    p: float = 0.5
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return image_ops.sobel(images, _chosen(self.p, images, generator))
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of a batch: the ``transforms`` in order, then normalisation."""
+
+    transforms: tuple[Transform, ...]
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        images = image_ops.to_float(images)
+        for transform in self.transforms:
+            images = transform(images, generator)
+        return image_ops.normalize(images, self.mean, self.std)
+
+
+COMPOSABLE = ("crop", "flip", "jitter", "gray", "blur", "solarize", "cutout", "rotate", "noise", "sobel")
+
+
+def compose(
+    names: str | Sequence[str],
+    size: int,
+    *,
+    crop_scale: tuple[float, float] = (0.08, 1.0),
+    jitter: tuple[float, float, float, float] = (0.8, 0.8, 0.8, 0.2),
+    jitter_p: float = 0.8,
+    gray_p: float = 0.2,
+    blur_p: float = 0.5,
+    blur_sigma: tuple[float, float] = (0.1, 2.0),
+    solarize_p: float = 0.2,
+) -> tuple[Transform, ...]:
+    """Build a chain from names, in the order of ``COMPOSABLE`` (SimCLR, Section 3: any composition can be studied).
+
+    ``names`` is a sequence or "crop+flip+jitter". Without "crop" images are resized whole. Probabilities and strengths
+    default to SimCLR's (jitter at strength 1).
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    chosen = [name for name in (names.split("+") if isinstance(names, str) else names) if name]
+    unknown = [name for name in chosen if name not in COMPOSABLE]
+    if unknown:
+        raise UsageError(f"Unknown augmentation {unknown[0]!r}; expected some of {'+'.join(COMPOSABLE)}.")
+    flip = 0.5 if "flip" in chosen else 0.0
+    chain: list[Transform] = []
+    if "crop" in chosen:
+        chain.append(RandomResizedCrop(size, scale=crop_scale, flip=flip))
+    else:
+        chain.append(Resize(size))
+        if flip:
+            chain.append(HorizontalFlip(flip))
+    known: dict[str, Transform] = {
+        "jitter": ColorJitter(*jitter, p=jitter_p),
+        "gray": Grayscale(gray_p),
+        "blur": GaussianBlur(blur_p, blur_sigma),
+        "solarize": Solarize(solarize_p),
+        "cutout": Cutout(),
+        "rotate": Rotate(),
+        "noise": Noise(),
+        "sobel": Sobel(),
+    }
+    chain += [known[name] for name in COMPOSABLE[2:] if name in chosen]
+    return tuple(chain)
+
+
+class JigsawBoard:
+    """Cuts images into the nine tiles of a jigsaw, each at a random place in its cell (Misra, van der Maaten 2020).
+
+    Published at 224 px views: boards of 255, cells of 85, tiles of 64 (Section 3); at ``size`` px in proportion. Returns
+    floats (N, 9, 3, tile, tile) in [0, 1], row by row, of uint8 images (N, H, W, 3).
+    """
+
+    n_tiles = 9
+
+    def __init__(self, size: int) -> None:
+        self.cell = max(12, round(size * 85 / 224))
+        self.tile = max(9, round(self.cell * 64 / 85))
+        self.crop = RandomResizedCrop(3 * self.cell, scale=(0.6, 1.0))
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        board = self.crop(image_ops.to_float(images), generator)
+        room = self.cell - self.tile + 1
+        u = rand(len(images), self.n_tiles, 2, generator=generator, device=images.device)
+        return image_ops.patches(board, 3, self.tile, (u * room).long())
+
+
+def byol_views(
+    size: int, *, crop_scale: tuple[float, float] = (0.08, 1.0)
+) -> tuple[tuple[Transform, ...], tuple[Transform, ...]]:
+    """Return BYOL's two asymmetric chains (Grill et al. 2020, Table 6), which Barlow Twins, VICReg and MoCo v3 share.
+
+    The first always blurs; the second blurs one image in ten and solarises one in five.
+    """
+
+    def chain(blur_p: float, solarize_p: float) -> tuple[Transform, ...]:
+        return compose(
+            "crop+flip+jitter+gray+blur+solarize",
+            size,
+            crop_scale=crop_scale,
+            jitter=(0.4, 0.4, 0.2, 0.1),
+            blur_p=blur_p,
+            solarize_p=solarize_p,
+        )
+
+    return chain(1.0, 0.0), chain(0.1, 0.2)
+
+
+def small_crop_size(size: int) -> int:
+    """Return the side of the small crops of multi-crop: 96 at 224 px (Caron et al. 2020), rounded to patches of 16."""
+    return max(16, round(size * 96 / 224 / 16) * 16)
+
+
+def center_view(
+    images: Tensor, size: int, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+) -> Tensor:
+    """Return uint8 ``images`` resized to ``size`` and normalised, nothing random: what an evaluation sees."""
+    images = image_ops.to_float(images)
+    if images.shape[2:] != (size, size):
+        boxes = torch.tensor([[0, 0, *images.shape[2:]]], device=images.device).expand(len(images), 4)
+        images = image_ops.resized_crop(images, boxes, (size, size))
+    return image_ops.normalize(images, mean, std)
