@@ -33,3 +33,7 @@ class ScoresError(VirbError):
 
 class TrainingError(VirbError):
     """A training run cannot go on (a loss that is not finite, collapsed embeddings)."""
+
+
+class RecordError(VirbError):
+    """A file in a results folder is not a whole record, or not the record that its place says."""
