@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 
 from virb.cli import main
+from virb.convert.load import load_encoder
 from virb.errors import UsageError, VirbError
 from virb.evaluation import run as evaluation
-from virb.networks.encoder import load_encoder
 from virb.probes import gradient
 from virb.records.store import ResultStore
 

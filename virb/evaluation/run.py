@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from virb import probes, registry
 from virb.contracts.examples import DataContext
 from virb.contracts.task import Task
+from virb.convert.load import expand_sources, load_encoder
 from virb.errors import UsageError, VirbError
 from virb.evaluation.executors import dask as cluster
 from virb.evaluation.grid import Failure, Job, Overrides, Unit
 from virb.evaluation.runner import Runner
-from virb.networks.encoder import FrozenEncoder, expand_sources, load_encoder
+from virb.networks.encoder import FrozenEncoder
 from virb.records.store import ResultStore, probe_name
 from virb.system import devices
 from virb.system.progress import Progress
