@@ -58,7 +58,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         **_digests(record),
         "input_size": (encoder.get("preprocess") or {}).get("size"),
     }
-    meta = dict(scalars(encoder.get("meta") or {}))
+    meta = dict(scalars({**(encoder.get("meta") or {}), **(encoder.get("declared") or {})}))
     about = {column: meta.pop(column, None) for column in META_COLUMNS}
     about["pretrain_seed"] = meta.pop("seed", None)  # seed is the probe's
     for key, value in meta.items():
@@ -79,7 +79,11 @@ def _digests(record: Mapping[str, Any]) -> dict[str, str | None]:
     """Return digests of the data, of all settings but the seed, and of the encoder; None where they are not recorded."""
     found = record.get("fingerprint")
     if found is None:
-        return {"data_digest": None, "settings_digest": None, "encoder_digest": record["encoder"]["sha256"][:SHOWN_DIGITS]}
+        return {
+            "data_digest": None,
+            "settings_digest": None,
+            "encoder_digest": record["encoder"]["sha256"][:SHOWN_DIGITS],
+        }
     probe = {key: value for key, value in found["probe"].items() if key != "seed"}
     settings = {"task": found["task"], "probe": probe, "numerics": found["numerics"]}
     return {

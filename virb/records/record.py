@@ -122,7 +122,7 @@ Fields = Mapping[str, "Check | Fields"]
 FIELDS: Fields = {
     "schema": one_of(SCHEMA, FIRST_SCHEMA),
     "encoder": {"name": name, "sha256": text(most=200), "weights_sha256?": text(most=200), "arch?": text(),
-                "preprocess?": mapping(), "meta?": optional(mapping())},
+                "preprocess?": mapping(), "meta?": optional(mapping()), "declared?": mapping(), "source?": optional(text())},
     "task": {"name": name, "version": number, "category": text(), "metric": text(), "suite": text(), "head?": text()},
     "probe": name,
     "seed": count,
@@ -159,8 +159,8 @@ def problem(record: object) -> str | None:
 
 
 def checksum(record: Mapping[str, Any]) -> str:
-    """Return the digest of all that a record says but its checksum."""
-    return digest({key: value for key, value in record.items() if key != "checksum"})
+    """Return the digest of all that a record says but how long it took, so that the same job gives the same one."""
+    return digest({key: value for key, value in record.items() if key not in ("checksum", "seconds")})
 
 
 def _compare(found: dict[str, Any], fields: Fields, place: str) -> str | None:

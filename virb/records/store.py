@@ -123,8 +123,9 @@ class ResultStore:
                 f"{path} is not the record of its place: by its contents it is {right.as_posix()}. A copy under another "
                 "name is no measurement of its own."
             )
-        if record["schema"] == SCHEMA and (found := _file_digest(path.with_suffix(".npz"))) != (
-            record["predictions_sha256"]
+        if (
+            record["schema"] == SCHEMA
+            and (found := _file_digest(path.with_suffix(".npz"))) != (record["predictions_sha256"])
         ):
             state = "are missing" if found is None else "are damaged or another job's"
             raise RecordError(f"{path} is not whole: the predictions beside it (.npz) {state}.")
