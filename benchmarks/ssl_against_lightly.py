@@ -44,7 +44,8 @@ from torch import Tensor, nn
 
 from virb import registry
 from virb.contracts.method import Setup
-from virb.networks.encoder import FrozenEncoder, Preprocess
+from virb.networks.encoder import FrozenEncoder
+from virb.networks.preprocess import Preprocess
 from virb.pretraining import losses, memory
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Progress

@@ -10,8 +10,9 @@ import torch
 from virb.contracts.method import Training
 from virb.errors import UsageError
 from virb.pretraining import distributed
+from virb.system import devices
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = devices.DTYPES
 
 
 def stream_seed(seed: int, *keys: int | str) -> int:
@@ -46,8 +47,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise UsageError(f"Unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
-        if self.precision == "fp16" and torch.device(self.device).type == "cpu":
-            raise UsageError("fp16 trains on a GPU only; on a CPU choose --precision bf16 or fp32.")
+        if self.precision in ("fp16", "tf32") and torch.device(self.device).type == "cpu":
+            raise UsageError(f"{self.precision} trains on a GPU only; on a CPU choose --precision bf16 or fp32.")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide the batch of {self.batch_size}.")
         share, rest = divmod(self.batch_size // self.accumulate, distributed.world_size())

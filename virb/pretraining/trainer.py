@@ -32,6 +32,7 @@ from virb.pretraining.log import Log
 from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.state import read_state, write_state
+from virb.system import devices
 from virb.training import augment, schedules
 from virb.training.optimizers import build_optimizer
 
@@ -133,6 +134,7 @@ class Trainer:
         saved_at = started = time.perf_counter()
         before = self.seconds
         with (
+            devices.tf32(plan.precision == "tf32"),
             torch.random.fork_rng(devices=self._cuda_devices()),
             Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
             self._reader() as read,
@@ -270,7 +272,7 @@ class Trainer:
         return contextlib.nullcontext() if is_last or self.model is self.learner else self.model.no_sync()
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.plan.precision == "fp32":
+        if self.plan.precision in ("fp32", "tf32"):
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if self.plan.precision == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype=dtype)
