@@ -259,6 +259,7 @@ class Small(Backbone):
 
 
 @pytest.mark.slow
+@pytest.mark.compiler
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")
 def test_a_compiled_encoder_trains_alike_and_goes_on(tmp_path):
     def make(folder, **changes):

@@ -158,7 +158,7 @@ def test_processes_that_compute_evict_and_die_at_once_never_read_torn_rows(tmp_p
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
     for other in others:
-        out, err = other.communicate(timeout=60)
+        out, err = other.communicate(timeout=600)
         assert out == "started\nwhole\n", err
     for seed in range(3):
         one, two = (np.load(tmp_path / f"{name}-{seed}.npy") for name in "ab")
