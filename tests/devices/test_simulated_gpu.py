@@ -42,7 +42,7 @@ def test_counts(gpu):
         torch.repeat_interleave(y.long()), torch.cuda.synchronize(), y.cpu().numpy()
         y.masked_fill(y > 2, 0.0)
         y[y > 3] = 1.0  # a fill: no wait
-    assert gpu.counts("wait")["syncs"] == 11 and gpu.counts("wait")["d2h"] == 3, gpu.report()
+    assert (gpu.counts("wait")["syncs"], gpu.counts("wait")["d2h"]) == (11, 3), gpu.report()
     with pytest.raises(AssertionError, match="11 syncs"):
         gpu.assert_at_most("wait", syncs=10)
     with pytest.raises(AssertionError, match="nothing ran"):

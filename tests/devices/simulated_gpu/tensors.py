@@ -97,8 +97,29 @@ def _bare(t: torch.Tensor) -> torch.Tensor:
 
 
 # Operations whose output's size, or answer, is only known on the device.
-WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal", "repeat_interleave", "bincount", "_linalg_check_errors", "histc"}
-NO_WORK = {"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "lift_fresh", "detach", "_local_scalar_dense"}
+WAITS = {
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "unique_consecutive",
+    "equal",
+    "repeat_interleave",
+    "bincount",
+    "_linalg_check_errors",
+    "histc",
+}
+NO_WORK = {
+    "empty",
+    "empty_strided",
+    "empty_like",
+    "new_empty",
+    "new_empty_strided",
+    "lift_fresh",
+    "detach",
+    "_local_scalar_dense",
+}
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 MIXES = {"copy_", "_to_copy", "_foreach_copy_", *INDEXED}
 SCALARS = {"fill_", "masked_fill", "masked_fill_", "where"}  # take a CPU scalar, as all that is pointwise does
