@@ -77,7 +77,7 @@ def test_a_file_list(root, tmp_path):
     np.testing.assert_array_equal(data.batch(np.arange(2)), whole.batch(np.array([7, 0])))
     (tmp_path / "l.txt").write_text(f"{root / 'a' / '00.png'}\n")
     assert sources.load(str(tmp_path / "l.txt"), size=16).label is None
-    for text, message in [("", "names no image"), ("a\tb\nc", "a tab and a class"), ("a/77.png", "cannot read")]:
+    for text, message in [("", "names no image"), ("a\tb\nc", "a tab and a class"), ("a/77.png", "cannot be read")]:
         (root / "list.txt").write_text(text)
         with pytest.raises(DataError, match=message):
             sources.load(str(root / "list.txt"), size=16)

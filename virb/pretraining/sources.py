@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from virb.errors import DataError, UsageError, VirbError
-from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet, Paths
+from virb.images.digests import Digested, of_files
+from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
 from virb.pretraining.data import ArrayPixels, DecodedPixels, JoinedPixels, Pixels, PretrainingData, SelectedPixels
 from virb.pretraining.decoding import ProgressCallback
@@ -154,7 +155,7 @@ def _from_images(
         bad = decoding.unreadable(images, progress)
         keep = decoding.readable(images, bad, skip_unreadable)
         pixels: Pixels = DecodedPixels(images, size, n_cores())
-        revision = hashlib.sha256(f"{images.revision}\0{size}\0{len(bad)}".encode()).hexdigest()
+        revision = hashlib.sha256(f"{images.digest}\0{size}\0{len(bad)}".encode()).hexdigest()
     else:
         array, bad = decoding.decoded(images, size, progress)
         keep = decoding.readable(images, bad, skip_unreadable)
@@ -212,28 +213,11 @@ def _file_list(path: Path, size: int, skip_unreadable: bool, progress: ProgressC
         number = {name: k for k, name in enumerate(classes)}
         label = np.array([number[row[1]] for row in rows], dtype=np.int64)
     # An absolute path stands as it is: joining it to the folder leaves it.
-    files = ListedImages(path.stem, path.parent, paths)
+    files = FileImages(path.stem, path.parent, paths)
     return _from_images(files, size, skip_unreadable, progress, label=label, classes=classes, paths=paths)
 
 
-class ListedImages(FileImages):
-    """Images of a list, which may lie anywhere; their revision is that of their paths as listed, sizes and times."""
-
-    def __init__(self, name: str, root: Path, paths: Sequence[str]) -> None:
-        self.name = name
-        self.root = root
-        self.paths = Paths(root, paths)
-        digest = hashlib.sha256()
-        for path, listed in zip(self.paths, paths, strict=True):
-            try:
-                found = path.stat()
-            except OSError as error:
-                raise DataError(f"{name}: cannot read {path}: {error.strerror or error}.") from error
-            digest.update(f"{listed}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
-        self.revision = digest.hexdigest()
-
-
-class TorchvisionImages:
+class TorchvisionImages(Digested):
     """A data set of torchvision's, where it puts it under ``root``; nothing is downloaded."""
 
     def __init__(self, name: str, root: Path) -> None:
@@ -258,9 +242,7 @@ class TorchvisionImages:
         except (RuntimeError, OSError, ValueError, TypeError, ImportError) as error:
             raise DataError(f"torchvision's {name} cannot be read from {root}: {error}") from error
         self.name = name.lower()
-        # The files are torchvision's own and verified by it where it can; the name and the place in it are enough here,
-        # because what is trained on is identified by its decoded content.
-        self.revision = hashlib.sha256(f"{name}\0{root.resolve()}\0{len(self.dataset)}".encode()).hexdigest()
+        self.root = root
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -271,6 +253,21 @@ class TorchvisionImages:
         if not hasattr(found, "convert"):
             raise DataError(f"{self.describe(index)} is not an image but {type(found).__name__}.")
         return np.asarray(found.convert("RGB"))
+
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The digests of the files where the data set lists one an image, else those of its pixels."""
+        files = next(filter(None, (self._files(key) for key in ("samples", "_image_files", "images", "imgs"))), None)
+        if files is None:
+            return super().digest_rows(rows)
+        return of_files(self.root, [files[int(row)] for row in rows])
+
+    def _files(self, attribute: str) -> list[Path] | None:
+        found = getattr(self.dataset, attribute, None)
+        if not isinstance(found, list) or len(found) != len(self) or not len(self):
+            return None
+        items = [item[0] if isinstance(item, tuple) else item for item in found]
+        is_file = all(isinstance(item, str | Path) for item in items) and Path(items[0]).is_file()
+        return [Path(item) for item in items] if is_file else None
 
     def describe(self, index: int) -> str:
         return f"image {index} of torchvision's {self.name}"
