@@ -43,7 +43,8 @@ from ssl_training import (
 from torch import Tensor, nn
 
 from virb import registry
-from virb.networks.encoder import FrozenEncoder, Preprocess
+from virb.networks.encoder import FrozenEncoder
+from virb.networks.preprocess import Preprocess
 from virb.pretraining import losses, memory
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Progress

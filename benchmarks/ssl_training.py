@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from virb.tasks import world
 
-from virb.networks.encoder import FrozenEncoder, load_encoder
+from virb.convert.load import load_encoder
+from virb.networks.encoder import FrozenEncoder
 from virb.pretraining import data as pretraining
 from virb.pretraining import runs, watch
 from virb.pretraining.data import PretrainingData

@@ -30,7 +30,7 @@ ALIASES = {
     "virb.data.images": "virb.images.sets",
     "virb.data.folders": "virb.images.folders",
     "virb.data.crops": "virb.images.crops",
-    "virb.encoder": "virb.networks.encoder",
+    "virb.encoder": "virb.convert.load",
     "virb.backbones": "virb.networks.backbones",
     "virb.checkpoint": "virb.convert.load",
     "virb.plots": "virb.figures.plots",

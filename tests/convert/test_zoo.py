@@ -22,8 +22,8 @@ import torch
 from virb import registry
 from virb.cli import main
 from virb.convert import zoo
+from virb.convert.load import expand_sources, load_encoder
 from virb.errors import CheckpointError, UsageError
-from virb.networks.encoder import expand_sources, load_encoder
 from virb.system import download
 
 ROOT = Path(__file__).parents[2]

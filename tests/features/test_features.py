@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from virb.convert.load import load_encoder
 from virb.errors import DataError, VirbError
 from virb.features.cache import FeatureCache, resize
 from virb.images.sets import ArrayImages, FileImages
-from virb.networks.encoder import load_encoder
 
 A, B = "random:resnet18:width=0.125,size=32,seed=0", "random:resnet18:width=0.125,size=48,seed=1"
 N = 150

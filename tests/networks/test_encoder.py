@@ -16,10 +16,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import virb
-from virb.convert.load import save_encoder
+from virb.convert.load import load_encoder, reference_encoders, save_encoder
 from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import build_backbone
-from virb.networks.encoder import FrozenEncoder, Preprocess, load_encoder, reference_encoders, safe_name, split_source
+from virb.networks.encoder import FrozenEncoder
+from virb.networks.preprocess import Preprocess
+from virb.networks.spec import safe_name, split_source
 
 TINY = "random:resnet18:width=0.125,seed=1,size=32"
 SOURCES = [TINY, "random:vit_tiny_patch16:depth=2,image_size=32,size=32", "pixels:4", "random:timm:resnet10t:size=32"]

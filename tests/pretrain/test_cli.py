@@ -12,8 +12,7 @@ import time
 import pytest
 import torch
 
-from virb.convert.load import read_checkpoint
-from virb.networks.encoder import load_encoder
+from virb.convert.load import load_encoder, read_checkpoint
 
 
 def weights(path) -> dict[str, torch.Tensor]:

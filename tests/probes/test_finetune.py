@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from virb.contracts.task import Protocol
+from virb.convert.load import load_encoder
 from virb.errors import TrainingError, UsageError
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
 from virb.probes import finetune
 
 TINY = "random:resnet18:width=0.125,size=32"

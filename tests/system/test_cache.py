@@ -16,10 +16,10 @@ from PIL import Image
 from virb.tasks import world
 
 from virb.cli import main
+from virb.convert.load import load_encoder
 from virb.errors import UsageError
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
 from virb.pretraining import data as pretraining
 from virb.pretraining import decoding
 from virb.system import cache, leases
@@ -125,7 +125,7 @@ from pathlib import Path
 import numpy as np
 from virb.features import cache as features
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
+from virb.convert.load import load_encoder
 features.SAVE_EVERY_S = 0.0
 root, n, limit = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 encoder = load_encoder("random:resnet18:width=0.125,size=32")

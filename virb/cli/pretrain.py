@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--schedule", choices=("cosine", "step", "constant"))
     training.add_argument("--seed", type=int)
     training.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    training.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
+    training.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"))
     training.add_argument("--compile", action="store_true", help="compile the encoder (torch.compile)")
     training.add_argument(
         "--knn-epochs", type=float, metavar="E", help="log a nearest-neighbour accuracy every E epochs"

@@ -28,6 +28,7 @@ from virb.metrics.streaming import Metric, build_metric
 from virb.networks.encoder import FrozenEncoder
 from virb.probes import Probe, dense, image_level
 from virb.records.store import ResultStore, probe_name
+from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.progress import Progress
 from virb.system.threads import core_pool, n_cores
@@ -504,6 +505,7 @@ class Runner:
             "data": _revisions(item.train, test),
             "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
             "device": str(self.device),
+            "ran_on": devices.describe(e.device, e.dtype if self.probe.is_frozen else torch.float32),
             "versions": _versions(),
         }
         if not np.isfinite(metric.score):

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.examples import DataContext, Examples, held_out
 from virb.contracts.task import Task
+from virb.convert.load import expand_sources
 from virb.errors import UsageError
 from virb.evaluation import run as evaluation
 from virb.evaluation.grid import Failure, Overrides
-from virb.networks.encoder import FrozenEncoder, expand_sources
+from virb.networks.encoder import FrozenEncoder
 from virb.system.progress import Progress
 
 if TYPE_CHECKING:

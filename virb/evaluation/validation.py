@@ -217,9 +217,9 @@ def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
     import torch
     from torch.nn import functional as F
 
+    from virb.convert.load import load_encoder
     from virb.features.cache import resize
     from virb.heads import build_head
-    from virb.networks.encoder import load_encoder
 
     encoder = load_encoder(encoder_name)
     size = encoder.preprocess.size

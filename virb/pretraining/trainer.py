@@ -35,12 +35,13 @@ from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
 from virb.pretraining.method import Training
 from virb.pretraining.reporting import Reporter
+from virb.system import devices
 from virb.system.files import atomic_write
 from virb.training import augment, schedules
 from virb.training.optimizers import build_optimizer
 
 FORMAT = "virb-training/1"
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = devices.DTYPES
 COLLAPSED_SPREAD = 0.01  # of outputs that fill the sphere (1); random ones of any depth stay above 0.05
 COLLAPSED_STEPS = 50
 
@@ -81,8 +82,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise UsageError(f"Unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
-        if self.precision == "fp16" and torch.device(self.device).type == "cpu":
-            raise UsageError("fp16 trains on a GPU only; on a CPU choose --precision bf16 or fp32.")
+        if self.precision in ("fp16", "tf32") and torch.device(self.device).type == "cpu":
+            raise UsageError(f"{self.precision} trains on a GPU only; on a CPU choose --precision bf16 or fp32.")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide the batch of {self.batch_size}.")
         share, rest = divmod(self.batch_size // self.accumulate, distributed.world_size())
@@ -214,6 +215,7 @@ class Trainer:
         saved_at = started = time.perf_counter()
         before = self.seconds
         with (
+            devices.tf32(plan.precision == "tf32"),
             torch.random.fork_rng(devices=self._cuda_devices()),
             _Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
             self._reader() as read,
@@ -351,7 +353,7 @@ class Trainer:
         return contextlib.nullcontext() if is_last or self.model is self.learner else self.model.no_sync()
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.plan.precision == "fp32":
+        if self.plan.precision in ("fp32", "tf32"):
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if self.plan.precision == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype=dtype)

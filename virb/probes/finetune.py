@@ -21,7 +21,7 @@ from virb.heads import build_head
 from virb.heads.layers import with_own_layers
 from virb.images.sets import ImageSet
 from virb.networks.backbones import Backbone
-from virb.networks.encoder import Preprocess
+from virb.networks.preprocess import Preprocess
 from virb.system.threads import one_thread, own_generator
 from virb.training import augment, image_ops, schedules
 
