@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from virb.contracts.encoder import MatchReport
 from virb.contracts.layout import Facts, Layout, LayoutReport
 from virb.convert.layouts import all_layouts
-from virb.convert.load import _SECOND_CHOICE, _tables
+from virb.convert.tables import SECOND_CHOICE, tables
 from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import blank_backbone, canonical_architecture, spell_architecture
 
@@ -39,7 +40,7 @@ class Found:
         """0 for what the release's own readers take first, 1 for a network, 2 for its average, teacher or student."""
         if any(part in self.place for part in self.layout.prefers):
             return 0
-        return 2 if _SECOND_CHOICE.search(self.place) else 1
+        return 2 if SECOND_CHOICE.search(self.place) else 1
 
     @property
     def own(self) -> dict[str, Tensor]:
@@ -63,6 +64,18 @@ class Converted:
     def label(self) -> str:
         return spell_architecture(self.arch, self.options)
 
+    @property
+    def match(self) -> MatchReport:
+        """What is said of the match: the place, the layout, what was assumed and what was left aside."""
+        return MatchReport(
+            self.found.container,
+            self.found.prefix,
+            self.dropped,
+            self.alternatives,
+            self.found.layout.title,
+            self.report.notes,
+        )
+
 
 def find(
     content: Mapping[str, Any],
@@ -77,24 +90,27 @@ def find(
     the place.
     """
     found = []
-    for container, table in _tables(content):
+    for container, table in tables(content):
         for name, layout in all_layouts().items():
             starts: list[str] = []
-            for anchor in layout.anchors:
-                for key in table:
-                    start = key.removesuffix(anchor)
-                    is_below = any(start.startswith(other) for other in starts if other) or "" in starts
-                    if key.endswith(anchor) and (not start or start.endswith(".")) and not is_below:
-                        starts.append(start)
-            for start in starts:
+            for start in (start for anchor in layout.anchors for start in _starts(table, anchor)):
+                if any(start.startswith(outer) for outer in starts):
+                    continue
                 own = {key[len(start) :]: tuple(value.shape) for key, value in table.items() if key.startswith(start)}
                 facts = layout.recognise(own.keys(), own)
                 if facts is not None:
+                    starts.append(start)
                     facts |= {"config": dict(config or {}), "asked": dict(asked or {})}
                     found.append(Found(name, layout, container, start, table, facts))
     if prefix is not None:
         found = [one for one in found if prefix in one.place]
     return sorted(found, key=lambda one: one.rank)
+
+
+def _starts(table: Mapping[str, Any], anchor: str) -> list[str]:
+    """Return what stands before ``anchor`` wherever it is a whole name, or the end of one after a dot."""
+    found = (key.removesuffix(anchor) for key in table if key.endswith(anchor))
+    return [start for start in found if not start or start.endswith(".")]
 
 
 def convert(
@@ -160,7 +176,7 @@ def _convert_one(content: Mapping[str, Any], found: Found) -> Converted:
     for key in found.table:
         if not key.startswith(found.prefix):
             dropped[key.removeprefix("module.").split(".")[0]] += 1
-    for container, table in _tables(content):
+    for container, table in tables(content):
         if container != found.container:
             dropped["/".join(container.split("/")[:2])] += len(table)
     return Converted(found, arch, full, state, backbone, report, dict(dropped), ())

@@ -114,7 +114,9 @@ def count(keys: Iterable[str], start: str) -> int:
     found = {key[len(start) :].split(".")[0] for key in keys if key.startswith(start)}
     numbers = sorted(int(number) for number in found if number.isdigit())
     if numbers != list(range(len(numbers))):
-        raise CheckpointError(f"the parts under {start} are numbered {numbers}; expected 0, 1, 2 and so on without a gap.")
+        raise CheckpointError(
+            f"the parts under {start} are numbered {numbers}; expected 0, 1, 2 and so on without a gap."
+        )
     return len(numbers)
 
 

@@ -24,7 +24,11 @@ _KINDS: Mapping[str, tuple[float, Mapping[str, Any]]] = {
     "dinov2": (1e-6, IMAGENET),
     "dinov2_with_registers": (1e-6, IMAGENET),
 }
+
+
 def recognise(keys: Collection[str], shapes: Shapes) -> Facts | None:
+    if _is_astray(keys):
+        keys = {key.removeprefix(_ASTRAY) for key in keys}
     if f"{_PATCHES}.weight" not in keys or _TABLE not in keys:
         return None
     if any("relative_position_bias" in key or "lambda_1" in key for key in keys):
@@ -42,7 +46,17 @@ def recognise(keys: Collection[str], shapes: Shapes) -> Facts | None:
     return {"kind": kind}
 
 
+_ASTRAY = "vit."
+
+
+def _is_astray(keys: Collection[str]) -> bool:
+    """Whether ``vit.`` stands before the embeddings alone, as transformers 5 writes ViT-MSN's classifier."""
+    return f"{_ASTRAY}{_TABLE}" in keys and not any(key.startswith(f"{_ASTRAY}encoder.") for key in keys)
+
+
 def convert(state: Mapping[str, Tensor], facts: Facts) -> tuple[Architecture, dict[str, Tensor], LayoutReport]:
+    if _is_astray(state):
+        state = {key.removeprefix(_ASTRAY): value for key, value in state.items()}
     source, config = Source(state), facts["config"]
     kind, notes = _kind(state, facts)
     eps, normalisation = _KINDS[kind]
@@ -74,7 +88,12 @@ def convert(state: Mapping[str, Tensor], facts: Facts) -> tuple[Architecture, di
     names = {
         "attention.output.dense": "attn.proj",
         **(
-            {"norm1": "norm1", "norm2": "norm2", "layer_scale1.lambda1": "ls1.gamma", "layer_scale2.lambda1": "ls2.gamma"}
+            {
+                "norm1": "norm1",
+                "norm2": "norm2",
+                "layer_scale1.lambda1": "ls1.gamma",
+                "layer_scale2.lambda1": "ls2.gamma",
+            }
             if is_dinov2
             else {"layernorm_before": "norm1", "layernorm_after": "norm2"}
         ),
@@ -100,7 +119,9 @@ def convert(state: Mapping[str, Tensor], facts: Facts) -> tuple[Architecture, di
     if is_dinov2:
         size = 224
         if grid * patch != size:
-            notes.append(f"images of 224 pixels, as its processor crops them (its position embedding is of {grid * patch})")
+            notes.append(
+                f"images of 224 pixels, as its processor crops them (its position embedding is of {grid * patch})"
+            )
     options.update(
         dim=dim,
         depth=depth,
@@ -116,7 +137,9 @@ def convert(state: Mapping[str, Tensor], facts: Facts) -> tuple[Architecture, di
     if "layer_norm_eps" not in config:
         notes.append(f"eps {eps:g} of LayerNorm, as Hugging Face's {kind} has it (no config.json says it)")
     notes.append(
-        "embedding: the mean of the patch tokens" if kind == "ijepa" else "embedding: the class token after the last norm"
+        "embedding: the mean of the patch tokens"
+        if kind == "ijepa"
+        else "embedding: the class token after the last norm"
     )
     if options["resize"] == "exact":
         notes.append("position embedding resized bicubic to the exact size without antialiasing, as transformers does")
@@ -146,7 +169,7 @@ def _is_mae(state: Mapping[str, Tensor]) -> bool:
 LAYOUT = Layout(
     source="huggingface/transformers: src/transformers/models/{vit,deit,vit_mae,vit_msn,ijepa,dinov2,dinov2_with_registers}",
     title="Hugging Face ViT, DeiT, ViT-MAE, ViT-MSN, I-JEPA, DINOv2, DINOv2 with registers",
-    anchors=(f"{_PATCHES}.weight",),
+    anchors=(f"{_ASTRAY}{_PATCHES}.weight", f"{_PATCHES}.weight"),
     recognise=recognise,
     convert=convert,
 )

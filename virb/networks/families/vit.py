@@ -128,6 +128,7 @@ class VitFamily(External):
             )
         if options["pool"] == "token" and not options["cls"]:
             raise UsageError("vit: pool=token needs the class token; with cls=0 say pool=avg or pool=attention.")
+        parts: dict[str, Any] = {"embed_layer": ConvStem} if options["stem"] == "conv" else {}
         net = _Net(
             img_size=options["image_size"],
             patch_size=options["patch"],
@@ -150,7 +151,7 @@ class VitFamily(External):
             dynamic_img_pad=True,
             weight_init="" if is_initialised else "skip",
             **_MLPS[options["mlp"]],
-            **({"embed_layer": ConvStem} if options["stem"] == "conv" else {}),
+            **parts,
         )
         net.resize = options["resize"]
         if options["project"]:
