@@ -15,7 +15,7 @@ from virb import probes, registry
 from virb.contracts.examples import DataContext
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources, load_encoder
-from virb.errors import UsageError, VirbError
+from virb.errors import BrokenPart, UsageError, VirbError
 from virb.evaluation.executors import dask as cluster
 from virb.evaluation.grid import Failure, Job, Overrides, Unit
 from virb.evaluation.runner import Runner
@@ -228,15 +228,31 @@ def _fitting(probe: probes.Probe, tasks: list[Task], *, is_named: bool, progress
 def select_tasks(
     names: Sequence[str | Task] | None, suite: str | None, failures: list[Failure]
 ) -> tuple[list[Task], dict[str, str]]:
-    """Load the named tasks, or those of the suite; there, a broken file becomes a failure and the rest goes on.
+    """Load the named tasks, or those of the suite; a broken file becomes a failure and the rest goes on.
 
     Returns:
         The tasks, and the suite of each by name; a task that was passed as an object has none.
+
+    Raises:
+        UsageError: no task can be loaded.
+        RegistryError: a name is unknown.
     """
     if names:
-        found = [name if isinstance(name, Task) else registry.load("tasks", name) for name in names]
-        groups = {name: registry.find("tasks", name).group for name in names if not isinstance(name, Task)}
-        return list({task.name: task for task in found}.values()), groups
+        found: dict[str, Task] = {}
+        groups: dict[str, str] = {}
+        for name in names:
+            if isinstance(name, Task):
+                found[name.name] = name
+                continue
+            try:
+                entry = registry.find("tasks", name)
+                found[name] = registry.load_entry(entry)
+                groups[name] = entry.group
+            except BrokenPart as error:
+                failures.append(Failure(name, str(error)))
+        if not found:
+            raise UsageError(" ".join(failure.reason for failure in failures))
+        return list(found.values()), groups
     entries = registry.entries("tasks")
     suites = {entry.group for entry in entries}
     if suite not in suites:
