@@ -40,6 +40,7 @@ class Layout:
     """One family of published files.
 
     Attributes:
+        name: the file's, with ``-`` for ``_``.
         source: the repository and file that the names come from.
         title: what the files are called, for a person.
         anchors: names, the first of which stands in a file of this layout behind any prefix.
@@ -51,6 +52,7 @@ class Layout:
         prefers: parts of a place which this release's readers take first, as I-JEPA's target_encoder.
     """
 
+    name: str
     source: str
     title: str
     anchors: tuple[str, ...]

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 class Found:
     """A place in a checkpoint where a layout's network stands."""
 
-    name: str
     layout: Layout
     container: str
     prefix: str
@@ -91,7 +90,7 @@ def find(
     """
     found = []
     for container, table in tables(content):
-        for name, layout in all_layouts().items():
+        for layout in all_layouts():
             starts: list[str] = []
             for start in (start for anchor in layout.anchors for start in _starts(table, anchor)):
                 if any(start.startswith(outer) for outer in starts):
@@ -101,7 +100,7 @@ def find(
                 if facts is not None:
                     starts.append(start)
                     facts |= {"config": dict(config or {}), "asked": dict(asked or {})}
-                    found.append(Found(name, layout, container, start, table, facts))
+                    found.append(Found(layout, container, start, table, facts))
     if prefix is not None:
         found = [one for one in found if prefix in one.place]
     return sorted(found, key=lambda one: one.rank)

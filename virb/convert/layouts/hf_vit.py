@@ -167,6 +167,7 @@ def _is_mae(state: Mapping[str, Tensor]) -> bool:
 
 
 LAYOUT = Layout(
+    name="hf-vit",
     source="huggingface/transformers: src/transformers/models/{vit,deit,vit_mae,vit_msn,ijepa,dinov2,dinov2_with_registers}",
     title="Hugging Face ViT, DeiT, ViT-MAE, ViT-MSN, I-JEPA, DINOv2, DINOv2 with registers",
     anchors=(f"{_ASTRAY}{_PATCHES}.weight", f"{_PATCHES}.weight"),

@@ -1,18 +1,16 @@
-"""Families of networks whose members differ by their options alone: one file a family, which assigns ``FAMILY``.
+"""Families of networks whose members differ by their options alone: one file a family, which assigns ``BACKBONE``.
 
-A family is asked for by its file's name, as ``vit`` with ``dim=384,depth=12``. Reading the options' names needs the
-family's file, and so the library that it builds on; the names of the families do not.
+A family is asked for by its file's name, as ``vit`` with ``dim=384,depth=12``. The registry finds the files, the user's
+too. Reading the options' names imports the family's file, and so the library that it builds on.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from virb import registry
 from virb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,11 +22,13 @@ class Family:
     """One family.
 
     Attributes:
+        name: the file's.
         defaults: every option with its default, whose type is the option's.
         build: takes all options and whether weights are drawn (else they hold anything until they are loaded).
         choices: option -> the only values it may have. Other whole numbers are at least 0, other numbers above 0.
     """
 
+    name: str
     defaults: Mapping[str, Any]
     build: Callable[[Mapping[str, Any], bool], Backbone]
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -48,20 +48,19 @@ class Family:
                 raise UsageError(f"{arch}: option {key} is {value!r}; expected {expected}.")
 
 
-@functools.cache
-def names() -> tuple[str, ...]:
+def names() -> list[str]:
     """Return the names of all families."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return registry.names("backbones")
 
 
-@functools.cache
 def find(name: str) -> Family | None:
-    """Return the family called ``name``, None if there is none."""
-    if name not in names():
-        return None
-    family = importlib.import_module(f"{__name__}.{name}").FAMILY
-    assert isinstance(family, Family)
-    return family
+    """Return the family called ``name``, None if there is none.
+
+    Raises:
+        RegistryError: its file is broken.
+    """
+    found = {entry.name: entry for entry in registry.entries("backbones")}
+    return registry.load_entry(found[name]) if name in found else None
 
 
 def numbers(text: str, what: str) -> tuple[int, ...]:

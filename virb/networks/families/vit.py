@@ -175,4 +175,4 @@ class VitFamily(External):
         return net(x)
 
 
-FAMILY = Family(DEFAULTS, VitFamily, CHOICES)
+BACKBONE = Family("vit", DEFAULTS, VitFamily, CHOICES)
