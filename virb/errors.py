@@ -12,7 +12,11 @@ class UsageError(VirbError):
 
 
 class RegistryError(VirbError):
-    """Content (a task, a method, an analysis) is missing, broken, or claims a name that is taken."""
+    """A part (a task, a head, a metric, an analysis, ...) is missing or declares what cannot be."""
+
+
+class BrokenPart(RegistryError):
+    """The file of a part is there, but cannot be used: it does not load, or another file claims its name."""
 
 
 class CheckpointError(VirbError):

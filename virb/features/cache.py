@@ -29,7 +29,7 @@ import torch
 
 from virb.errors import DataError, VirbError
 from virb.images.sets import ArrayImages, ImageSet
-from virb.system import cache, leases
+from virb.system import cache, devices, leases
 from virb.system.files import atomic_write
 from virb.system.mapped import Walk
 from virb.system.paths import cache_root
@@ -128,11 +128,11 @@ class FeatureCache:
         key = {
             "version": VERSION,
             "encoder": encoder.identity,
-            "images": images.revision,
+            "images": images.digest,
             "n": len(images),
             "layer": layer,
             "device": torch.device(encoder.device).type,
-            "dtype": str(encoder.dtype),
+            "dtype": "tf32" if devices.precision(encoder.device, encoder.dtype) == "tf32" else str(encoder.dtype),
             "is_optimized": encoder.optimize,
             "batch_size": self.batch_size,
         }
