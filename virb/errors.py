@@ -39,7 +39,11 @@ class UsageError(VirbError):
 
 
 class RegistryError(VirbError):
-    """Content (a task, a method, an analysis) is missing, broken, or claims a name that is taken."""
+    """A part (a task, a head, a metric, an analysis, ...) is missing or declares what cannot be."""
+
+
+class BrokenPart(RegistryError):
+    """The file of a part is there, but cannot be used: it does not load, or another file claims its name."""
 
 
 class CheckpointError(VirbError):
@@ -64,3 +68,13 @@ class TrainingError(VirbError):
 
 class RecordError(VirbError):
     """A file in a results folder is not a whole record, or not the record that its place says."""
+
+
+class NoMemoryError(VirbError):
+    """An encoder does not fit into its device's memory, even with one image."""
+
+    def __init__(self, encoder: str, device: object) -> None:
+        super().__init__(
+            f"{encoder} does not fit into the memory of {device}, even with one image at a time. Free some, use --dtype bf16, "
+            "or another --device."
+        )

@@ -154,7 +154,7 @@ def test_kill_and_resume_give_the_undisturbed_table_bit_for_bit(place, tmp_path)
     )
     assert whole.returncode == 0, whole.stderr
     killed = subprocess.Popen([*argv, "--out", str(tmp_path / "killed")], env=env("b"), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list((tmp_path / "killed").glob("*/*/*.json")) and time.monotonic() < deadline:
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)

@@ -79,7 +79,7 @@ class Piece:
             and a.options.keys() == b.options.keys()
             and all(np.array_equal(a.options[key], b.options[key]) for key in a.options)
             and replace(a.protocol, optimizer=b.protocol.optimizer, lr=b.protocol.lr) == b.protocol
-            and self.train.images.revision == other.train.images.revision
+            and self.train.images.digest == other.train.images.digest
             and np.array_equal(self.train.frames, other.train.frames)
             and np.array_equal(self.train.targets, other.train.targets)
         )

@@ -23,7 +23,7 @@ from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, effective
-from virb.evaluation.guard import Guard, StoppedError
+from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.stages import Encoding, check_finite, make_ready
 from virb.features.cache import FeatureCache, Features
 from virb.metrics.streaming import Metric, build_metric
@@ -142,6 +142,11 @@ class Runner:
     def _protocol(self, task: Task) -> Protocol:
         return effective(self.probe.protocol or task.protocol, self.options)
 
+    def _release_networks(self) -> None:
+        for encoder in self.encoders:
+            encoder.release_network()
+        devices.free_memory(self.device)
+
     def _guard(self, what: str) -> Guard:
         return Guard(what, self.failures, self.progress)
 
@@ -186,7 +191,7 @@ class Runner:
             e = self.encoders[member.encoder]
             with self._guard(self._name(member)):
                 for split in member.piece.splits if self.probe.is_frozen else ():
-                    found = features[member.encoder, split.images.revision]
+                    found = features[member.encoder, split.images.digest]
                     assert found is not None
                     check_finite(e.name, found.embedding, split)
                 by_dim.setdefault(e.dim, []).append(member)
@@ -200,7 +205,7 @@ class Runner:
         task = piece.unit.trains
 
         def source(encoder: int, split: Examples) -> image_level.Source:
-            found = features.get((encoder, split.images.revision))
+            found = features.get((encoder, split.images.digest))
             return image_level.Source(self.encoders[encoder], split.images, None if found is None else found.embedding)
 
         def build_head(dim: int, seed: int) -> torch.nn.Module:
@@ -227,6 +232,7 @@ class Runner:
             what = f"{task.name}: {len(group)} head{'s' * (len(group) > 1)}"
             if self.probe is not probes.GRADIENT:
                 what = f"{task.name}: {self.probe.name}, {self.encoders[group[0].encoder].name}, seed {group[0].seed}"
+            is_too_large = False
             with self._stage(what) as advance:
                 try:
                     fitted = image_level.fit(
@@ -245,10 +251,10 @@ class Runner:
                     )
                 except (StoppedError, DataError):
                     raise
-                except Exception:
+                except Exception as error:
                     if len(group) == 1:
                         raise
-                    fitted = []
+                    fitted, is_too_large = [], is_out_of_memory(error)
                 train_s = (time.monotonic() - started) / len(group)
                 for member, classifier in zip(group, fitted, strict=False):
                     with self._guard(self._name(member)):
@@ -260,7 +266,8 @@ class Runner:
                             seconds = {"train": train_s, "predict": time.monotonic() - since}
                             self._write(member, scored, metric, seconds, classifier.protocol)
             if not fitted:
-                devices.free_memory(self.device)
+                if is_too_large:
+                    self._release_networks()
                 for member in group:  # one bad head must not take the others along: try them one at a time
                     with self._guard(self._name(member)):
                         run([member])
@@ -278,7 +285,7 @@ class Runner:
         strides = e.strides if piece.layer == "pyramid" else e.strides_at(16)
 
         def source(split: Examples) -> dense.Source:
-            found = features.get((member.encoder, split.images.revision))
+            found = features.get((member.encoder, split.images.digest))
             if is_cropped and split is not piece.train:
                 return dense.WholeSource(e, piece.layer, split)
             if is_cropped:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from virb import registry
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
-from virb.errors import DataAbsent, RecordError, UsageError, VirbError
+from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
 from virb.evaluation import stages
 from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, Unit, effective
@@ -218,23 +215,8 @@ def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int) -> 
 
 
 def digests_of(examples: Examples) -> Fields:
-    """What examples are: digests of their images in order of use, frames, targets and ids, and how many there are."""
-    digest = hashlib.sha256
-    targets = hashlib.sha256()
-    if isinstance(examples.targets, np.ndarray):
-        targets.update(f"{examples.targets.dtype} {examples.targets.shape}".encode())
-        targets.update(np.ascontiguousarray(examples.targets).tobytes())
-    else:
-        for k in range(len(examples)):
-            item = np.asarray(examples.targets[k])
-            targets.update(f"{item.dtype} {item.shape}".encode() + np.ascontiguousarray(item).tobytes())
-    return {
-        "images": examples.images.revision,
-        "frames": digest(np.ascontiguousarray(examples.frames, dtype=np.int64).tobytes()).hexdigest(),
-        "targets": targets.hexdigest(),
-        "ids": digest("\0".join(map(str, examples.ids)).encode("utf-8", "surrogateescape")).hexdigest(),
-        "n": len(examples),
-    }
+    """What examples are: digests of their images in order of use, frames, targets, ids and groups, and their number."""
+    return {**examples.digests(), "n": len(examples)}
 
 
 def units_of(tasks: Sequence[Task]) -> list[Unit]:
@@ -252,15 +234,31 @@ def units_of(tasks: Sequence[Task]) -> list[Unit]:
 def select_tasks(
     names: Sequence[str | Task] | None, suite: str | None, failures: list[Failure]
 ) -> tuple[list[Task], dict[str, str]]:
-    """Load the named tasks, or those of the suite; there, a broken file becomes a failure and the rest goes on.
+    """Load the named tasks, or those of the suite; a broken file becomes a failure and the rest goes on.
 
     Returns:
         The tasks, and the suite of each by name; a task that was passed as an object has none.
+
+    Raises:
+        UsageError: no task can be loaded.
+        RegistryError: a name is unknown.
     """
     if names:
-        found = [name if isinstance(name, Task) else registry.load("tasks", name) for name in names]
-        groups = {name: registry.find("tasks", name).group for name in names if not isinstance(name, Task)}
-        return list({task.name: task for task in found}.values()), groups
+        found: dict[str, Task] = {}
+        groups: dict[str, str] = {}
+        for name in names:
+            if isinstance(name, Task):
+                found[name.name] = name
+                continue
+            try:
+                entry = registry.find("tasks", name)
+                found[name] = registry.load_entry(entry)
+                groups[name] = entry.group
+            except BrokenPart as error:
+                failures.append(Failure(name, str(error)))
+        if not found:
+            raise UsageError(" ".join(failure.reason for failure in failures))
+        return list(found.values()), groups
     entries = registry.entries("tasks")
     suites = {entry.group for entry in entries}
     if suite not in suites:

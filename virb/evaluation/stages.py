@@ -22,7 +22,7 @@ from virb.system.mapped import Rows
 from virb.system.progress import Progress
 
 BLOCK_BYTES = 8 << 20  # of features that are looked at together
-Found = dict[tuple[int, str], "Features | None"]  # by (encoder, image set's revision); None: compute it when it is used
+Found = dict[tuple[int, str], "Features | None"]  # by (encoder, image set's digest); None: compute it when it is used
 
 # ------------------------------------------------------------------------------------------------------------ data
 
@@ -137,12 +137,12 @@ class Encoding:
         """
         found: Found = {}
         failed: dict[int, Failure] = {}
-        for images in {split.images.revision: split.images for split in piece.splits}.values():
+        for images in {split.images.digest: split.images for split in piece.splits}.values():
             uses = [
                 (other, split)
                 for other in everything
                 for split in other.splits
-                if split.images.revision == images.revision and other.unit.trains.protocol.crop is None
+                if split.images.digest == images.digest and other.unit.trains.protocol.crop is None
             ]
             upto = max(int(split.frames.max()) + 1 for _, split in uses)
             layers = sorted({other.layer for other, _ in uses})
@@ -155,35 +155,45 @@ class Encoding:
                 rows, wrong = self._together(piece, members, images, wanted, upto)
                 failed |= wrong
                 for k, row in rows.items():
-                    found[k, images.revision] = row.get(piece.layer)
+                    found[k, images.digest] = row.get(piece.layer)
         return found, failed
 
     def _together(
         self, piece: Piece, members: Sequence[int], images: ImageSet, layers: Sequence[str], upto: int
     ) -> tuple[dict[int, dict[str, Features]], dict[int, Failure]]:
         """Encode with all in one pass; where that fails, with each alone, for this piece's layer alone."""
+        failed: dict[int, Failure] = {}
+        rows = self._try(piece, members, images, layers, upto, failed)
+        own = [layer for layer in layers if layer == piece.layer]
+        is_smaller = len(members) > 1 or list(layers) != own
+        if rows or not own or not is_smaller:
+            return rows, failed
+        failed = {}
+        for k in members:  # one that fails alone is the one that is to blame
+            for encoder in self.encoders:
+                encoder.release_network()
+            devices.free_memory(self.encoders[k].device)
+            rows |= self._try(piece, [k], images, own, upto, failed)
+        return rows, failed
+
+    def _try(
+        self,
+        piece: Piece,
+        members: Sequence[int],
+        images: ImageSet,
+        layers: Sequence[str],
+        upto: int,
+        failed: dict[int, Failure],
+    ) -> dict[int, dict[str, Features]]:
+        """Encode in one pass, or add to ``failed``; the error is gone then, and with it what its traceback held."""
         try:
-            return dict(zip(members, self._pass(members, images, layers, upto), strict=True)), {}
+            return dict(zip(members, self._pass(members, images, layers, upto), strict=True))
         except (DataError, StoppedError):  # of the images, not of an encoder
             raise
         except Exception as error:
-            first = error
-        rows: dict[int, dict[str, Features]] = {}
-        failed: dict[int, Failure] = {}
-        own = [layer for layer in layers if layer == piece.layer]
-        is_smaller = len(members) > 1 or list(layers) != own
-        for k in members if own else ():
-            devices.free_memory(self.encoders[k].device)
-            what = f"{self.encoders[k].name} on {piece.unit.trains.name}"
-            try:
-                if not is_smaller:
-                    raise first
-                rows[k] = self._pass([k], images, own, upto)[0]
-            except (DataError, StoppedError):
-                raise
-            except Exception as error:
-                failed[k] = failure(what, error)
-        return rows, failed
+            for k in members:
+                failed[k] = failure(f"{self.encoders[k].name} on {piece.unit.trains.name}", error)
+            return {}
 
     def _pass(
         self, members: Sequence[int], images: ImageSet, layers: Sequence[str], upto: int

@@ -55,7 +55,8 @@ def tune(
         raise UsageError(f"The validation share must lie between 0 and 1; found {validation}.")
     if len(names := expand_sources([encoder])) > 1:
         raise UsageError(f"{encoder} names {len(names)} encoders ({names[0]}, ...); tune with one of them.")
-    chosen, _ = select_tasks(tasks, None, [])
+    broken: list[Failure] = []
+    chosen, _ = select_tasks(tasks, None, broken)
     variants: dict[str, tuple[str, str, float]] = {}
     candidates = []
     for task in chosen:
@@ -80,7 +81,7 @@ def tune(
     ]
     table = pd.DataFrame(rows, columns=["task", "optimizer", "lr", "score"])
     table["is_best"] = table["score"] == table.groupby("task")["score"].transform("max")
-    return table, outcome.failures
+    return table, [*broken, *outcome.failures]
 
 
 def _variant(task: Task, optimizer: str, lr: float, validation: float) -> Task:
