@@ -36,7 +36,14 @@ MAX_PREDICTIONS = 8 << 30  # bytes
 OWN_FILES = ("failures.txt",)  # that a run leaves at the top
 SET_ASIDE = ".set-aside"  # where a repair puts what is no record
 
-DAMAGED, MISPLACED, LEFTOVER, FOREIGN, OLD = "damaged", "misplaced", "leftover", "foreign", "old"
+DAMAGED, MISPLACED, PREDICTIONS, LEFTOVER, FOREIGN, OLD = (
+    "damaged",
+    "misplaced",
+    "predictions",
+    "leftover",
+    "foreign",
+    "old",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Problem:
     """A file of a results folder that is not a whole record of this version, and why."""
 
     path: Path
-    kind: str  # DAMAGED, MISPLACED, LEFTOVER (of a killed run), FOREIGN (no file of ours), OLD (of virb 0.1)
+    kind: str  # DAMAGED, MISPLACED, PREDICTIONS (which alone are damaged), LEFTOVER (of a killed run), FOREIGN, OLD
     reason: str
 
 
@@ -58,13 +65,13 @@ class Scan:
     def sentences(self, *, most: int = 20) -> list[str]:
         """Return what a reader of a table of these records must know: every damaged file, the others by number."""
         named = [problem for problem in self.problems if problem.kind in (DAMAGED, MISPLACED)]
-        out = [problem.reason for problem in named[:most]]
-        if len(named) > most:
-            out.append(f"{len(named) - most} further files are no whole records; see: virb results check.")
-        if named:
-            out.append(
-                "They are not in the table. Run the same virb evaluate again, or look at them by virb results check."
-            )
+        out = [f"{problem.reason} It is not in the table." for problem in named[:most]]
+        bare = [problem for problem in self.problems if problem.kind == PREDICTIONS]
+        out += [f"{problem.reason} Its score is in the table." for problem in bare[:most]]
+        if max(len(named), len(bare)) > most:
+            out.append(f"Of {len(named) + len(bare)} files that are not whole the first {most} are named.")
+        if named or bare:
+            out.append("Run the same virb evaluate again, or see: virb results check.")
         old = [problem for problem in self.problems if problem.kind == OLD]
         if old:
             out.append(
@@ -128,7 +135,7 @@ class ResultStore:
             and (found := _file_digest(path.with_suffix(".npz"))) != (record["predictions_sha256"])
         ):
             state = "are missing" if found is None else "are damaged or another job's"
-            raise RecordError(f"{path} is not whole: the predictions beside it (.npz) {state}.")
+            raise PredictionsError(f"{path} has lost its predictions: those beside it (.npz) {state}.", record)
         return record
 
     def read(self, path: Path) -> Record | None:
@@ -148,6 +155,9 @@ class ResultStore:
                 continue  # gone since it was listed
             except MisplacedError as error:
                 found.problems.append(Problem(path, MISPLACED, str(error)))
+            except PredictionsError as error:
+                found.problems.append(Problem(path, PREDICTIONS, str(error)))
+                found.records.append(error.record)
             except RecordError as error:
                 found.problems.append(Problem(path, DAMAGED, str(error)))
             else:
@@ -281,6 +291,14 @@ class ResultStore:
 
 class MisplacedError(RecordError):
     """A whole record that lies where another belongs."""
+
+
+class PredictionsError(RecordError):
+    """A whole record whose predictions are missing, damaged or another's."""
+
+    def __init__(self, text: str, record: Record) -> None:
+        super().__init__(text)
+        self.record = record
 
 
 def folded(name: str) -> str:
