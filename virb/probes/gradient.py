@@ -23,7 +23,7 @@ from torch.optim.adam import adam
 
 from virb.contracts.task import Protocol
 from virb.errors import TrainingError
-from virb.probes.stacks import aligned, stack_heads
+from virb.training.stacks import Stack, aligned
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
 
@@ -42,19 +42,21 @@ def train_heads(
     frames: np.ndarray,
     targets: np.ndarray,
     *,
+    stack: Callable[[Sequence[nn.Module]], Stack],
     seeds: Sequence[int],
     protocol: Protocol,
     settings: Sequence[tuple[str, float]] | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[nn.Module]:
-    """Train one head for each pair of ``features[k]`` and ``seeds[k]``, by cross-entropy.
+    """Train one head for each pair of ``features[k]`` and ``seeds[k]``.
 
     Args:
         build: returns a freshly initialised head for a seed; it maps (B, D), or (B, F, D) for F > 1, to (B, K).
         features: embeddings of the images, float32 (M, D), all of one D.
         frames: int (N, F), the images of each example as rows of the features.
-        targets: int (N,), the classes.
+        targets: int (N,), the classes; or (N, K), labels or numbers.
+        stack: makes one problem of heads, on ``device``, with the loss that they train on.
         seeds: of the initial weights and of the order of the examples.
         settings: each head's optimiser and learning rate, where they are not the protocol's.
         progress: called as ``progress(done, total)`` in epochs.
@@ -83,7 +85,7 @@ def train_heads(
                 progress(k * total + done, n_groups * total)
 
         with one_thread():
-            _train_together(members, frames, targets, protocol, torch.device(device), tick)
+            _train_together(members, frames, targets, stack, protocol, torch.device(device), tick)
     return heads
 
 
@@ -100,20 +102,22 @@ def _train_together(
     members: Sequence[_Member],
     frames: np.ndarray,
     targets: np.ndarray,
+    make_stack: Callable[[Sequence[nn.Module]], Stack],
     protocol: Protocol,
     device: torch.device,
     tick: Callable[[int, int], None],
 ) -> None:
     n = len(frames)
     heads = [member.head for member in members]
-    stack = stack_heads(heads, device)
+    stack = make_stack(heads)
     optimizers, first = [], 0
     for (kind, lr), same in groupby(members, key=lambda member: (member.optimizer, member.lr)):
         end = first + len(list(same))
         optimizers.append(make_optimizer(stack.parameters(first, end), kind, lr))
         first = end
     read = _reader([member.features for member in members], frames, device)
-    labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
+    wanted = torch.from_numpy(np.ascontiguousarray(targets)).to(device)
+    wanted = wanted.float() if wanted.is_floating_point() else wanted.long()
     generators = [torch.Generator().manual_seed(member.seed) for member in members]
     size = min(protocol.batch_size, n)
     for epoch in range(protocol.epochs):
@@ -123,7 +127,7 @@ def _train_together(
             chosen = order[:, start : start + size]  # (H, B): each head has its own order
             if count < aligned(size):
                 chosen = torch.cat([chosen, chosen[:, :1].expand(-1, aligned(size) - count)], dim=1)
-            stack.set_gradients(read(chosen), labels[chosen], count)
+            stack.set_gradients(read(chosen), wanted[chosen], count)
             for optimizer in optimizers:
                 optimizer.step()
         is_finite = stack.is_finite()
