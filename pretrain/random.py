@@ -1,5 +1,5 @@
 """Random initialisation, nothing trained: the floor (default weights and batch normalisation statistics)."""
 
-from virb.pretraining.method import Method
+from virb.contracts.method import Method
 
 METHOD = Method(name="random", source="He et al. 2015, Delving Deep into Rectifiers (ICCV): the initialisation")

@@ -16,6 +16,8 @@ from types import ModuleType
 
 ALIASES = {
     "virb.ssl": "virb.pretraining",
+    "virb.ssl.method": "virb.contracts.method",
+    "virb.pretraining.method": "virb.contracts.method",
     "virb.ssl.augment": "virb.training.augment",
     "virb.ssl.image_ops": "virb.training.image_ops",
     "virb.ssl.optimizers": "virb.training.optimizers",

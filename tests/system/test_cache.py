@@ -20,8 +20,7 @@ from virb.convert.load import load_encoder
 from virb.errors import UsageError
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
-from virb.pretraining import data as pretraining
-from virb.pretraining import decoding
+from virb.pretraining import decoding, sources
 from virb.system import cache, leases
 
 ENCODER = "random:resnet18:width=0.125,size=32"
@@ -200,8 +199,8 @@ def test_decoded_pretraining_images_are_listed_limited_and_cleared_unless_they_a
         folder.mkdir()
         for k in range(n):
             Image.fromarray(np.full((20, 20, 3), 40 * k, np.uint8)).save(folder / f"{k}.png")
-    first = pretraining.load(str(tmp_path / "one"), size=16)
-    second = pretraining.load(str(tmp_path / "two"), size=16).corrupted("jpeg")
+    first = sources.load(str(tmp_path / "one"), size=16)
+    second = sources.load(str(tmp_path / "two"), size=16).corrupted("jpeg")
     shown = {entry.what: (entry.kind, entry.n_images, entry.is_in_use) for entry in cache.entries()}
     assert shown == {
         "one at 16 px": ("pretraining", 2, True),
@@ -219,7 +218,7 @@ def test_decoded_pretraining_images_are_listed_limited_and_cleared_unless_they_a
     assert main(["data", "cache", "--clear", "pretraining"]) == 0
     assert "removed" in capsys.readouterr().out
     assert cache.entries() == []
-    again = pretraining.load(str(tmp_path / "one"), size=16)
+    again = sources.load(str(tmp_path / "one"), size=16)
     assert (again.batch(np.array([1])) == 40).all()
 
 

@@ -161,7 +161,8 @@ def _with_others(do: Callable[[], int]) -> int:
 
 def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
     from virb.pretraining import distributed
-    from virb.pretraining.runs import Settings, pretrain
+    from virb.pretraining.runs import pretrain
+    from virb.pretraining.settings import Settings
 
     settings = distributed.together(
         lambda: Settings(
@@ -187,8 +188,8 @@ def _prepare() -> None:
 
 
 def _once(texts: list[str]) -> dict[str, str]:
+    from virb.contracts.method import split_option
     from virb.errors import UsageError
-    from virb.pretraining.method import split_option
 
     pairs = [split_option(text) for text in texts]
     for name in {name for name, _ in pairs}:
@@ -212,7 +213,7 @@ def _line(made: Made) -> str:
 def _recipe(args: argparse.Namespace) -> int:
     from virb.errors import UsageError
     from virb.pretraining import distributed
-    from virb.pretraining.runs import run_recipe, run_recipe_in_parallel
+    from virb.pretraining.recipes import run_recipe, run_recipe_in_parallel
 
     out, only = args.out or Path("encoders"), tuple(args.only)
     if args.jobs > 1 and distributed.world_size() > 1:
@@ -235,7 +236,7 @@ def _recipe(args: argparse.Namespace) -> int:
 
 def _show(name: str) -> int:
     from virb import registry
-    from virb.pretraining.method import Method
+    from virb.contracts.method import Method
 
     method: Method = registry.load("methods", name)
     print(f"{method.name}: {method.source}")

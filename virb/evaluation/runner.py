@@ -63,7 +63,7 @@ class _Loaded:
             and a.options.keys() == b.options.keys()
             and all(np.array_equal(a.options[key], b.options[key]) for key in a.options)
             and replace(a.protocol, optimizer=b.protocol.optimizer, lr=b.protocol.lr) == b.protocol
-            and self.train.images.revision == other.train.images.revision
+            and self.train.images.digest == other.train.images.digest
             and np.array_equal(self.train.frames, other.train.frames)
             and np.array_equal(self.train.targets, other.train.targets)
         )
@@ -255,16 +255,16 @@ class Runner:
     def _encode(self, item: _Loaded, everything: Sequence[_Loaded]) -> dict[tuple[int, str], Features | None]:
         """Encode this unit's images with its encoders, for all layers that any unit wants of them, in one pass a set.
 
-        Returns the features by (encoder, image set's revision); None stands for a pyramid that is over the budget and
+        Returns the features by (encoder, image set's digest); None stands for a pyramid that is over the budget and
         will be computed when it is used.
         """
         features: dict[tuple[int, str], Features | None] = {}
-        for images in {split.images.revision: split.images for split in item.splits}.values():
+        for images in {split.images.digest: split.images for split in item.splits}.values():
             uses = [
                 (other, split)
                 for other in everything
                 for split in other.splits
-                if split.images.revision == images.revision and other.unit.trains.protocol.crop is None
+                if split.images.digest == images.digest and other.unit.trains.protocol.crop is None
             ]
             upto = max(int(split.frames.max()) + 1 for _, split in uses)
             layers = sorted({other.layer for other, _ in uses})
@@ -281,7 +281,7 @@ class Runner:
                         [self.encoders[k] for k in members], images, layers=wanted, upto=upto, progress=advance
                     )
                 for k, row in zip(members, rows, strict=True):
-                    features[k, images.revision] = row.get(item.layer)
+                    features[k, images.digest] = row.get(item.layer)
         return features
 
     def _pyramid_bytes(self, encoder: int, n_images: int, n_encoders: int) -> float:
@@ -330,7 +330,7 @@ class Runner:
             e = self.encoders[member.encoder]
             with self._guard(self._name(member)):
                 for split in member.item.splits if self.probe.is_frozen else ():
-                    found = features[member.encoder, split.images.revision]
+                    found = features[member.encoder, split.images.digest]
                     assert found is not None
                     _check_finite(e.name, found.embedding, split)
                 by_dim.setdefault(e.dim, []).append(member)
@@ -344,7 +344,7 @@ class Runner:
         task = item.unit.trains
 
         def source(encoder: int, split: Examples) -> image_level.Source:
-            found = features.get((encoder, split.images.revision))
+            found = features.get((encoder, split.images.digest))
             return image_level.Source(self.encoders[encoder], split.images, None if found is None else found.embedding)
 
         def build_head(dim: int, seed: int) -> torch.nn.Module:
@@ -419,7 +419,7 @@ class Runner:
         strides = e.strides if item.layer == "pyramid" else e.strides_at(16)
 
         def source(split: Examples) -> dense.Source:
-            found = features.get((member.encoder, split.images.revision))
+            found = features.get((member.encoder, split.images.digest))
             if is_cropped and split is not item.train:
                 return dense.WholeSource(e, item.layer, split)
             if is_cropped:
@@ -606,7 +606,7 @@ def _check_finite(encoder: str, embedding: np.ndarray, split: Examples) -> None:
 
 
 def _revisions(train: Examples, test: Examples) -> dict[str, str]:
-    return {"train": train.images.revision, "test": test.images.revision}
+    return {"train": train.images.digest, "test": test.images.digest}
 
 
 def _number(value: Any) -> float | None:

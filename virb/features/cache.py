@@ -128,7 +128,7 @@ class FeatureCache:
         key = {
             "version": VERSION,
             "encoder": encoder.identity,
-            "images": images.revision,
+            "images": images.digest,
             "n": len(images),
             "layer": layer,
             "device": torch.device(encoder.device).type,
