@@ -45,7 +45,7 @@ class Head:
     the frames of an example.
 
     ``stack(modules, loss, device)`` may return many such modules as one problem with its gradients written out
-    (:class:`virb.probes.stacks.Stack`); without it they train by automatic differentiation in the same place.
+    (:class:`virb.training.stacks.Stack`); without it they train by automatic differentiation in the same place.
     """
 
     name: str

@@ -44,7 +44,10 @@ class Parts:
     def build_head(self, encoder: FrozenEncoder, seed: int, initial_output: float = 0.0) -> nn.Module:
         """Return the task's head for ``encoder``, with fresh weights."""
         if self.head.is_pixelwise:
-            of_encoder: dict[str, Any] = {"channels": encoder.channels, "strides": encoder.strides_at(self.head.output_stride)}
+            of_encoder: dict[str, Any] = {
+                "channels": encoder.channels,
+                "strides": encoder.strides_at(self.head.output_stride),
+            }
         else:
             of_encoder = {"dim": encoder.dim}
         return build_head(
@@ -83,7 +86,9 @@ def parts_of(task: Task) -> Parts:
     for name in task.options:
         if name not in of_head | of_metric | set(OF_TARGETS):
             known = ", ".join(sorted({*of_head, *of_metric, *OF_TARGETS}))
-            raise UsageError(f"{where} has the option {name!r}, which is none of its head's or metric's; known: {known}.")
+            raise UsageError(
+                f"{where} has the option {name!r}, which is none of its head's or metric's; known: {known}."
+            )
     given = dict(task.options)
     return Parts(
         task,

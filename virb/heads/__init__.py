@@ -97,7 +97,7 @@ def _frames(head: Head) -> str:
 
 def _last_bias(module: nn.Module, n_out: int, what: str) -> Any:
     """Return the bias of the last layer that has one for each output."""
-    found = [layer.bias for layer in module.modules() if getattr(layer, "bias", None) is not None]
+    found: list[Any] = [layer.bias for layer in module.modules() if getattr(layer, "bias", None) is not None]
     biases = [bias for bias in found if len(bias) == n_out]
     if not biases or biases[-1] is not found[-1]:
         raise UsageError(f"{what}: its last layer has no bias of {n_out} values, where its outputs could start.")

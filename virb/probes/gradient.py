@@ -21,11 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from virb.contracts.head import Head
+from virb.contracts.loss import Loss
 from virb.contracts.task import Protocol
 from virb.errors import TrainingError
-from virb.training.stacks import Stack, aligned
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
+from virb.training.stacks import Stack, aligned, stack_heads
 
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
 MAX_STACKED_PARAMETERS = 1_000_000
@@ -42,7 +44,8 @@ def train_heads(
     frames: np.ndarray,
     targets: np.ndarray,
     *,
-    stack: Callable[[Sequence[nn.Module]], Stack],
+    head: Head,
+    loss: Loss,
     seeds: Sequence[int],
     protocol: Protocol,
     settings: Sequence[tuple[str, float]] | None = None,
@@ -56,7 +59,8 @@ def train_heads(
         features: embeddings of the images, float32 (M, D), all of one D.
         frames: int (N, F), the images of each example as rows of the features.
         targets: int (N,), the classes; or (N, K), labels or numbers.
-        stack: makes one problem of heads, on ``device``, with the loss that they train on.
+        head: what ``build`` builds; it may have its gradients written out.
+        loss: whose mean over the examples of a batch is minimised.
         seeds: of the initial weights and of the order of the examples.
         settings: each head's optimiser and learning rate, where they are not the protocol's.
         progress: called as ``progress(done, total)`` in epochs.
@@ -85,7 +89,8 @@ def train_heads(
                 progress(k * total + done, n_groups * total)
 
         with one_thread():
-            _train_together(members, frames, targets, stack, protocol, torch.device(device), tick)
+            stack = stack_heads(head, [member.head for member in members], loss, device, dim=features[0].shape[1])
+            _train_together(members, stack, frames, targets, protocol, torch.device(device), tick)
     return heads
 
 
@@ -100,16 +105,15 @@ class _Member:
 
 def _train_together(
     members: Sequence[_Member],
+    stack: Stack,
     frames: np.ndarray,
     targets: np.ndarray,
-    make_stack: Callable[[Sequence[nn.Module]], Stack],
     protocol: Protocol,
     device: torch.device,
     tick: Callable[[int, int], None],
 ) -> None:
     n = len(frames)
     heads = [member.head for member in members]
-    stack = make_stack(heads)
     optimizers, first = [], 0
     for (kind, lr), same in groupby(members, key=lambda member: (member.optimizer, member.lr)):
         end = first + len(list(same))
