@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 import torch
 
-from virb.convert import zoo
+from virb.convert import published, zoo
 from virb.convert.detect import detect_architecture
-from virb.convert.match import MatchReport, match_state
+from virb.convert.match import MatchReport, checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
 from virb.convert.options import COMMON, Found, check_known, known_options, take_preprocess
 from virb.convert.read import FORMAT, read_checkpoint
@@ -188,6 +189,11 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     if "features" in options:
         raise UsageError(f"{path}: only virb's own encoder files, which virb pretrain writes, take features=.")
     prefix = options.pop("prefix", None)
+    if "arch" not in options:
+        own = {key: value for key, value in options.items() if key not in COMMON}
+        converted = published.convert(content, asked=own, prefix=prefix, what=str(path))
+        if converted is not None:
+            return _converted(converted, options, path)
     if "arch" in options:
         arch, full = canonical_architecture(str(options.pop("arch")))
     else:
@@ -199,6 +205,17 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     state, report = match_state(content, backbone, prefix=prefix, what=str(path))
     backbone.load_state_dict(state)
     return Found(backbone, arch, full, preprocess, {}, report)
+
+
+def _converted(converted: published.Converted, options: dict[str, Any], path: Path) -> Found:
+    """Return a published network with the preprocessing that its release has."""
+    check_known(options, (*known_options(converted.arch), "arch", "prefix"), str(path))
+    said = converted.report.preprocess
+    default = Preprocess(int(said.get("size", 224)), said.get("mean", IMAGENET_MEAN), said.get("std", IMAGENET_STD))
+    converted.backbone.load_state_dict(converted.state)
+    return Found(
+        converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, converted.match
+    )
 
 
 def _load_own(path: Path, content: Mapping[str, Any], options: dict[str, Any]) -> Found:
@@ -226,13 +243,24 @@ def _load_own(path: Path, content: Mapping[str, Any], options: dict[str, Any]) -
     if backbone.state_dict():
         state, _ = match_state({"state_dict": state}, backbone, what=f"{path} (which says it holds {backbone.label})")
         backbone.load_state_dict(state)
-    meta = dict(content["meta"])
+    meta = _plain_meta(path, content["meta"])
     asked = options.pop("features", "embedding")
     if asked not in _FEATURES:
         raise UsageError(f"{path}: features={asked}; expected {' or '.join(_FEATURES)}.")
     if asked == "projection":
         return Found(_projected(path, backbone, content), arch, full, preprocess, {**meta, "features": asked})
     return Found(backbone, arch, full, preprocess, meta)
+
+
+def _plain_meta(path: Path, meta: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what a file tells about its encoder, if it is what every record can hold."""
+    try:
+        return dict(json.loads(json.dumps(dict(meta), allow_nan=False)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: its meta holds something else than plain values ({error}), which no record could keep. Write it "
+            "again with save_encoder, leaving out what is not a number, a text, or a list or dict of them."
+        ) from error
 
 
 _FEATURES = ("embedding", "projection")
@@ -254,6 +282,8 @@ def _projected(path: Path, backbone: Backbone, content: Mapping[str, Any]) -> Ba
     try:
         projected = ProjectedBackbone(backbone, stored["layers"])
         projected.projection.load_state_dict(stored["state_dict"])
+        for key, value in projected.projection.state_dict().items():
+            checked_weight(stored["state_dict"][key], value, f"{path}: the projection's tensor {key}")
     except (UsageError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its projection head cannot be read: {error}") from error
     return projected

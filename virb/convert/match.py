@@ -13,6 +13,7 @@ from torch import Tensor
 
 from virb.contracts.encoder import MatchReport
 from virb.convert.detect import detect_architecture
+from virb.convert.standins import what_stands_in
 from virb.convert.tables import SECOND_CHOICE, State, listed, tables
 from virb.errors import CheckpointError
 from virb.networks.backbones import Backbone, spell_architecture
@@ -110,20 +111,50 @@ def match_state(
     result: State = {}
     for key, value in _expected(backbone).items():
         found = chosen.table.get(chosen.prefix + key)
-        if found is None:
-            found = torch.zeros((), dtype=torch.long)  # the batch counter of an old file
-        elif value.is_floating_point():
-            found = found.float()
-            if not bool(torch.isfinite(found).all()):
-                raise CheckpointError(f"{what}: the tensor {chosen.prefix}{key} holds NaN or infinite values.")
-        result[backbone.key_prefix + key] = found.contiguous()
+        if found is None or (key.endswith("num_batches_tracked") and found.dtype != torch.long):
+            found = torch.zeros((), dtype=torch.long)  # the batch counter of an old file, which inference never reads
+        else:
+            found = checked_weight(found, value, f"{what}: the tensor {chosen.prefix}{key}")
+        result[backbone.key_prefix + key] = found
     alternatives = tuple(found.place for found in exact[1:])
     return result, MatchReport(chosen.container, chosen.prefix, _dropped(state, chosen, result, backbone), alternatives)
 
 
+_REAL = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def checked_weight(found: Tensor, expected: Tensor, what: str) -> Tensor:
+    """Return a file's tensor as a weight: float32 where a number is expected, whole where a count or an index is.
+
+    ``what`` names it in the refusal and ends as the network knows it (a running variance is not negative).
+
+    Raises:
+        CheckpointError: it is sparse or without values, of another type, or holds values that no weight has.
+    """
+    if found.layout != torch.strided or found.is_meta or found.is_quantized:
+        kind = "has no values (a meta tensor)" if found.is_meta else "is sparse or quantised"
+        raise CheckpointError(f"{what} {kind}; expected a plain tensor. Save the network's state_dict() in full.")
+    if not expected.is_floating_point():
+        if found.is_floating_point() or found.is_complex():
+            raise CheckpointError(f"{what} is {found.dtype}; expected whole numbers ({expected.dtype}).")
+        return found.to(expected.dtype).contiguous()
+    if found.dtype not in _REAL:
+        raise CheckpointError(
+            f"{what} is {found.dtype}; weights are real floating-point numbers (float32, float16, bfloat16 or float64). "
+            "A quantised network has to be saved with its weights as floats."
+        )
+    found = found.float()
+    if not bool(torch.isfinite(found).all()):
+        raise CheckpointError(f"{what} holds NaN or infinite values.")
+    if what.endswith("running_var") and bool((found < 0).any()):
+        raise CheckpointError(f"{what} holds negative values, and a variance has none: the file is damaged.")
+    return found.contiguous()
+
+
 def _are_equal(one: _Candidate, other: _Candidate, backbone: Backbone) -> bool:
     keys = [key for key in _expected(backbone) if not key.endswith("num_batches_tracked")]
-    return all(torch.equal(one.table[one.prefix + key], other.table[other.prefix + key]) for key in keys)
+    pairs = [(one.table[one.prefix + key], other.table[other.prefix + key]) for key in keys]
+    return all(a.dtype == b.dtype and a.layout == b.layout and torch.equal(a, b) for a, b in pairs)
 
 
 def _dropped(state: Mapping[str, Any], chosen: _Candidate, used: State, backbone: Backbone) -> dict[str, int]:
@@ -144,8 +175,11 @@ def _refusal(state: Mapping[str, Any], candidates: list[_Candidate], backbone: B
     if not candidates:
         keys = [key for _, table in tables(state) for key in table]
         held = f"{len(keys)} tensors ({listed(keys)})" if keys else f"no tensors ({listed(list(map(str, state)))})"
+        inert = what_stands_in(state)
+        objects = f" It holds objects whose code virb never runs ({listed(inert)})." if inert else ""
         return (
-            f"{what} is not {label}: it holds {held}, none under a name of that architecture. Say another with arch=."
+            f"{what} is not {label}: it holds {held}, none under a name of that architecture.{objects} Say another with "
+            "arch=."
         )
     best = min(candidates, key=lambda found: len(found.missing) + len(found.mismatched) + len(found.foreign))
     lines = [f"{what} is not exactly {label}, and is never loaded in part."]

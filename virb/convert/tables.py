@@ -14,20 +14,30 @@ State = dict[str, Tensor]
 SECOND_CHOICE = re.compile(r"encoder_k|momentum|target|student|(^|[^a-z])ema([^a-z]|$)|key_encoder")
 
 
-def tables(state: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield every dict of tensors in a checkpoint with the names of the dicts around it."""
-    own = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    if own:
-        yield "/".join(path), own
-        for key in own:
-            if key.endswith(_SEQUENTIAL_PROBE):
-                start = key.removesuffix(_SEQUENTIAL_PROBE)
-                if f"{start}0.weight" in own and f"{start}1.running_mean" in own:
-                    yield "/".join(path), _named_as_resnet(own, start)
-    if len(path) < 8:
-        for key, value in state.items():
-            if isinstance(key, str) and isinstance(value, Mapping):
-                yield from tables(value, (*path, key))
+def tables(state: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield every dict of tensors in a checkpoint with the names of the dicts around it, each dict once."""
+    todo: list[tuple[Mapping[Any, Any], tuple[str, ...]]] = [(state, ())]
+    seen = set()
+    while todo:
+        mapping, path = todo.pop(0)
+        if id(mapping) in seen:
+            continue
+        seen.add(id(mapping))
+        own = {
+            key: value
+            for key, value in mapping.items()
+            if isinstance(key, str) and isinstance(value, Tensor) and not value.is_nested
+        }
+        if own:
+            yield "/".join(path), own
+            for key in own:
+                if key.endswith(_SEQUENTIAL_PROBE):
+                    start = key.removesuffix(_SEQUENTIAL_PROBE)
+                    if f"{start}0.weight" in own and f"{start}1.running_mean" in own:
+                        yield "/".join(path), _named_as_resnet(own, start)
+        if len(path) < 8:
+            inner = [(key, value) for key, value in mapping.items() if isinstance(key, str)]
+            todo[:0] = [(value, (*path, key)) for key, value in inner if isinstance(value, Mapping)]
 
 
 # nn.Sequential(*list(resnet.children())[:-1]), lightly's usual backbone, numbers the parts: relu and pool are 2 and 3.
