@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from virb.contracts.parts import TARGETS
-from virb.errors import DataAbsent, RegistryError
+from virb.errors import DataAbsent, DataError, RegistryError
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
@@ -113,21 +114,48 @@ class Task:
             raise RegistryError(
                 f"Task {self.name!r}: unknown target {self.target!r}; expected one of {', '.join(TARGETS)}."
             )
+        twice = [name for name, n in Counter(self.class_names).items() if n > 1][:3]
+        if twice:
+            raise RegistryError(
+                f"Task {self.name!r}: several classes are called {' and several '.join(map(repr, twice))}, and scores are "
+                "kept by name. Tell them apart, as 'crane (bird)'."
+            )
 
     def names(self) -> dict[str, str]:
         """The parts that it names, by kind; the registry checks that they are there."""
         return {"heads": self.head, "losses": self.loss, "metrics": self.metric}
 
     def examples(self, context: DataContext, split: str) -> Examples:
-        """Return ``data(context, split)``.
+        """Return ``data(context, split)``, its targets numbered as ``classes`` names them.
 
         Raises:
             DataAbsent: the data are not there; the text says how to obtain them.
+            DataError: the data name classes that are not quite those of the task.
         """
         try:
-            return self.data(context, split)
+            examples = self.data(context, split)
         except DataAbsent as error:
             raise DataAbsent(f"{error} To obtain it: {self.obtain}" if self.obtain else str(error)) from error
+        from virb.contracts.examples import Examples
+
+        if not isinstance(examples, Examples):
+            raise DataError(
+                f"{self.name}/{split}: its reader returned {type(examples).__name__}; expected virb's Examples."
+            )
+        wanted = [] if isinstance(self.classes, int) else self.class_names
+        if not wanted or not examples.classes or list(examples.classes) == wanted:
+            return examples
+        missing, extra = set(wanted) - set(examples.classes), set(examples.classes) - set(wanted)
+        if not missing and not extra:
+            return examples.with_classes(wanted)
+        if len(examples.classes) != len(wanted) or set(wanted) & set(examples.classes):
+            raise DataError(
+                f"{self.name}/{split}: the data have {len(examples.classes)} classes, the task declares {len(wanted)}"
+                + (f"; not in the data: {', '.join(sorted(missing)[:5])}" if missing else "")
+                + (f"; not declared: {', '.join(sorted(extra)[:5])}" if extra else "")
+                + ". Correct the task's classes, or the folders."
+            )
+        return examples  # the task has names of its own for all of them, in the order of the data's
 
     @property
     def label_preserving(self) -> tuple[str, ...]:

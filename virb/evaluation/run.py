@@ -73,7 +73,7 @@ def evaluate(
         encoders,
         tasks,
         suite=suite,
-        context=data if isinstance(data, DataContext) else DataContext(root=Path(data) if data is not None else None),
+        context=data if isinstance(data, DataContext) else DataContext(root=None if data is None else Path(data)),
         out=out,
         seeds=seeds,
         probe=probe,
