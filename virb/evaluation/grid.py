@@ -12,6 +12,7 @@ from virb.contracts.options import RunOptions
 from virb.contracts.task import Protocol, Task
 
 if TYPE_CHECKING:
+    from virb.evaluation.parts import Parts
     from virb.records.fingerprint import Fields
 
 
@@ -48,7 +49,7 @@ class Piece:
     Attributes:
         tests: the test split of every task that is scored.
         jobs: (encoder, seed) -> the tasks whose record is missing.
-        layer: which features of an encoder the head reads.
+        parts: of the task that trains.
         fingerprints: of every job of the unit.
     """
 
@@ -56,8 +57,13 @@ class Piece:
     train: Examples
     tests: dict[str, Examples]
     jobs: dict[tuple[int, int], list[Task]]
-    layer: str
+    parts: Parts
     fingerprints: dict[Job, Fields] = field(default_factory=dict)
+
+    @property
+    def layer(self) -> str:
+        """Which features of an encoder the head reads."""
+        return self.parts.head.layer
 
     @property
     def encoders(self) -> list[int]:
@@ -75,7 +81,7 @@ class Piece:
         """Whether the two are one problem but for the optimiser and its rate, as the settings of a grid are."""
         a, b = self.unit.trains, other.unit.trains
         return (
-            (a.head, a.n_classes, a.n_frames, a.metric) == (b.head, b.n_classes, b.n_frames, b.metric)
+            (a.head, a.loss, a.metric, a.n_classes, a.n_frames) == (b.head, b.loss, b.metric, b.n_classes, b.n_frames)
             and a.options.keys() == b.options.keys()
             and all(np.array_equal(a.options[key], b.options[key]) for key in a.options)
             and replace(a.protocol, optimizer=b.protocol.optimizer, lr=b.protocol.lr) == b.protocol

@@ -16,17 +16,18 @@ import numpy as np
 import torch
 
 import virb
-from virb import heads, probes
+from virb import probes
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.metric import State
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, effective
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
+from virb.evaluation.parts import parts_of
 from virb.evaluation.stages import Encoding, check_finite, make_ready
 from virb.features.cache import FeatureCache, Features
-from virb.metrics.streaming import Metric, build_metric
 from virb.networks.encoder import FrozenEncoder
 from virb.probes import Probe, dense, image_level
 from virb.records.store import ResultStore, probe_name
@@ -208,22 +209,19 @@ class Runner:
             found = features.get((encoder, split.images.digest))
             return image_level.Source(self.encoders[encoder], split.images, None if found is None else found.embedding)
 
-        def build_head(dim: int, seed: int) -> torch.nn.Module:
-            return heads.build_head(
-                task.head, n_out=task.n_classes, dim=dim, n_frames=task.n_frames, seed=seed, **dict(task.options)
-            )
-
         def score(scores: np.ndarray, targets: np.ndarray) -> float:
-            metric = build_metric(task.metric, n_classes=task.n_classes)
-            metric.update(scores, targets)
-            return float(metric.score)
+            state = piece.parts.new_state()
+            state.update(scores, targets)
+            return float(state.score)
 
         problem = image_level.Problem(
             frames=piece.train.frames,
             targets=np.asarray(piece.train.targets),
             n_classes=task.n_classes,
             augmentations=task.label_preserving,
-            build_head=build_head,
+            head=piece.parts.head,
+            loss=piece.parts.loss,
+            build_head=piece.parts.build_head,
             score=score,
         )
 
@@ -261,7 +259,7 @@ class Runner:
                         for scored in member.tasks:
                             test = member.piece.tests[scored.name]
                             since = time.monotonic()
-                            metric = build_metric(scored.metric, n_classes=scored.n_classes)
+                            metric = parts_of(scored).new_state()
                             _score(metric, classifier, source(member.encoder, test), test, advance)
                             seconds = {"train": train_s, "predict": time.monotonic() - since}
                             self._write(member, scored, metric, seconds, classifier.protocol)
@@ -279,38 +277,28 @@ class Runner:
         piece, seed, e = member.piece, member.seed, self.encoders[member.encoder]
         task = piece.unit.trains
         protocol = self._protocol(task)
-        n_out = task.n_classes or int(task.options.get("out_channels", 1))
         is_cropped = protocol.crop is not None
-        ignore_index = task.options.get("ignore_index", 255 if is_cropped else None)  # padding has no target
-        strides = e.strides if piece.layer == "pyramid" else e.strides_at(16)
+        ignore_index = piece.parts.ignore_index
 
         def source(split: Examples) -> dense.Source:
             found = features.get((member.encoder, split.images.digest))
             if is_cropped and split is not piece.train:
                 return dense.WholeSource(e, piece.layer, split)
             if is_cropped:
+                assert ignore_index is not None
                 return dense.CropSource(e, piece.layer, split, protocol=protocol, seed=seed, ignore_index=ignore_index)
             if found is None:
                 return dense.ComputedSource(e, piece.layer, split)
             return dense.CachedSource(found.parts, split, size=e.preprocess.size, device=self.device)
 
-        def build(seed: int, initial_output: float) -> torch.nn.Module:
-            return heads.build_head(
-                task.head,
-                n_out=n_out,
-                channels=e.channels,
-                strides=strides,
-                seed=seed,
-                initial_output=initial_output,
-            )
-
         started = time.monotonic()
         with self._stage(f"{task.name}: {e.name}, seed {seed}") as advance:
             head = dense.train_dense_head(
-                build,
+                partial(piece.parts.build_head, e),
                 source(piece.train),
                 piece.train.targets,
-                loss=task.loss,
+                loss=piece.parts.loss,
+                target=piece.parts.target,
                 seed=seed,
                 protocol=protocol,
                 ignore_index=ignore_index,
@@ -321,7 +309,7 @@ class Runner:
         for other in member.tasks:
             test = piece.tests[other.name]
             since = time.monotonic()
-            metric = build_metric(other.metric, n_classes=other.n_classes, ignore_index=ignore_index)
+            metric = parts_of(other).new_state()
             reader = source(test)
             step = 1 if is_cropped else 32
             for start in range(0, len(test), step):
@@ -334,7 +322,7 @@ class Runner:
         self,
         member: _Member,
         task: Task,
-        metric: Metric,
+        metric: State,
         seconds: Mapping[str, float],
         protocol: Mapping[str, Any],
     ) -> None:
@@ -365,14 +353,14 @@ class Runner:
             raise VirbError(
                 f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."
             )
-        self.store.write(record, {"ids": np.asarray(list(test.ids)), **metric.per_image()})
+        self.store.write(record, {"ids": np.asarray(list(test.ids)), **metric.per_example()})
         with self._lock:
             self.n_run += 1
             self.progress.job_done()
 
 
 def _score(
-    metric: Metric,
+    metric: State,
     classifier: image_level.Classifier,
     source: image_level.Source,
     test: Examples,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from virb import registry
 from virb.contracts.examples import DataContext, Examples
@@ -16,11 +17,12 @@ from virb.evaluation import stages
 from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, Unit, effective
 from virb.evaluation.guard import Guard
+from virb.evaluation.parts import parts_of
 from virb.networks.encoder import FrozenEncoder
 from virb.probes import Probe, image_level
 from virb.records import fingerprint as prints
 from virb.records.fingerprint import Fields
-from virb.records.record import FIRST_SCHEMA, Record
+from virb.records.record import FIRST_SCHEMA, Record, digest
 from virb.records.store import ResultStore, probe_name
 from virb.system.progress import Progress
 
@@ -135,7 +137,7 @@ class Planner:
                 return
             found.unread.append((unit, missing))
             raise
-        piece = Piece(unit, train, tests, {}, stages.layer_of(unit.trains))
+        piece = Piece(unit, train, tests, {}, parts_of(unit.trains))
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         for task in unit.scores:
@@ -144,7 +146,7 @@ class Planner:
                 now = prints.fingerprint(
                     encoder=self._encoder_fields[job.encoder],
                     data=dict(data),
-                    task=prints.task_fields(unit.trains, task),
+                    task=task_fields(unit.trains, task),
                     probe=probe_fields(self.probe, unit.trains, self.options, job.seed),
                 )
                 piece.fingerprints[job] = now
@@ -195,10 +197,35 @@ class Planner:
         now = prints.fingerprint(
             encoder=self._encoder_fields[job.encoder],
             data=record["fingerprint"]["data"],
-            task=prints.task_fields(unit.trains, task),
+            task=task_fields(unit.trains, task),
             probe=probe_fields(self.probe, unit.trains, self.options, job.seed),
         )
         return bool(record["fingerprint"]["sha256"] == now["sha256"])
+
+
+def task_fields(trains: Task, scored: Task) -> Fields:
+    """What a task asks: of ``trains`` the head and how it learns, of ``scored`` how it is judged.
+
+    Of parts from outside the digest of the file is named too; what the engine's own compute has a version of its own.
+    """
+    fitted, judged = parts_of(trains), parts_of(scored)
+    return {
+        "head": _part("heads", trains.head, fitted.head_options),
+        "loss": _part("losses", trains.loss, {}),
+        "metric": _part("metrics", scored.metric, judged.metric_options),
+        "target": fitted.target,
+        "ignore_index": {"train": fitted.ignore_index, "test": judged.ignore_index},
+        "n_out": trains.n_out,
+        "n_classes": trains.n_classes,
+        "class_names": digest(scored.class_names),
+        "n_frames": trains.n_frames,
+    }
+
+
+def _part(kind: str, name: str, options: Mapping[str, Any]) -> Fields:
+    entry = registry.find(kind, name)
+    fields: Fields = {"name": name, "options": prints.plain(options)}
+    return fields if entry.is_built_in else {**fields, "source": entry.digest}
 
 
 def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int) -> Fields:
@@ -248,11 +275,12 @@ def select_tasks(
         groups: dict[str, str] = {}
         for name in names:
             if isinstance(name, Task):
+                parts_of(name)
                 found[name.name] = name
                 continue
             try:
                 entry = registry.find("tasks", name)
-                found[name] = registry.load_entry(entry)
+                found[name] = checked(registry.load_entry(entry))
                 groups[name] = entry.group
             except BrokenPart as error:
                 failures.append(Failure(name, str(error)))
@@ -268,9 +296,22 @@ def select_tasks(
         if entry.group != suite:
             continue
         try:
-            chosen.append(registry.load_entry(entry))
+            chosen.append(checked(registry.load_entry(entry)))
         except VirbError as error:
             failures.append(Failure(entry.name, str(error)))
     if not chosen:
         raise UsageError(f"No task of the suite {suite!r} can be loaded. " + " ".join(f.reason for f in failures))
     return chosen, {task.name: suite for task in chosen}
+
+
+def checked(task: Task) -> Task:
+    """Return ``task`` if its parts are there and fit together.
+
+    Raises:
+        BrokenPart: they do not.
+    """
+    try:
+        parts_of(task)
+    except UsageError as error:
+        raise BrokenPart(str(error)) from error
+    return task

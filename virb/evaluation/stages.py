@@ -46,11 +46,6 @@ def read(
     return train, tests
 
 
-def layer_of(task: Task) -> str:
-    """Return which features of an encoder the task's head reads."""
-    return {"linear": "embedding", "fusion": "embedding", "deeplabv3plus": "pyramid16"}.get(task.head, "pyramid")
-
-
 def make_ready(piece: Piece, options: RunOptions, progress: Progress) -> None:
     """Leave out the examples that cannot be read, where that is asked for, and say what a split lacks."""
     task = piece.unit.trains
@@ -219,7 +214,8 @@ class Encoding:
                 "image-level tasks, or the encoder without features=projection."
             )
         try:
-            e.strides_at(16 if layer == "pyramid16" else None)
+            stride = layer.removeprefix("pyramid")
+            e.strides_at(int(stride) if stride.isdecimal() else None)
         except UsageError as error:
             return str(error)
         return None

@@ -19,7 +19,6 @@ import numpy as np
 from virb.records.record import digest
 
 if TYPE_CHECKING:
-    from virb.contracts.task import Task
     from virb.networks.encoder import FrozenEncoder
 
 #: The version of the engine's own arithmetic: decoding, resizing, encoding, heads, metrics. Raise it when the scores
@@ -43,19 +42,6 @@ def encoder_fields(encoder: FrozenEncoder) -> Fields:
         "arch": encoder.arch,
         "preprocess": plain(encoder.preprocess.as_dict()),
         "dtype": str(encoder.dtype).removeprefix("torch."),
-    }
-
-
-def task_fields(trains: Task, scored: Task) -> Fields:
-    """What a task asks: of ``trains`` the head and how it learns, of ``scored`` how it is judged."""
-    return {
-        "head": trains.head,
-        "loss": trains.loss,
-        "metric": scored.metric,
-        "options": {"train": plain(trains.options), "test": plain(scored.options)},
-        "n_classes": trains.n_classes,
-        "class_names": digest(scored.class_names),
-        "n_frames": trains.n_frames,
     }
 
 
