@@ -37,3 +37,13 @@ class ScoresError(VirbError):
 
 class TrainingError(VirbError):
     """A training run cannot go on (a loss that is not finite, collapsed embeddings)."""
+
+
+class NoMemoryError(VirbError):
+    """An encoder does not fit into its device's memory, even with one image."""
+
+    def __init__(self, encoder: str, device: object) -> None:
+        super().__init__(
+            f"{encoder} does not fit into the memory of {device}, even with one image at a time. Free some, use --dtype bf16, "
+            "or another --device."
+        )

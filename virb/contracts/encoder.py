@@ -16,6 +16,8 @@ class MatchReport:
     prefix: str  # what stood before every name, "module.encoder_q."
     dropped: Mapping[str, int] = field(default_factory=dict)  # part -> how many tensors
     alternatives: tuple[str, ...] = ()  # other places that would have matched
+    layout: str = ""  # the published layout that it was read as; "" if the names were the architecture's own
+    notes: tuple[str, ...] = ()  # what was assumed or chosen where the file does not decide
 
     @property
     def place(self) -> str:
@@ -23,6 +25,10 @@ class MatchReport:
 
     def __str__(self) -> str:
         text = f"weights from {self.place!r}" if self.place else "weights from the top of the file"
+        if self.layout:
+            text += f" in the layout of {self.layout}"
+        if self.notes:
+            text += "; " + "; ".join(self.notes)
         if self.dropped:
             text += "; dropped " + ", ".join(f"{part} ({n})" for part, n in self.dropped.items())
         if self.alternatives:

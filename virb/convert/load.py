@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from virb.convert import zoo
+from virb.convert import published, zoo
 from virb.convert.detect import detect_architecture
 from virb.convert.match import MatchReport, checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
@@ -189,6 +189,11 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     if "features" in options:
         raise UsageError(f"{path}: only virb's own encoder files, which virb pretrain writes, take features=.")
     prefix = options.pop("prefix", None)
+    if "arch" not in options:
+        own = {key: value for key, value in options.items() if key not in COMMON}
+        converted = published.convert(content, asked=own, prefix=prefix, what=str(path))
+        if converted is not None:
+            return _converted(converted, options, path)
     if "arch" in options:
         arch, full = canonical_architecture(str(options.pop("arch")))
     else:
@@ -200,6 +205,17 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     state, report = match_state(content, backbone, prefix=prefix, what=str(path))
     backbone.load_state_dict(state)
     return Found(backbone, arch, full, preprocess, {}, report)
+
+
+def _converted(converted: published.Converted, options: dict[str, Any], path: Path) -> Found:
+    """Return a published network with the preprocessing that its release has."""
+    check_known(options, (*known_options(converted.arch), "arch", "prefix"), str(path))
+    said = converted.report.preprocess
+    default = Preprocess(int(said.get("size", 224)), said.get("mean", IMAGENET_MEAN), said.get("std", IMAGENET_STD))
+    converted.backbone.load_state_dict(converted.state)
+    return Found(
+        converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, converted.match
+    )
 
 
 def _load_own(path: Path, content: Mapping[str, Any], options: dict[str, Any]) -> Found:

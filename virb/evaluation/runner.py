@@ -20,7 +20,7 @@ import virb
 from virb import heads, probes
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import Protocol, Task
-from virb.errors import DataAbsent, DataError, TrainingError, VirbError
+from virb.errors import DataAbsent, DataError, NoMemoryError, TrainingError, VirbError
 from virb.evaluation.grid import Failure, Job, Overrides, Unit
 from virb.features.cache import FeatureCache, Features
 from virb.images.corrupt import unreadable
@@ -254,13 +254,16 @@ class Runner:
 
     # ------------------------------------------------------------------------------------------------- features
 
-    def _encode(self, item: _Loaded, everything: Sequence[_Loaded]) -> dict[tuple[int, str], Features | None]:
+    def _encode(
+        self, item: _Loaded, everything: Sequence[_Loaded]
+    ) -> tuple[dict[tuple[int, str], Features | None], set[int]]:
         """Encode this unit's images with its encoders, for all layers that any unit wants of them, in one pass a set.
 
         Returns the features by (encoder, image set's digest); None stands for a pyramid that is over the budget and
-        will be computed when it is used.
+        will be computed when it is used. And the encoders that failed for want of memory.
         """
         features: dict[tuple[int, str], Features | None] = {}
+        failed: set[int] = set()
         for images in {split.images.digest: split.images for split in item.splits}.values():
             uses = [
                 (other, split)
@@ -278,13 +281,26 @@ class Runner:
                 if not members or not wanted:
                     continue
                 what = f"{images.name}: encode with {len(members)} encoder{'s' * (len(members) > 1)}"
+                members = [k for k in members if k not in failed]
                 with self.progress.stage(what) as advance:
-                    rows = self.cache.encode(
-                        [self.encoders[k] for k in members], images, layers=wanted, upto=upto, progress=advance
-                    )
-                for k, row in zip(members, rows, strict=True):
+                    encode = partial(self.cache.encode, images=images, layers=wanted, upto=upto, progress=advance)
+                    try:
+                        rows = dict(zip(members, encode([self.encoders[k] for k in members]), strict=True))
+                    except NoMemoryError:
+                        rows = {}
+                    for k in members if not rows else ():  # one at a time, so that one alone fails
+                        self._release_networks()
+                        with self._guard(f"{self.encoders[k].name} on {item.unit.trains.name}"):
+                            (rows[k],) = encode([self.encoders[k]])
+                failed |= set(members) - set(rows)
+                for k, row in rows.items():
                     features[k, images.digest] = row.get(item.layer)
-        return features
+        return features, failed
+
+    def _release_networks(self) -> None:
+        for encoder in self.encoders:
+            encoder.release_network()
+        devices.free_memory(self.device)
 
     def _pyramid_bytes(self, encoder: int, n_images: int, n_encoders: int) -> float:
         e = self.encoders[encoder]
@@ -309,14 +325,16 @@ class Runner:
         features: dict[tuple[int, str], Features | None] = {}
         members: list[_Member] = []
         for item in items:
-            task = item.unit.trains
+            task, failed = item.unit.trains, set[int]()
             with self._guard(task.name):
                 begun = time.monotonic()
                 # On crops, or where it trains itself, the encoder runs anew in each epoch: there is nothing to keep.
                 if task.protocol.crop is None and self.probe.is_frozen:
-                    features |= self._encode(item, everything)
+                    found, failed = self._encode(item, everything)
+                    features |= found
                 encode_s = (time.monotonic() - begun) / len(item.encoders)
-                members += [_Member(item, encoder, seed, encode_s) for encoder, seed in item.jobs]
+                jobs = [(encoder, seed) for encoder, seed in item.jobs if encoder not in failed]
+                members += [_Member(item, encoder, seed, encode_s) for encoder, seed in jobs]
         if not items[0].unit.trains.category.is_pixelwise:
             self._run_image_level(members, features)
             return

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from virb.errors import VirbError
+from virb.errors import NoMemoryError, VirbError
 from virb.features.encode import compute_layers, encode_batch, resize
 from virb.features.entry import Entry, Features
 from virb.images.sets import ArrayImages, ImageSet
@@ -169,7 +169,10 @@ class FeatureCache:
         sizes = sorted({encoder.preprocess.size for encoder, _ in work})
         last_saved = time.monotonic()
         for encoder, _ in work:
-            encoder.prepare_network()
+            try:
+                encoder.prepare_network()
+            except torch.OutOfMemoryError as error:
+                raise NoMemoryError(encoder.name, encoder.device) from error.with_traceback(None)
         # On CPU, (encoder, batch) pairs are computed side by side on one core each; a GPU takes them in turn.
         place = work[0][0].device
         with core_pool(n_cores() if place.type == "cpu" else 1) as pool:
@@ -267,7 +270,11 @@ def _stacked(
 
 def _sent(images: torch.Tensor, place: torch.device) -> torch.Tensor:
     """Begin to copy ``images`` to the device; only from pinned memory does a GPU copy while it computes."""
-    return (images.pin_memory() if place.type == "cuda" else images).to(place, non_blocking=True)
+    if place.type == "cuda":
+        images = images.pin_memory()
+    with contextlib.suppress(torch.OutOfMemoryError):
+        return images.to(place, non_blocking=True)
+    return images  # it goes by parts, then
 
 
 def _save(work: list[Work]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from virb.errors import DataError
+from virb.errors import DataError, NoMemoryError
+from virb.system import devices
 
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
@@ -16,7 +19,25 @@ if TYPE_CHECKING:
 def encode_batch(encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]) -> dict[str, list[np.ndarray]]:
     """Return the layers of uint8 ``images``. On CPU large images go a few at a time, so that they stay in the caches."""
     size = encoder.preprocess.size
-    step = len(images) if encoder.device.type != "cpu" else max(8, min(64, round(64 * (64 / size) ** 2)))
+    on_cpu = encoder.device.type == "cpu"
+    step = max(8, min(64, round(64 * (64 / size) ** 2))) if on_cpu else min(len(images), _FITTING.get(encoder, 1 << 30))
+    while True:
+        with contextlib.suppress(torch.OutOfMemoryError):
+            return _encode_by(step, encoder, images, layers)
+        # Here the error is gone, and with it what its traceback held.
+        devices.free_memory(encoder.device)
+        if step == 1:
+            raise NoMemoryError(encoder.name, encoder.device)
+        step = _FITTING[encoder] = -(-step // 2)
+
+
+# Of encoders whose batches were too large for their device's memory: how many images fitted.
+_FITTING: WeakKeyDictionary[FrozenEncoder, int] = WeakKeyDictionary()
+
+
+def _encode_by(
+    step: int, encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]
+) -> dict[str, list[np.ndarray]]:
     parts = [
         compute_layers(encoder, encoder.prepare(images[start : start + step]), layers)
         for start in range(0, len(images), step)

@@ -108,6 +108,10 @@ class FrozenEncoder:
         """Build the copy that inference runs on now, so that threads may then share this encoder."""
         self._inference_network()
 
+    def release_network(self) -> None:
+        """Give back the memory of the copy that inference runs on; it is built again when it is needed."""
+        self._network = None
+
     def prepare(self, images: Tensor) -> Tensor:
         """Return uint8 ``images`` (N, H, W, 3) or (N, 3, H, W) as this encoder's input, on its device."""
         return self.preprocess(images, device=self.device)

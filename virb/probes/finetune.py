@@ -136,9 +136,7 @@ def bytes_needed(network: Network, n_frames: int, batch_size: int, n_tried: int 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return (
-            tensor.detach()
-        )  # the tensor itself would hold its graph, and the graph it: nothing of a job would be freed
+        return tensor.detach()  # the tensor itself would hold the graph, the graph the tensor: never freed
 
     n_weights = sum(p.numel() for p in network.parameters())
     statistics = {name: value.clone() for name, value in network.named_buffers()}
