@@ -31,6 +31,7 @@ import torch
 from virb.errors import NoMemoryError, VirbError
 from virb.features.encode import compute_layers, encode_batch, resize
 from virb.features.entry import Entry, Features
+from virb.images import decode
 from virb.images.sets import ArrayImages, ImageSet
 from virb.system import cache, devices
 from virb.system import progress as reports
@@ -149,6 +150,7 @@ class FeatureCache:
             "version": VERSION,
             "encoder": encoder.identity,
             "images": images.digest,
+            "decode": decode.VERSION,
             "n": len(images),
             "layer": layer,
             "device": torch.device(encoder.device).type,
