@@ -170,7 +170,7 @@ def _of_processor(said: Mapping[str, Any], what: str) -> tuple[dict[str, Any], l
     notes = []
     how = _RESAMPLE.get(int(said.get("resample", 2)), "another")
     fraction = said.get("crop_pct")
-    if crop and (edge != crop or isinstance(said.get("size"), Mapping) and "shortest_edge" in said["size"]):
+    if crop and (edge != crop or (isinstance(said.get("size"), Mapping) and "shortest_edge" in said["size"])):
         notes.append(f"its processor resizes the shortest side to {edge} ({how}) and crops {crop}")
     elif fraction:
         notes.append(f"its processor resizes to size / {fraction} ({how}) and crops")
