@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Of an encoder's meta, those that every table has; all other scalars of it follow.
 META_COLUMNS = (
     "method", "dataset", "dataset_size", "balance", "epochs", "images_seen", "head", "head_dim", "features",
+    "role", "family", "repeat",
 )  # fmt: skip
 #: What tells apart scores that may not stand side by side (:mod:`virb.records.compare`); empty where not recorded.
 DIGEST_COLUMNS = ("task_version", "data_digest", "settings_digest", "encoder_digest")
