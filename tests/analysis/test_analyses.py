@@ -303,7 +303,8 @@ def test_one_broken_analysis_does_not_stop_the_others(
         (["correlation", "--option", "alpha=small"], "alpha"),
         (["correlation", "--option", "interval=exact"], "fisher, bootstrap"),
         (["correlation", "--option", "alpha"], "NAME=VALUE"),
-        (["all", "--option", "alpha=1"], "all"),
+        (["all", "--option", "alhpa=1"], "alpha"),
+        (["all", "--option", "missing=some"], "drop-tasks"),
         (["correlation", "--option", "exclude=c"], "found 2"),
         (["correlation", "--option", "exclude=z"], "z"),
         (["method-difference"], "method"),
@@ -360,7 +361,7 @@ def test_options_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "correlation", "--results", "-", "--option", "help")
     assert code == 0
     assert "adjustment=bh" in out
-    assert "missing=refuse" in out
+    assert "missing=fewest" in out
 
 
 def test_every_analysis_declares_itself() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import functools
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from virb.contracts.roles import DECLARED, check_role
 from virb.convert import zoo
 from virb.convert.load import (
     FORMAT,
@@ -28,7 +30,7 @@ from virb.convert.load import (
     read_checkpoint,
     state_sha256,
 )
-from virb.errors import CheckpointError, UsageError
+from virb.errors import CheckpointError, RegistryError, UsageError
 from virb.networks.backbones import Backbone, blank_backbone, build_backbone, canonical_architecture, fold_batchnorm
 from virb.system.files import DEVICE_NAMES
 from virb.system.threads import own_generator
@@ -369,7 +371,8 @@ def load_encoder(
     Options follow the name as ``:key=value,key=value`` or come as keyword arguments: ``size``, ``mean``, ``std`` (three
     numbers as ``0.5/0.5/0.5``) change the preprocessing, ``name`` the name, and the architecture's own (``width``,
     ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. Without them files that carry no
-    preprocessing get 224 pixels and ImageNet's mean and std.
+    preprocessing get 224 pixels and ImageNet's mean and std. ``role``, ``family`` and ``repeat`` declare what the encoder
+    is in comparisons, and do not change its name.
 
     Raises:
         CheckpointError: there is no such encoder, or its file is not exactly that architecture.
@@ -379,6 +382,9 @@ def load_encoder(
     base, asked = (text, {}) if Path(text).is_file() else split_source(text)
     asked = {**asked, **{key: value for key, value in options.items() if value is not None}}
     name = asked.pop("name", None) if name is None else name
+    declared = {word: str(asked.pop(word)) for word in DECLARED if word in asked}
+    if "role" in declared:
+        declared["role"] = check_role(declared["role"], text)
     shown = base
     if Path(base).is_file() or not base.startswith(_KINDS):
         path = _find_file(base)
@@ -410,13 +416,28 @@ def load_encoder(
         arch=found.arch,
         arch_options=found.arch_options,
         preprocess=found.preprocess,
-        meta=found.meta,
+        meta=_with_role({**found.meta, **declared}, found.backbone),
         device=device,
         dtype=dtype,
         optimize=optimize,
         source=text,
         report=found.report,
     )
+
+
+def _with_role(meta: dict[str, Any], backbone: Backbone) -> dict[str, Any]:
+    """The meta with a role: what it says itself, else what its method declares of its encoders, else that a network
+    without parameters is a baseline, else nothing."""
+    from virb import registry
+
+    if meta.get("role"):
+        return meta
+    role = None
+    with contextlib.suppress(RegistryError, UsageError):
+        role = registry.load("methods", str(meta.get("method"))).role
+    if role in (None, "unknown") and not any(True for _ in backbone.parameters()):
+        role = "baseline"
+    return meta if role in (None, "unknown") else {**meta, "role": role}
 
 
 @dataclass
@@ -501,7 +522,7 @@ def _make_random(arch: str, options: dict[str, Any]) -> _Found:
     arch, full = canonical_architecture(arch, options)
     with own_generator(seed):
         backbone = build_backbone(arch, **full)
-    return _Found(backbone, arch, full, preprocess, {"method": "random", "seed": seed})
+    return _Found(backbone, arch, full, preprocess, {"method": "random", "role": "untrained", "seed": seed})
 
 
 def _make_pixels(base: str, options: dict[str, Any]) -> _Found:
@@ -513,7 +534,7 @@ def _make_pixels(base: str, options: dict[str, Any]) -> _Found:
         options.setdefault("grid", grid)
     preprocess = _take_preprocess(options, Preprocess(size=64))
     arch, full = canonical_architecture("pixels", options)
-    return _Found(build_backbone(arch, **full), arch, full, preprocess, {"method": "pixels"})
+    return _Found(build_backbone(arch, **full), arch, full, preprocess, {"method": "pixels", "role": "baseline"})
 
 
 def _load_file(path: Path, options: dict[str, Any]) -> _Found:
@@ -628,7 +649,8 @@ def _load_timm(base: str, options: dict[str, Any]) -> _Found:
         config.get("mean") or IMAGENET_MEAN,
         config.get("std") or IMAGENET_STD,
     )
-    return _Found(backbone, base, {}, _take_preprocess(options, default), {"source": base})
+    meta = {"source": base, "role": timm_role(str(config.get("tag") or ""))}
+    return _Found(backbone, base, {}, _take_preprocess(options, default), meta)
 
 
 def _load_torchvision(base: str, options: dict[str, Any]) -> _Found:
@@ -661,8 +683,35 @@ def _load_torchvision(base: str, options: dict[str, Any]) -> _Found:
     transform = weights.transforms()
     crop = getattr(transform, "crop_size", [224])
     default = Preprocess(crop[0], getattr(transform, "mean", IMAGENET_MEAN), getattr(transform, "std", IMAGENET_STD))
-    meta = {"source": f"{base}, {weights.name}"}
+    # All of torchvision's classifiers are trained with labels, but for those whose trunk saw hashtags alone.
+    role = "unknown" if "SWAG_LINEAR" in weights.name else "supervised"
+    meta = {"source": f"{base}, {weights.name}", "role": role}
     return _Found(backbone, arch, full, _take_preprocess(options, default), meta, report)
+
+
+# What the parts of timm's tags stand for (its own documentation of pretrained weights); ft_ is what came last.
+_TIMM_LABELS = re.compile(r"in(1k|12k|21k|22k)")
+_TIMM_ALONE = ("dino", "mae", "fcmae", "ijepa", "lvd142m", "lvd1689m", "sat493m")
+_TIMM_TEXT = re.compile(r"openai|laion\w*|datacomp\w*|webli|dfn\w*|metaclip\w*|clip|yfcc15m|cc12m")
+_TIMM_UNCLEAR = ("mim", "ssl", "swsl", "ig1b", "swag", "distill", "dist", "apple")
+
+
+def timm_role(tag: str) -> str:
+    """Role of timm's weights by their tag: "a1_in1k" is supervised, "dino" self-supervised, "openai" learned from text.
+
+    What a tag says after "ft" was done last, with labels. A tag of other parts is unknown.
+    """
+    parts = tag.lower().split("_")
+    last = parts[len(parts) - parts[::-1].index("ft") :] if "ft" in parts else []
+    if any(_TIMM_LABELS.fullmatch(part) for part in last):
+        return "supervised"
+    if any(part in _TIMM_UNCLEAR for part in parts):
+        return "unknown"
+    if any(part in _TIMM_ALONE for part in parts):
+        return "self-supervised"
+    if any(_TIMM_TEXT.fullmatch(part) for part in parts):
+        return "language-supervised"
+    return "supervised" if any(_TIMM_LABELS.fullmatch(part) for part in parts) else "unknown"
 
 
 def _first_line(error: Exception) -> str:
