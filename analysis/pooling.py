@@ -23,7 +23,7 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
     import pandas as pd
 
     from virb.figures import plots
-    from virb.pretraining.data import split_amount
+    from virb.pretraining.sources import split_amount
 
     # Papers print the cells that they need: an in-domain encoder is often known on its own task alone.
     data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)

@@ -18,10 +18,10 @@ import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import Category, Protocol, Task
+from virb.convert.load import load_encoder
 from virb.evaluation import run as evaluation
 from virb.evaluation.grid import Overrides
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
 from virb.probes import dense
 from virb.records.store import ResultStore
 from virb.system.allocator import keep_freed_memory

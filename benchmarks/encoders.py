@@ -18,9 +18,9 @@ import sides
 
 import virb
 from virb.contracts.examples import DataContext
+from virb.convert.load import load_encoder
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
 from virb.system.allocator import keep_freed_memory
 from virb.system.threads import n_cores
 

@@ -22,9 +22,10 @@ import numpy as np
 import sides
 import torch
 
+from virb.convert.load import load_encoder
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import FrozenEncoder, load_encoder
+from virb.networks.encoder import FrozenEncoder
 from virb.system.allocator import keep_freed_memory
 from virb.system.threads import n_cores
 

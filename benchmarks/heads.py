@@ -25,8 +25,9 @@ from PIL import Image
 
 import virb
 from virb.contracts.examples import DataContext
+from virb.convert.load import load_encoder
 from virb.images.folders import scan_image_folder
-from virb.networks.encoder import Preprocess, load_encoder
+from virb.networks.preprocess import Preprocess
 from virb.system.allocator import keep_freed_memory
 from virb.system.threads import n_cores
 

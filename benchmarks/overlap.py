@@ -20,9 +20,10 @@ import photos
 import torch
 
 from virb.contracts.examples import DataContext, Examples
+from virb.convert.load import load_encoder
 from virb.features import cache as features
 from virb.features.cache import FeatureCache
-from virb.networks.encoder import FrozenEncoder, load_encoder
+from virb.networks.encoder import FrozenEncoder
 from virb.system.allocator import keep_freed_memory
 from virb.system.threads import n_cores
 

@@ -20,11 +20,12 @@ import sides
 import torch
 
 from virb import registry
+from virb.contracts.method import Setup
 from virb.networks.backbones import build_backbone
 from virb.pretraining.data import ArrayPixels, PretrainingData
-from virb.pretraining.method import Setup
+from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
-from virb.pretraining.trainer import Plan, Trainer
+from virb.pretraining.trainer import Trainer
 from virb.system.allocator import keep_freed_memory
 from virb.training import augment
 

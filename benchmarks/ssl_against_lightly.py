@@ -43,12 +43,13 @@ from ssl_training import (
 from torch import Tensor, nn
 
 from virb import registry
-from virb.networks.encoder import FrozenEncoder, Preprocess
+from virb.contracts.method import Setup
+from virb.networks.encoder import FrozenEncoder
+from virb.networks.preprocess import Preprocess
 from virb.pretraining import losses, memory
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Progress
-from virb.pretraining.method import Setup
-from virb.pretraining.trainer import stream_seed
+from virb.pretraining.plan import stream_seed
 from virb.training import augment, schedules
 
 try:

@@ -21,10 +21,11 @@ from typing import Any
 import torch
 from virb.tasks import world
 
-from virb.networks.encoder import FrozenEncoder, load_encoder
-from virb.pretraining import data as pretraining
-from virb.pretraining import runs, watch
+from virb.convert.load import load_encoder
+from virb.networks.encoder import FrozenEncoder
+from virb.pretraining import runs, sources, watch
 from virb.pretraining.data import PretrainingData
+from virb.pretraining.settings import Settings
 from virb.system.allocator import keep_freed_memory
 
 ARCH, ARCH_OPTIONS = "resnet18", {"width": 0.25}
@@ -55,12 +56,12 @@ def arguments(description: str | None, names: Sequence[str]) -> argparse.Namespa
 
 def training_images() -> PretrainingData:
     """Return the images that every training sees."""
-    return pretraining.load(DATA).subset(SUBSET)[0]
+    return sources.load(DATA).subset(SUBSET)[0]
 
 
-def settings(method: str, out: Path, *, seed: int, images: int, options: Mapping[str, Any]) -> runs.Settings:
+def settings(method: str, out: Path, *, seed: int, images: int, options: Mapping[str, Any]) -> Settings:
     """Return a training's settings; every method has the same but for its own ``options``."""
-    return runs.Settings(
+    return Settings(
         method=method,
         out=out,
         data=DATA,
@@ -85,7 +86,7 @@ def settings(method: str, out: Path, *, seed: int, images: int, options: Mapping
 def untrained(folder: Path, seed: int) -> FrozenEncoder:
     """Return the network as every training of this seed begins."""
     out = folder / f"random-{seed}.pt"
-    made = runs.Settings(method="random", out=out, arch=ARCH, arch_options=ARCH_OPTIONS, size=SIZE, seed=seed)
+    made = Settings(method="random", out=out, arch=ARCH, arch_options=ARCH_OPTIONS, size=SIZE, seed=seed)
     runs.pretrain(made, force=True, quiet=True)
     return load_encoder(out)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import distributed, losses
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.method import Method, Option, Training
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from virb.contracts.method import Method, Option, Training
 from virb.errors import UsageError
 from virb.networks import projections
 from virb.pretraining import distributed
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.method import Method, Option, Training
 from virb.training import augment
 
 TILES = augment.JigsawBoard.n_tiles

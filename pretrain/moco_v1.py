@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from virb.contracts.method import Method, Option, Training
 from virb.pretraining import batch_groups, distributed, losses, memory
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.method import Method, Option, Training
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
 

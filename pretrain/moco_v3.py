@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import distributed, losses, memory
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.method import Method, Option, Training
 from virb.training import augment
 
 

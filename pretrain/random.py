@@ -1,6 +1,6 @@
 """Random initialisation, nothing trained: the floor (default weights and batch normalisation statistics)."""
 
-from virb.pretraining.method import Method
+from virb.contracts.method import Method
 
 METHOD = Method(
     name="random",

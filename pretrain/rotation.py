@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from virb.contracts.method import Method, Option, Training
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.method import Method, Option, Training
 from virb.training import augment, image_ops
 
 TURNS = 4

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import distributed, losses
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.method import Method, Option, Training
 from virb.training import augment
 
 

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import distributed, losses, memory
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.method import Method, Option, Training
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
 

@@ -30,3 +30,14 @@ def test_in_a_fresh_process_the_alias_may_come_first():
 def test_an_unknown_name_below_an_alias_is_not_found():
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("virb.data.nothing")
+
+
+def test_the_names_of_version_0_1_are_still_there():
+    old = {
+        "virb.encoder": "FrozenEncoder Preprocess load_encoder expand_sources reference_encoders split_source safe_name "
+        "IMAGENET_MEAN IMAGENET_STD",
+        "virb.checkpoint": "FORMAT MatchReport save_encoder read_checkpoint match_state detect_architecture state_sha256",
+        "virb.backbones": "Backbone ResNet build_backbone blank_backbone canonical_architecture spell_architecture",
+    }
+    for module, names in old.items():
+        assert [name for name in names.split() if not hasattr(importlib.import_module(module), name)] == []

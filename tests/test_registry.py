@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from virb import registry
-from virb.errors import RegistryError
+from virb.errors import BrokenPart, RegistryError
 
 TASK = '''"""A test task."""
 from virb.contracts.task import Category, Protocol, Task
@@ -91,11 +93,60 @@ def test_a_broken_file_is_named_with_the_reason_and_the_rest_works(content_folde
     assert registry.load("tasks", "fine")
 
 
-def test_a_clash_names_both_files(content_folder):
+def test_a_clash_costs_the_two_files_that_clash_and_names_both(content_folder, capsys):
     write_task(content_folder, "mini_digits")
+    write_task(content_folder, "fine")
     registry.include(content_folder)
-    with pytest.raises(RegistryError, match=r"(?s)Two end task files.*tasks/mini/mini_digits\.py.*my-content"):
-        registry.names("tasks")
+    both = r"(?s)Two end task files.*tasks/mini/mini_digits\.py.*my-content"
+    for _ in range(2):
+        assert {"fine", "mini-scene"} <= set(registry.names("tasks"))
+        with pytest.raises(BrokenPart, match=both):
+            registry.load("tasks", "mini-digits")
+    assert registry.load("tasks", "fine")
+    assert len(re.findall(both, capsys.readouterr().err)) == 1, "said once"
+    loaded, problems = registry.load_all(registry.entries("tasks"))
+    assert "mini-digits" not in {task.name for task in loaded}
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize("end", ["import sys\nsys.exit(3)", "raise SystemExit", "quit()", "1 / 0", "raise NameError"])
+@pytest.mark.parametrize(("kind", "attribute"), [(kind, k.attribute) for kind, k in registry.KINDS.items()])
+def test_a_file_that_ends_the_program_costs_only_itself(content_folder, kind, attribute, end):
+    (content_folder / "ends.py").write_text(f"{end}\n{attribute} = None\n")
+    registry.include(content_folder)
+    with pytest.raises(BrokenPart, match=r"ends\.py could not be loaded"):
+        registry.load(kind, "ends")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["pets", "ends"])
+def test_the_command_line_lists_and_runs_the_good_beside_the_broken(content_folder, tmp_path, capsys, broken):
+    from PIL import Image
+
+    from virb.cli import main
+
+    for path in (tmp_path / "data" / split / name for split in ("train", "test") for name in ("a", "b")):
+        path.mkdir(parents=True)
+        for k in range(2):
+            Image.fromarray(
+                np.random.default_rng([k, *map(ord, str(path))]).integers(0, 256, (8, 8, 3), np.uint8)
+            ).save(path / f"{k}.png")
+    reads = "from virb.images.folders import image_folder\n"
+    text = reads + TASK.format(name="good").replace("lambda context, split: None", 'image_folder("good")')
+    (content_folder / "good.py").write_text(text.replace("classes=2", 'classes=("a", "b")'))
+    ends = "import sys\nsys.exit(3)\nTASK = None\n"
+    (content_folder / f"{broken}.py").write_text(TASK.format(name="pets") if broken == "pets" else ends)
+    include = ["--include", str(content_folder)]
+    assert main(["list", "tasks", *include]) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"^\s*good\b", printed.out, re.MULTILINE)
+    assert printed.err.count(str(content_folder / f"{broken}.py")) == 1, "named, once"
+    run = ["evaluate", "pixels:8:size=8", *include, "--data", f"good={tmp_path / 'data'}", "--probe", "knn"]
+    assert main([*run, "--tasks", "good", "--out", str(tmp_path / "good")]) == 0
+    assert main([*run, "--tasks", f"{broken},good", "--out", str(tmp_path / "both")]) == 1
+    assert f"FAILED {broken}" in capsys.readouterr().err
+    assert list((tmp_path / "both").rglob("*-seed0.json"))
+    assert main([*run, "--tasks", broken, "--out", str(tmp_path / "none")]) == 2
 
 
 def test_the_declared_name_must_be_the_files(content_folder):

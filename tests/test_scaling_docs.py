@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +35,21 @@ def test_the_slurm_script_runs_as_printed(tmp_path):
     argv = ["/bin/bash", "virb.sbatch", "pixels:4:size=32", "--tasks", "mini-digits", "--limit", "40", "--epochs", "1"]
     job = str(os.getpid())  # it makes the port, so that runs side by side have their own
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": job}
-    done = subprocess.run(
-        [*argv, "--device", "cpu"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 0, done.stderr
-    assert "1 jobs run" in done.stdout
+    # A group of its own, so that nothing that the script started outlives the test, however it ends.
+    with subprocess.Popen(
+        [*argv, "--device", "cpu"],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        try:
+            out, err = running.communicate(timeout=600)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 0, err
+    assert "1 jobs run" in out
     assert len(list((tmp_path / "results").rglob("*.json"))) == 1

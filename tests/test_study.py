@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from virb import registry
-from virb.pretraining.runs import read_recipe
+from virb.pretraining.recipes import read_recipe
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = {"random", "supervised-objects"}

@@ -13,12 +13,13 @@ from virb import compat
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from virb.convert.load import load_encoder
     from virb.evaluation.run import evaluate
-    from virb.networks.encoder import FrozenEncoder, load_encoder
+    from virb.networks.encoder import FrozenEncoder
 
 _LAZY = {
     "FrozenEncoder": ("virb.networks.encoder", "FrozenEncoder"),
-    "load_encoder": ("virb.networks.encoder", "load_encoder"),
+    "load_encoder": ("virb.convert.load", "load_encoder"),
     "evaluate": ("virb.evaluation.run", "evaluate"),
     "stats": ("virb.stats", None),
     "ssl": ("virb.pretraining", None),

@@ -16,6 +16,8 @@ from types import ModuleType
 
 ALIASES = {
     "virb.ssl": "virb.pretraining",
+    "virb.ssl.method": "virb.contracts.method",
+    "virb.pretraining.method": "virb.contracts.method",
     "virb.ssl.augment": "virb.training.augment",
     "virb.ssl.image_ops": "virb.training.image_ops",
     "virb.ssl.optimizers": "virb.training.optimizers",
@@ -30,7 +32,7 @@ ALIASES = {
     "virb.data.images": "virb.images.sets",
     "virb.data.folders": "virb.images.folders",
     "virb.data.crops": "virb.images.crops",
-    "virb.encoder": "virb.networks.encoder",
+    "virb.encoder": "virb.convert.load",
     "virb.backbones": "virb.networks.backbones",
     "virb.checkpoint": "virb.convert.load",
     "virb.plots": "virb.figures.plots",

@@ -12,7 +12,11 @@ class UsageError(VirbError):
 
 
 class RegistryError(VirbError):
-    """Content (a task, a method, an analysis) is missing, broken, or claims a name that is taken."""
+    """A part (a task, a head, a metric, an analysis, ...) is missing or declares what cannot be."""
+
+
+class BrokenPart(RegistryError):
+    """The file of a part is there, but cannot be used: it does not load, or another file claims its name."""
 
 
 class CheckpointError(VirbError):
@@ -33,3 +37,13 @@ class ScoresError(VirbError):
 
 class TrainingError(VirbError):
     """A training run cannot go on (a loss that is not finite, collapsed embeddings)."""
+
+
+class NoMemoryError(VirbError):
+    """An encoder does not fit into its device's memory, even with one image."""
+
+    def __init__(self, encoder: str, device: object) -> None:
+        super().__init__(
+            f"{encoder} does not fit into the memory of {device}, even with one image at a time. Free some, use --dtype bf16, "
+            "or another --device."
+        )

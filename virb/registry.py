@@ -1,54 +1,74 @@
-"""Find content (end tasks, pretraining methods, analyses) by file, and load it when it is used.
+"""Find parts of every kind (end tasks, heads, metrics, analyses, ...) by file, and load them when they are used.
 
-A piece of content is one Python file that assigns ``TASK``, ``METHOD`` or ``ANALYSIS`` at its top level; it is called
-like its file, with ``-`` for ``_``. Files are looked for in the built-in folders, in the folders of ``$VIRB_INCLUDE``
-(``--include`` adds to it, so that worker processes see the same content) and in the packages or modules that
-installed distributions name as entry points (groups ``virb.tasks``, ``virb.pretrain``, ``virb.analysis``). All three
-are read by the same code. Finding reads text only; nothing is imported until it is listed in detail or used.
+A part is one Python file that assigns the name of its kind (``TASK``, ``HEAD``, ``METRIC``, ...; :data:`KINDS`) at its
+top level; it is called like its file. Files are looked for in the built-in folders, in the folders of ``$VIRB_INCLUDE``
+(``--include`` adds to it, so that worker processes see the same parts) and in the packages or modules that installed
+distributions name as entry points. All three are read by the same code. Finding reads text only; nothing is imported
+until it is listed in detail or used. A file that cannot be loaded, or two that claim one name, cost themselves alone.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from virb.errors import RegistryError
+from virb.errors import BrokenPart, RegistryError
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of content: what it is called, the package of the built-in ones, and the name its files assign."""
+    """A kind of part: what it is called, the package of the built-in ones, and the name that its files assign.
+
+    ``group`` is that of entry points. Names are the files', with ``-`` for ``_`` unless ``keeps_underscores``.
+    """
 
     singular: str
     package: str
     attribute: str
+    group: str
+    keeps_underscores: bool = False
 
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        return re.compile(rf"^{self.attribute}\s*(:[^=\n]+)?=(?!=)", re.MULTILINE)
+    def name_of(self, path: Path) -> str:
+        return path.stem if self.keeps_underscores else path.stem.replace("_", "-")
 
 
 KINDS = {
-    "tasks": Kind("end task", "virb.tasks", "TASK"),
-    "methods": Kind("pretraining method", "virb.pretrain", "METHOD"),
-    "analyses": Kind("analysis", "virb.analysis", "ANALYSIS"),
+    "tasks": Kind("end task", "virb.tasks", "TASK", "virb.tasks"),
+    "methods": Kind("pretraining method", "virb.pretrain", "METHOD", "virb.pretrain"),
+    "analyses": Kind("analysis", "virb.analysis", "ANALYSIS", "virb.analysis"),
+    "heads": Kind("head", "virb.heads", "HEAD", "virb.heads", keeps_underscores=True),
+    "losses": Kind("loss", "virb.losses", "LOSS", "virb.losses", keeps_underscores=True),
+    "metrics": Kind("metric", "virb.metrics", "METRIC", "virb.metrics", keeps_underscores=True),
+    "probes": Kind("probe", "virb.probes", "PROBE", "virb.probes", keeps_underscores=True),
+    "backbones": Kind("backbone", "virb.networks", "BACKBONE", "virb.backbones", keeps_underscores=True),
+    "layouts": Kind("checkpoint layout", "virb.convert", "LAYOUT", "virb.layouts"),
+    "readers": Kind("reader", "virb.tasks", "READER", "virb.readers"),
+    "datasets": Kind("data set", "virb.tasks", "DATASET", "virb.datasets"),
+    "executors": Kind("executor", "virb.evaluation.executors", "EXECUTOR", "virb.executors"),
+    "importers": Kind("importer of scores", "virb.scores", "IMPORTER", "virb.importers"),
+    "columns": Kind("record column", "virb.records", "COLUMN", "virb.columns", keeps_underscores=True),
+    "styles": Kind("figure style", "virb.figures.styles", "STYLE", "virb.styles"),
 }
+
+
+BUILT_IN = "built-in"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One piece of content that was found. ``module`` is its import name if it lies in a package, else None."""
+    """One part that was found. ``module`` is its import name if it lies in a package, else None."""
 
     kind: str
     name: str
@@ -56,6 +76,16 @@ class Entry:
     origin: str
     group: str  # the suite of a task: the folder that the file lies in
     module: str | None
+    problem: str = ""  # why it cannot be used: another file claims its name
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.origin == BUILT_IN
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file's bytes: what a part from outside is, whatever it is called."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @property
     def summary(self) -> str:
@@ -68,19 +98,19 @@ class Entry:
 
 
 def include(*folders: str | os.PathLike[str]) -> None:
-    """Add folders of content for this process and the processes it starts.
+    """Add folders of parts for this process and the processes it starts.
 
     Raises:
-        RegistryError: a folder does not exist, or no file in it assigns TASK, METHOD or ANALYSIS.
+        RegistryError: a folder does not exist, or no file in it assigns the name of a kind.
     """
     listed = _included()
     for folder in folders:
         path = Path(folder).expanduser().resolve()
         if not path.is_dir():
-            raise RegistryError(f"--include {folder}: there is no such folder. Name a folder that holds content files.")
+            raise RegistryError(f"--include {folder}: there is no such folder. Name a folder that holds parts.")
         if not any(True for kind in KINDS for _ in _files_in_folder(kind, path)):
             raise RegistryError(
-                f"--include {folder}: no file there assigns TASK, METHOD or ANALYSIS at its top level "
+                f"--include {folder}: no file there assigns {', '.join(k.attribute for k in KINDS.values())} at its top level "
                 "(files in the folder itself and one level below were read)."
             )
         if path not in listed:
@@ -89,20 +119,23 @@ def include(*folders: str | os.PathLike[str]) -> None:
 
 
 def entries(kind: str) -> list[Entry]:
-    """Return everything of ``kind`` ("tasks", "methods", "analyses") that can be found, sorted by group and name.
+    """Return everything of ``kind`` (a key of :data:`KINDS`) that can be found, sorted by group and name.
+
+    Of files that claim one name the first is there once, with its ``problem``, which is also said on stderr, once.
 
     Raises:
-        RegistryError: two files claim one name.
+        RegistryError: $VIRB_INCLUDE names a folder that does not exist.
     """
     found: dict[str, Entry] = {}
     for entry in _scan(kind):
-        twin = found.get(entry.name)
-        if twin is not None and twin.path.resolve() != entry.path.resolve():
-            raise RegistryError(
+        twin = found.setdefault(entry.name, entry)
+        if twin.path.resolve() != entry.path.resolve() and not twin.problem:
+            problem = (
                 f"Two {KINDS[kind].singular} files are called {entry.name!r}: {twin.path} ({twin.origin}) and "
-                f"{entry.path} ({entry.origin}). Rename one of the files."
+                f"{entry.path} ({entry.origin}); neither is used. Rename one of the files."
             )
-        found.setdefault(entry.name, entry)
+            found[entry.name] = replace(twin, problem=problem)
+            say(problem)
     return sorted(found.values(), key=lambda entry: (entry.group, entry.name))
 
 
@@ -116,10 +149,13 @@ def find(kind: str, name: str) -> Entry:
 
     Raises:
         RegistryError: there is none; the text suggests the nearest names.
+        BrokenPart: two files claim the name.
     """
     known = {entry.name: entry for entry in entries(kind)}
     if name not in known:
         raise RegistryError(f"Unknown {KINDS[kind].singular} {name!r}. {suggest(name, known)}")
+    if known[name].problem:
+        raise BrokenPart(known[name].problem)
     return known[name]
 
 
@@ -127,26 +163,67 @@ def load(kind: str, name: str) -> Any:
     """Import the file of ``name`` and return what it declares.
 
     Raises:
-        RegistryError: the name is unknown, or the file is broken; the text gives the file and the reason.
+        RegistryError: the name is unknown.
+        BrokenPart: the file is broken; the text gives the file and the reason.
     """
     return load_entry(find(kind, name))
 
 
 def load_entry(entry: Entry) -> Any:
     """Import the file of an entry that was found and return what it declares; errors as for :func:`load`."""
+    if entry.problem:
+        raise BrokenPart(entry.problem)
     attribute = KINDS[entry.kind].attribute
     try:
         module = _import(entry)
         content = getattr(module, attribute)
-    except Exception as error:  # whatever a content file raises is its own fault, and must not take the rest along
-        raise RegistryError(f"{entry.path} could not be loaded: {type(error).__name__}: {error}") from error
+    # Whatever a file raises is its own fault, the end of the program too, and must not take the rest along.
+    except (Exception, SystemExit) as error:
+        raise BrokenPart(f"{entry.path} could not be loaded: {type(error).__name__}: {error}") from error
     declared = getattr(content, "name", None)
     if declared != entry.name:
-        raise RegistryError(
+        raise BrokenPart(
             f"{entry.path}: {attribute}.name is {declared!r}, but the file's name makes it {entry.name!r}. "
             "Rename the file or change the name: they must agree."
         )
+    check_names(content, f"{entry.path}: ")
     return content
+
+
+def load_all(chosen: Iterable[Entry]) -> tuple[list[Any], list[str]]:
+    """Load what can be loaded of the entries, in their order; return it, and why the others cannot, said on stderr too."""
+    loaded, problems = [], []
+    for entry in chosen:
+        try:
+            loaded.append(load_entry(entry))
+        except RegistryError as error:
+            problems.append(str(error))
+            say(str(error))
+    return loaded, problems
+
+
+def check_names(content: Any, where: str = "") -> None:
+    """Check that the parts which ``content.names()`` names, by kind, can be found; not every kind of part names others.
+
+    Raises:
+        BrokenPart: one cannot; the text begins with ``where`` and suggests the nearest names.
+    """
+    wanted: Mapping[str, str] = content.names() if hasattr(content, "names") else {}
+    for kind, name in wanted.items():
+        try:
+            find(kind, name)
+        except RegistryError as error:
+            raise BrokenPart(f"{where}{error}") from error
+
+
+def say(text: str) -> None:
+    """Print what was left out on stderr, once in a process."""
+    if text not in _said:
+        _said.add(text)
+        print(f"virb: {text}", file=sys.stderr)
+
+
+_said: set[str] = set()
 
 
 def suggest(name: str, known: Any) -> str:
@@ -161,7 +238,7 @@ def suggest(name: str, known: Any) -> str:
 
 def _scan(kind: str) -> Iterator[Entry]:
     package = KINDS[kind].package
-    yield from _files_in_package(kind, package, "built-in")
+    yield from _files_in_package(kind, package, BUILT_IN)
     for folder in _included():
         if not folder.is_dir():
             raise RegistryError(f"$VIRB_INCLUDE names {folder}, which is not a folder. Correct or unset it.")
@@ -186,40 +263,49 @@ def _files_in_package(kind: str, package: str, origin: str) -> Iterator[Entry]:
 def _files_of_entry_points(kind: str) -> Iterator[Entry]:
     from importlib.metadata import entry_points
 
-    for point in entry_points(group=KINDS[kind].package):
+    for point in entry_points(group=KINDS[kind].group):
         origin = f"entry point {point.name} of {point.dist.name if point.dist else 'an installed package'}"
         module = point.value.partition(":")[0].strip()
         try:
             spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
+        except (Exception, SystemExit):  # of the packages above it, which are imported to find it
             spec = None
         if spec is None:
-            print(f"virb: {origin}: module {module!r} cannot be found; it is left out.", file=sys.stderr)
+            say(f"{origin}: module {module!r} cannot be found; it is left out.")
         elif spec.submodule_search_locations:
             yield from _files_in_package(kind, module, origin)
         elif spec.origin:
             path = Path(spec.origin)
-            yield Entry(kind, _name_of(path), path, origin, module.partition(".")[0], module)
+            yield Entry(kind, KINDS[kind].name_of(path), path, origin, module.partition(".")[0], module)
 
 
 def _entries_below(kind: str, folder: Path, origin: str, package: str | None) -> Iterator[Entry]:
-    pattern = KINDS[kind].pattern
     for path in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
         if path.name.startswith(("_", ".")) or path.parent.name.startswith("."):
             continue
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue  # not ours to judge: without text there is no declaration
-        if not pattern.search(text):
+        if kind not in _kinds_in(path):
             continue
         inside = path.relative_to(folder).with_suffix("").parts
         module = ".".join([package, *inside]) if package else None
-        yield Entry(kind, _name_of(path), path, origin, path.parent.name, module)
+        yield Entry(kind, KINDS[kind].name_of(path), path, origin, path.parent.name, module)
 
 
-def _name_of(path: Path) -> str:
-    return path.stem.replace("_", "-")
+def _kinds_in(path: Path) -> frozenset[str]:
+    """Return the kinds whose name the file assigns; none where it cannot be read."""
+    try:
+        status = path.stat()
+        return _kinds_in_text(path, status.st_mtime_ns, status.st_size)
+    except (OSError, UnicodeDecodeError):
+        return frozenset()  # not ours to judge: without text there is no declaration
+
+
+_ASSIGNS = re.compile(r"^([A-Z]+)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
+
+
+@functools.lru_cache(maxsize=4096)
+def _kinds_in_text(path: Path, mtime_ns: int, size: int) -> frozenset[str]:
+    assigned = set(_ASSIGNS.findall(path.read_text(encoding="utf-8")))
+    return frozenset(name for name, kind in KINDS.items() if kind.attribute in assigned)
 
 
 def _import(entry: Entry) -> ModuleType:

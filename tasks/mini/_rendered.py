@@ -46,7 +46,7 @@ def world(
                 progress(f"render {name}/{wanted}", done, total)
 
         found = rendered.load(name, wanted, cache=context.cache, limit=context.limit, progress=advance)
-        images = ArrayImages(f"world/{name}/{wanted}", found.revision, found.images)
+        images = ArrayImages.of(f"world/{name}/{wanted}", found.images)
         n = len(found.images) // found.n_frames
         targets = found.annotation(annotation)
         if targets.ndim == 1:

@@ -51,7 +51,7 @@ def streets(root: Path, split: str) -> Examples:
         check_same_size("cityscapes", ids, targets[index], files[index])
         return table[ids].astype(np.uint8)
 
-    return dense_files("cityscapes", root, files, read)
+    return dense_files("cityscapes", root, files, read, targets=targets)
 
 
 def _train_ids() -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
 from virb.errors import DataAbsent, DataError, UsageError
+from virb.images.digests import of_files
 from virb.images.sets import IMAGE_SUFFIXES, FileImages
 
 IGNORE = 255  # in class masks: counts for nothing
@@ -161,20 +162,34 @@ def labelled_files(name: str, root: Path, files: Sequence[Path], labels: np.ndar
     return Examples(FileImages(name, root, files), frames, np.asarray(labels, dtype=np.int64), relative(files, root))
 
 
-def dense_files(name: str, root: Path, files: Sequence[Path], read: Callable[[int], np.ndarray]) -> Examples:
-    """Return single-image examples whose target k is ``read(k)``, read when it is used."""
+def dense_files(
+    name: str, root: Path, files: Sequence[Path], read: Callable[[int], np.ndarray], *, targets: Sequence[Path]
+) -> Examples:
+    """Return single-image examples whose target k is ``read(k)``, made of the file ``targets[k]`` when it is used."""
     if not files:
         raise DataError(f"{name}: {root} holds no example of this split; expected at least one.")
     frames = np.arange(len(files), dtype=np.int64)[:, None]
-    return Examples(FileImages(name, root, files), frames, LazyTargets(len(files), read), relative(files, root))
+    lazy = LazyTargets(len(files), read, lambda rows: of_files(root, [targets[int(row)] for row in rows]))
+    return Examples(FileImages(name, root, files), frames, lazy, relative(files, root))
 
 
 class LazyTargets(Sequence[np.ndarray]):
-    """Dense targets that are read when they are used."""
+    """Dense targets that are read when they are used.
 
-    def __init__(self, n: int, read: Callable[[int], np.ndarray]) -> None:
+    ``digest_rows(rows)`` returns the digests of what the targets ``rows`` are made of, uint8 (n, 32), where that is
+    known without reading the targets; they are what the records know the targets by.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        read: Callable[[int], np.ndarray],
+        digest_rows: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
         self.n = n
         self.read = read
+        if digest_rows is not None:
+            self.digest_rows = digest_rows
 
     def __len__(self) -> int:
         return self.n

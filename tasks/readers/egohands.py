@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from virb.tasks.readers.common import (
+    LazyTargets,
     check_split,
-    dense_files,
     hash_order,
+    relative,
     require,
     sorted_images,
     subfolders,
@@ -17,6 +18,8 @@ from virb.tasks.readers.common import (
 
 from virb.contracts.examples import Examples
 from virb.errors import DataError
+from virb.images.digests import of_array, stacked
+from virb.images.sets import FileImages
 
 HANDS = ("myleft", "myright", "yourleft", "yourright")
 CLASSES = ("background", "own left hand", "own right hand", "other's left hand", "other's right hand")
@@ -74,7 +77,17 @@ def hands(
                 mask[fill_polygon(polygon - 1, height, width)] = value
         return mask
 
-    return dense_files("egohands", top, files, read)
+    def digest_rows(rows: np.ndarray) -> np.ndarray:
+        return stacked([of_array(np.concatenate([_ended(p) for p in polygons[int(row)]])) for row in rows])
+
+    frames = np.arange(len(files), dtype=np.int64)[:, None]
+    images = FileImages("egohands", top, files)
+    return Examples(images, frames, LazyTargets(len(files), read, digest_rows), relative(files, top))
+
+
+def _ended(polygon: np.ndarray) -> np.ndarray:
+    """Return a polygon and a point that is none, so that one after the other they can be told apart."""
+    return np.concatenate([polygon, np.full((1, 2), np.nan)])
 
 
 def fill_polygon(points: np.ndarray, height: int, width: int) -> np.ndarray:

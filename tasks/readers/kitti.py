@@ -9,6 +9,7 @@ from virb.tasks.readers.common import LazyTargets, check_same_size, check_split,
 
 from virb.contracts.examples import Examples
 from virb.errors import DataError
+from virb.images.digests import of_files
 from virb.images.sets import FileImages
 
 
@@ -39,7 +40,8 @@ def flow(root: Path, split: str) -> Examples:
 
     frames = np.arange(len(files), dtype=np.int64).reshape(-1, 2)
     ids = [path.stem for path in chosen]
-    return Examples(FileImages("kitti", root, files), frames, LazyTargets(len(chosen), read), ids)
+    targets = LazyTargets(len(chosen), read, lambda rows: of_files(root, [chosen[int(row)] for row in rows]))
+    return Examples(FileImages("kitti", root, files), frames, targets, ids)
 
 
 def read_flow(path: Path) -> np.ndarray:

@@ -6,7 +6,6 @@ otherwise the .mat file is read and whole scenes are split by the hash of their 
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from virb.tasks.readers.common import (
 
 from virb.contracts.examples import Examples
 from virb.errors import DataError
+from virb.images.digests import Digested, of_array, of_parts
 
 FILE = "nyu_depth_v2_labeled.mat"
 WALKABLE = ("floor", "floor mat", "rug", "carpet", "mat", "door mat", "bath mat")
@@ -47,7 +47,7 @@ def depth(root: Path, split: str) -> Examples:
     def read(index: int) -> np.ndarray:
         return _depth_m(images.slice("depths", int(rows[index])).T, f"frame {rows[index]} of {images.path}")
 
-    return _examples(images, rows, read)
+    return _examples(images, rows, read, "depths")
 
 
 def walkable(root: Path, split: str) -> Examples:
@@ -72,7 +72,7 @@ def walkable(root: Path, split: str) -> Examples:
             raise label_out_of_range("nyu", what, int(labels.max()), f"0 to {len(names)}")
         return table[labels]
 
-    return _examples(images, rows, read)
+    return _examples(images, rows, read, "labels")
 
 
 def _depth_m(found: np.ndarray, what: str) -> np.ndarray:
@@ -104,15 +104,14 @@ def _from_folders(
         check_same_size("nyu", found, targets[index], files[index])
         return found
 
-    return dense_files("nyu", folder, files, read)
+    return dense_files("nyu", folder, files, read, targets=targets)
 
 
 @dataclass(frozen=True)
-class MatImages:
+class MatImages(Digested):
     """The frames of the .mat file. It is opened for each read: handles do not survive a fork or a pickle."""
 
     name: str
-    revision: str
     path: Path
     n: int
 
@@ -121,6 +120,13 @@ class MatImages:
 
     def image(self, index: int) -> np.ndarray:
         return np.ascontiguousarray(self.slice("images", index).transpose(2, 1, 0))  # stored (3, W, H)
+
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        return self.digests_of("images", rows)
+
+    def digests_of(self, key: str, rows: np.ndarray) -> np.ndarray:
+        """Return the digests of the rows of the array ``key`` as stored, uint8 (n, 32)."""
+        return of_parts(self.path, [f"{key} {row}" for row in rows], lambda k: of_array(self.slice(key, int(rows[k]))))
 
     def describe(self, index: int) -> str:
         return f"frame {index} of {self.path}"
@@ -154,9 +160,7 @@ def _open(root: Path, split: str) -> tuple[MatImages, np.ndarray]:
     n, _, width, height = shapes["images"]
     if shapes["depths"] != (n, width, height) or shapes["labels"] != (n, width, height):
         raise DataError(f"nyu: the arrays of {path} do not agree in shape: {shapes}.")
-    stat = path.stat()
-    revision = hashlib.sha256(f"nyu\0{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()
-    images = MatImages("nyu", revision, path, n)
+    images = MatImages("nyu", path, n)
     is_train = split_scenes(images.strings("scenes"), n * 4 // 5)
     return images, np.flatnonzero(is_train if split == "train" else ~is_train)
 
@@ -177,9 +181,10 @@ def split_scenes(scenes: list[str], n_train: int) -> np.ndarray:
     return is_train
 
 
-def _examples(images: MatImages, rows: np.ndarray, read: Any) -> Examples:
+def _examples(images: MatImages, rows: np.ndarray, read: Any, key: str) -> Examples:
     ids = [f"frame {row}" for row in rows]
-    return Examples(images, rows[:, None].astype(np.int64), LazyTargets(len(rows), read), ids)
+    targets = LazyTargets(len(rows), read, lambda chosen: images.digests_of(key, rows[chosen]))
+    return Examples(images, rows[:, None].astype(np.int64), targets, ids)
 
 
 def _h5py() -> Any:

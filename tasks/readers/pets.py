@@ -48,7 +48,7 @@ def masks(root: Path, split: str) -> Examples:
         check_same_size("pets", trimap, trimaps[index], files[index])
         return (trimap != 2).astype(np.uint8)
 
-    return dense_files("pets", root, files, read)
+    return dense_files("pets", root, files, read, targets=trimaps)
 
 
 def _listing(root: Path, split: str) -> Path:

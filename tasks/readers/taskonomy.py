@@ -60,4 +60,4 @@ def depth(root: Path, split: str, *, max_train: int | None = 39_995) -> Examples
         check_same_size("taskonomy", units, targets[index], files[index])
         return np.where(units == NO_READING, np.nan, units / UNITS_PER_M).astype(np.float32)
 
-    return dense_files("taskonomy", top, files, read)
+    return dense_files("taskonomy", top, files, read, targets=targets)

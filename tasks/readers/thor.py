@@ -77,7 +77,7 @@ def depth(root: Path, split: str) -> Examples:
         check_same_size("thor-depth", grey, targets[index], files[index])
         return (NEAR_M + grey.astype(np.float32) / 255 * (FAR_M - NEAR_M)).astype(np.float32)
 
-    return dense_files("thor-depth", root, files, read)
+    return dense_files("thor-depth", root, files, read, targets=targets)
 
 
 def _labelled(

@@ -344,7 +344,7 @@ def test_missing_cells_can_be_left_out_and_are_named(tmp_path: Path, capsys: pyt
         capsys, "correlation", "--results", path, "--out", tmp_path / "out", "--option", "missing=drop-encoders"
     )
     assert code == 0
-    assert "Left out because a score is missing: e2." in out
+    assert "Left out because a score is missing: e2 (e2 on yy)." in out
     assert "n = 4 encoders" in out
 
 

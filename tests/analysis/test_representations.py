@@ -60,7 +60,8 @@ def test_distances_between_image_sets(photos: Path, capsys: pytest.CaptureFixtur
     assert whole["visual_dna"] == pytest.approx(np.average(own["visual_dna"], weights=own["n_neurons"]))
     assert run("image-distance", out, ENCODERS, sets, "neurons=embedding") == 0
     last = pd.read_csv(out / "image-distance.csv").iloc[0]
-    assert last["visual_dna"] == pytest.approx(own["visual_dna"].iloc[-1])
+    # Read alone, an activation may differ in its last bit, and at a bin's edge it then counts for the next bin.
+    assert last["visual_dna"] == pytest.approx(own["visual_dna"].iloc[-1], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,9 @@ def test_distances_between_image_sets(photos: Path, capsys: pytest.CaptureFixtur
     ],
 )
 def test_blocks_are_those_of_the_network_with_every_position(name: str, channels: list[int]) -> None:
+    from virb.convert.load import load_encoder
     from virb.images.sets import ArrayImages
     from virb.networks.activations import watch_blocks
-    from virb.networks.encoder import load_encoder
 
     pixels = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3)).astype(np.uint8)
     seen: dict[str, list[np.ndarray]] = {}

@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 
 from virb.cli import main
+from virb.convert.load import load_encoder
 from virb.errors import UsageError, VirbError
 from virb.evaluation import run as evaluation
-from virb.networks.encoder import load_encoder
 from virb.probes import gradient
 from virb.records.store import ResultStore
 
@@ -99,9 +99,21 @@ def test_another_precision_is_recorded_apart(place, capsys):
     assert "1 jobs run" in capsys.readouterr().out.splitlines()[-1]
     (path,) = Path(place["--out"]).glob("*/textures/gradient+dtype=bf16-seed0.json")
     assert json.loads(path.read_text())["overrides"] == {"dtype": "bf16"}
-    with pytest.raises(UsageError, match="Unknown dtype 'bf17'; expected one of fp32, bf16, fp16"):
+    with pytest.raises(UsageError, match="Unknown dtype 'bf17'; expected one of fp32, tf32, bf16, fp16"):
         evaluation.load_encoders([TINY], dtype="bf17")
+    ran_on = {json.loads(path.read_text())["ran_on"]["dtype"] for path in Path(place["--out"]).glob("*/*/*.json")}
+    assert ran_on == {"fp32", "bf16"}
+    assert call(place, TINY, "--tasks", "textures", "--dtype", "tf32", "--device", "cpu") == 2
     assert evaluation.load_encoders([TINY], dtype="bf16")[0].dtype == torch.bfloat16
+
+
+def test_a_loaded_encoder_runs_where_it_is_asked_to_and_the_callers_stays():
+    loaded = load_encoder(TINY)
+    found = evaluation.load_encoders([loaded, TINY + ",seed=1"], "meta")
+    assert [encoder.device.type for encoder in found] == ["meta", "meta"]
+    assert loaded.device.type == "cpu"
+    assert found[0].identity == loaded.identity
+    assert evaluation.load_encoders([loaded], "cpu")[0] is loaded
 
 
 def test_every_encoder_stays_frozen_through_an_evaluation(place, tmp_path):
@@ -142,7 +154,7 @@ def test_kill_and_resume_give_the_undisturbed_table_bit_for_bit(place, tmp_path)
     )
     assert whole.returncode == 0, whole.stderr
     killed = subprocess.Popen([*argv, "--out", str(tmp_path / "killed")], env=env("b"), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list((tmp_path / "killed").glob("*/*/*.json")) and time.monotonic() < deadline:
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)

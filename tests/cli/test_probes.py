@@ -14,8 +14,8 @@ import torch
 import virb
 from virb import probes
 from virb.cli import main
+from virb.convert.load import load_encoder
 from virb.errors import UsageError
-from virb.networks.encoder import load_encoder
 
 TINY = "random:resnet18:width=0.125,size=32"
 OTHER = TINY + ",seed=1"

@@ -22,8 +22,8 @@ import torch
 from virb import registry
 from virb.cli import main
 from virb.convert import zoo
+from virb.convert.load import expand_sources, load_encoder
 from virb.errors import CheckpointError, UsageError
-from virb.networks.encoder import expand_sources, load_encoder
 from virb.system import download
 
 ROOT = Path(__file__).parents[2]
@@ -407,7 +407,7 @@ def test_processes_that_want_a_file_at_once_fetch_it_once(server, tmp_path):
         process.stdin.write("go\n")
         process.stdin.flush()
     threading.Timer(0.5, server.hold.set).start()
-    outputs = [process.communicate(timeout=30) for process in running]
+    outputs = [process.communicate(timeout=600) for process in running]
     assert [out.strip() for out, _ in outputs] == [str(tiny.path)] * 2, outputs
     assert tiny.path.read_bytes() == BODY
     assert len(server.requests) == 1

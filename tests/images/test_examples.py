@@ -26,7 +26,7 @@ def test_a_limit_is_a_fixed_choice_in_order_with_its_own_images():
     assert len(few) == 7
     assert few.ids == again.ids
     assert few.ids == sorted(few.ids, key=whole.ids.index)
-    assert few.images.revision == again.images.revision != whole.images.revision
+    assert few.images.digest == again.images.digest != whole.images.digest
     assert isinstance(few.images, ImageSet)
     assert len(few.images) == 14  # of 100
     for k, name in enumerate(few.ids):
@@ -38,7 +38,7 @@ def test_a_limit_is_a_fixed_choice_in_order_with_its_own_images():
             assert few.images.describe(index) == f"frame {whole.frames[row, frame]} of greys"
     assert whole.limited(None) is whole
     assert whole.limited(50) is whole
-    assert whole.limited(8).images.revision != few.images.revision
+    assert whole.limited(8).images.digest != few.images.digest
 
 
 def test_a_limit_leaves_lazy_targets_lazy():

@@ -11,10 +11,10 @@ from torch import nn
 
 import virb
 from virb.cli import main
-from virb.convert.load import read_checkpoint, save_encoder
+from virb.convert.load import load_encoder, read_checkpoint, save_encoder
 from virb.errors import CheckpointError, UsageError
 from virb.networks import projections
-from virb.networks.encoder import FrozenEncoder, load_encoder
+from virb.networks.encoder import FrozenEncoder
 
 HEADS = {
     "linear": nn.Linear(64, 16, bias=False),

@@ -12,8 +12,7 @@ import time
 import pytest
 import torch
 
-from virb.convert.load import read_checkpoint
-from virb.networks.encoder import load_encoder
+from virb.convert.load import load_encoder, read_checkpoint
 
 
 def weights(path) -> dict[str, torch.Tensor]:
@@ -70,7 +69,7 @@ def test_killed_and_resumed_is_an_undisturbed_run(virb_pretrain, images, small, 
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     out, state = tmp_path / "killed.pt", tmp_path / "killed.run" / "checkpoint.pt"
     child = subprocess.Popen([sys.executable, "-m", "virb", "pretrain", *args, "--out", str(out)], env=environment)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not state.exists() and time.monotonic() < deadline and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from virb import registry
-from virb.convert.load import read_checkpoint
-from virb.networks.encoder import load_encoder
+from virb.convert.load import load_encoder, read_checkpoint
 
 # Published heads are as large as published encoders; here the encoder has 64 dimensions.
 SMALL_HEADS = {

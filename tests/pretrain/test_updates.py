@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from virb import registry
+from virb.contracts.method import Setup
 from virb.errors import UsageError
 from virb.networks.backbones import build_backbone
 from virb.pretraining.learner import Batch, Progress
-from virb.pretraining.method import Setup
 from virb.training import augment
 
 SETUP = Setup(16, 64, 0, 8, 20, 8, augment.IMAGENET_MEAN, augment.IMAGENET_STD)

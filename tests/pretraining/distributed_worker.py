@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from virb import registry
+from virb.contracts.method import Setup, Training
 from virb.networks.backbones import Backbone
 from virb.pretraining import distributed
 from virb.pretraining.data import ArrayPixels, PretrainingData
-from virb.pretraining.method import Setup, Training
+from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
-from virb.pretraining.trainer import Plan, Trainer
+from virb.pretraining.trainer import Trainer
 from virb.training import augment
 
 N, BATCH, STEPS = 16, 8, 3

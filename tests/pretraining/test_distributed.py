@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import nn
 
+from virb.contracts.method import Training
 from virb.errors import UsageError
 from virb.pretraining import distributed
-from virb.pretraining.method import Training
-from virb.pretraining.trainer import Plan
+from virb.pretraining.plan import Plan
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 _spec = importlib.util.spec_from_file_location("distributed_worker", WORKER)

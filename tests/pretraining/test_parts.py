@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from virb.contracts.method import Method, Option, Training
 from virb.errors import UsageError
 from virb.networks import projections
 from virb.pretraining import watch
-from virb.pretraining.method import Method, Option, Training
 from virb.training import optimizers, schedules
 
 

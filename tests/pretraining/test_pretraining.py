@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from virb.errors import DataError, UsageError
-from virb.pretraining import corruptions, decoding
-from virb.pretraining import data as pretraining
+from virb.pretraining import corruptions, decoding, sources
+from virb.pretraining.data import DecodedPixels
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def root(tmp_path):
 
 
 def test_a_folder_is_decoded_once_to_squares(root, monkeypatch):
-    data = pretraining.load(str(root), size=16)
+    data = sources.load(str(root), size=16)
     assert (len(data), data.size, data.classes, data.balance) == (10, 16, ("a", "b"), "unbalanced")
     assert data.label.tolist() == [0] * 6 + [1] * 4
     expected = Image.open(root / "b" / "01.png").resize((16, 16), Image.Resampling.BILINEAR, (5, 0, 25, 20))
@@ -44,43 +44,43 @@ def test_a_folder_is_decoded_once_to_squares(root, monkeypatch):
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(decoding, "_try", never)
-    again = pretraining.load(str(root), size=16)
+    again = sources.load(str(root), size=16)
     assert again.revision == data.revision
 
 
 def test_the_revision_is_that_of_the_images_not_of_their_place(root, tmp_path):
-    first = pretraining.load(str(root), size=16)
+    first = sources.load(str(root), size=16)
     root.rename(tmp_path / "moved")
-    assert pretraining.load(str(tmp_path / "moved"), size=16).revision == first.revision
+    assert sources.load(str(tmp_path / "moved"), size=16).revision == first.revision
     (tmp_path / "moved" / "a" / "00.png").unlink()
-    assert pretraining.load(str(tmp_path / "moved"), size=16).revision != first.revision
+    assert sources.load(str(tmp_path / "moved"), size=16).revision != first.revision
 
 
 def test_a_folder_too_large_to_keep_decoded_gives_the_same_pixels(root):
-    kept = pretraining.load(str(root), size=16)
-    lazy = pretraining._folder(root, 16, False, None, limit=100)
-    assert isinstance(lazy.pixels, pretraining.DecodedPixels)
+    kept = sources.load(str(root), size=16)
+    lazy = sources._folder(root, 16, False, None, limit=100)
+    assert isinstance(lazy.pixels, DecodedPixels)
     np.testing.assert_array_equal(kept.batch(np.arange(10)), lazy.batch(np.arange(10)))
 
 
 def test_a_flat_folder_has_no_labels(tmp_path):
     write(tmp_path / "flat", 3)
-    data = pretraining.load(str(tmp_path / "flat"), size=16)
+    data = sources.load(str(tmp_path / "flat"), size=16)
     assert (len(data), data.label, data.balance) == (3, None, "unlabelled")
 
 
 def test_a_file_list(root, tmp_path):
-    whole = pretraining.load(str(root), size=16)
+    whole = sources.load(str(root), size=16)
     (root / "list.txt").write_text("b/01.png\tsecond\na/00.png\tfirst\n\n")
-    data = pretraining.load(str(root / "list.txt"), size=16)
+    data = sources.load(str(root / "list.txt"), size=16)
     assert (len(data), data.classes, data.label.tolist()) == (2, ("first", "second"), [1, 0])
     np.testing.assert_array_equal(data.batch(np.arange(2)), whole.batch(np.array([7, 0])))
     (tmp_path / "l.txt").write_text(f"{root / 'a' / '00.png'}\n")
-    assert pretraining.load(str(tmp_path / "l.txt"), size=16).label is None
-    for text, message in [("", "names no image"), ("a\tb\nc", "a tab and a class"), ("a/77.png", "cannot read")]:
+    assert sources.load(str(tmp_path / "l.txt"), size=16).label is None
+    for text, message in [("", "names no image"), ("a\tb\nc", "a tab and a class"), ("a/77.png", "cannot be read")]:
         (root / "list.txt").write_text(text)
         with pytest.raises(DataError, match=message):
-            pretraining.load(str(root / "list.txt"), size=16)
+            sources.load(str(root / "list.txt"), size=16)
 
 
 def test_torchvisions_sets(tmp_path, monkeypatch):
@@ -98,21 +98,21 @@ def test_torchvisions_sets(tmp_path, monkeypatch):
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"name{k}" for k in range(10)]}))
     monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda self: True)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *a: True)
-    data = pretraining.load("torchvision:CIFAR10", size=32, root=tmp_path)
+    data = sources.load("torchvision:CIFAR10", size=32, root=tmp_path)
     assert (len(data), data.classes[3], data.label[:4].tolist()) == (20, "name3", [1, 0, 1, 2])
     expected = datasets.CIFAR10(tmp_path).data[5]
     np.testing.assert_array_equal(data.batch(np.array([5]))[0], expected)
     with pytest.raises(DataError, match="Did you mean torchvision:CIFAR10"):
-        pretraining.load("torchvision:CIFAR01", root=tmp_path)
+        sources.load("torchvision:CIFAR01", root=tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
-        pretraining.load("torchvision:MNIST", root=tmp_path)
+        sources.load("torchvision:MNIST", root=tmp_path)
     monkeypatch.delenv("VIRB_DATA", raising=False)
     with pytest.raises(DataError, match="--data-root"):
-        pretraining.load("torchvision:MNIST")
+        sources.load("torchvision:MNIST")
 
 
 def test_limit_is_seeded_and_nested_revisions_differ(root):
-    data = pretraining.load(str(root), size=16)
+    data = sources.load(str(root), size=16)
     one, again, other = (data.limited(4, s) for s in (0, 0, 1))
     assert len(one) == 4
     assert one.revision == again.revision != other.revision
@@ -121,11 +121,11 @@ def test_limit_is_seeded_and_nested_revisions_differ(root):
 
 def test_pooled(root, tmp_path):
     write(tmp_path / "other", 8, seed=3)
-    data = pretraining.load(f"{root}:5+{tmp_path / 'other'}:0.25", size=16)
+    data = sources.load(f"{root}:5+{tmp_path / 'other'}:0.25", size=16)
     assert len(data) == 7
     assert data.label is None
-    whole = pretraining.load(f"{root}+{tmp_path / 'other'}", size=16)
-    own, other = (pretraining.load(str(p), size=16) for p in (root, tmp_path / "other"))
+    whole = sources.load(f"{root}+{tmp_path / 'other'}", size=16)
+    own, other = (sources.load(str(p), size=16) for p in (root, tmp_path / "other"))
     order = np.array([17, 2, 10, 9])
     expected = [
         other.batch(np.array([7])),
@@ -135,13 +135,13 @@ def test_pooled(root, tmp_path):
     ]
     np.testing.assert_array_equal(whole.batch(order), np.concatenate(expected))
     with pytest.raises(UsageError, match="has 8 images; 9 are asked for"):
-        pretraining.load(f"{root}+{tmp_path / 'other'}:9", size=16)
+        sources.load(f"{root}+{tmp_path / 'other'}:9", size=16)
     with pytest.raises(DataError, match="no such folder"):
-        pretraining.load(f"{root}+{tmp_path / 'absent'}", size=16)
+        sources.load(f"{root}+{tmp_path / 'absent'}", size=16)
 
 
 def test_subset_and_its_manifest(root, tmp_path):
-    data = pretraining.load(str(root), size=16)
+    data = sources.load(str(root), size=16)
     part, manifest = data.subset("half")
     assert part.label.tolist() == [0, 0, 0, 1, 1]
     assert manifest.paths == part.paths
@@ -156,7 +156,7 @@ def test_subset_and_its_manifest(root, tmp_path):
 
 @pytest.mark.parametrize("kind", corruptions.KINDS)
 def test_corruptions_are_made_once_for_all(root, kind):
-    data = pretraining.load(str(root), size=32)
+    data = sources.load(str(root), size=32)
     bad = data.corrupted(kind)
     assert bad.revision != data.revision
     assert bad.size == {"downsample2": 16, "downsample4": 8}.get(kind, 32)
@@ -208,7 +208,7 @@ def test_the_world_and_its_mixture(monkeypatch):
         ),
     }
     monkeypatch.setattr(world, "load", lambda name, split: sets[name])
-    objects, rooms, both = (pretraining.load(name) for name in ("world-objects", "world-rooms", "world"))
+    objects, rooms, both = (sources.load(name) for name in ("world-objects", "world-rooms", "world"))
     assert (len(objects), objects.size, objects.classes[0], objects.revision) == (6, 8, "chair", "o")
     assert objects.label.tolist() == [0, 1, 2, 0, 1, 2]
     assert rooms.label is None

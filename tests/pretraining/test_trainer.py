@@ -12,14 +12,16 @@ import pytest
 import torch
 from torch import nn
 
+from virb.contracts.method import Setup, Training
 from virb.errors import TrainingError, UsageError
 from virb.networks.backbones import Backbone, build_backbone
 from virb.pretraining import losses
 from virb.pretraining.data import ArrayPixels, PretrainingData
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.method import Setup, Training
+from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
-from virb.pretraining.trainer import Plan, StaleRun, Trainer
+from virb.pretraining.state import StaleRun
+from virb.pretraining.trainer import Trainer
 from virb.training import augment
 
 SETUP = Setup(16, 40, 2, 8, 10, 5, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
@@ -257,6 +259,7 @@ class Small(Backbone):
 
 
 @pytest.mark.slow
+@pytest.mark.compiler
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")
 def test_a_compiled_encoder_trains_alike_and_goes_on(tmp_path):
     def make(folder, **changes):

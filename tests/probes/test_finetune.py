@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from virb.contracts.task import Protocol
+from virb.convert.load import load_encoder
 from virb.errors import TrainingError, UsageError
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
 from virb.probes import finetune
 
 TINY = "random:resnet18:width=0.125,size=32"
@@ -142,8 +142,15 @@ def test_one_step_is_nesterovs_on_the_mean_cross_entropy():
             for name, p in reference.named_parameters():
                 velocity[name] = 0.9 * velocity[name] + p.grad
                 p -= lr * (p.grad + 0.9 * velocity[name])
-    for name, value in reference.state_dict().items():
-        assert torch.allclose(net.state_dict()[name].float(), value.float(), atol=1e-4), name
+    # Rounding differs between processors and grows through batch normalisation: what is compared is the way gone.
+    start, got, wanted = network().state_dict(), net.state_dict(), reference.state_dict()
+    for name, value in wanted.items():
+        way = (value.double() - start[name].double()).norm()
+        assert (got[name].double() - value.double()).norm() <= 0.02 * way + 1e-6, name
+    # An ordinary momentum step (without looking ahead) ends elsewhere by far more than that.
+    name = "head.weight"
+    ahead = 0.05 * 0.9 * velocity[name]
+    assert ahead.norm() > 0.1 * (wanted[name] - start[name]).norm()
 
 
 def test_all_frames_of_an_example_get_the_same_augmentation(monkeypatch):

@@ -16,12 +16,11 @@ from PIL import Image
 from virb.tasks import world
 
 from virb.cli import main
+from virb.convert.load import load_encoder
 from virb.errors import UsageError
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
-from virb.pretraining import data as pretraining
-from virb.pretraining import decoding
+from virb.pretraining import decoding, sources
 from virb.system import cache, leases
 
 ENCODER = "random:resnet18:width=0.125,size=32"
@@ -125,7 +124,7 @@ from pathlib import Path
 import numpy as np
 from virb.features import cache as features
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
+from virb.convert.load import load_encoder
 features.SAVE_EVERY_S = 0.0
 root, n, limit = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 encoder = load_encoder("random:resnet18:width=0.125,size=32")
@@ -159,7 +158,7 @@ def test_processes_that_compute_evict_and_die_at_once_never_read_torn_rows(tmp_p
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
     for other in others:
-        out, err = other.communicate(timeout=60)
+        out, err = other.communicate(timeout=600)
         assert out == "started\nwhole\n", err
     for seed in range(3):
         one, two = (np.load(tmp_path / f"{name}-{seed}.npy") for name in "ab")
@@ -200,8 +199,8 @@ def test_decoded_pretraining_images_are_listed_limited_and_cleared_unless_they_a
         folder.mkdir()
         for k in range(n):
             Image.fromarray(np.full((20, 20, 3), 40 * k, np.uint8)).save(folder / f"{k}.png")
-    first = pretraining.load(str(tmp_path / "one"), size=16)
-    second = pretraining.load(str(tmp_path / "two"), size=16).corrupted("jpeg")
+    first = sources.load(str(tmp_path / "one"), size=16)
+    second = sources.load(str(tmp_path / "two"), size=16).corrupted("jpeg")
     shown = {entry.what: (entry.kind, entry.n_images, entry.is_in_use) for entry in cache.entries()}
     assert shown == {
         "one at 16 px": ("pretraining", 2, True),
@@ -219,7 +218,7 @@ def test_decoded_pretraining_images_are_listed_limited_and_cleared_unless_they_a
     assert main(["data", "cache", "--clear", "pretraining"]) == 0
     assert "removed" in capsys.readouterr().out
     assert cache.entries() == []
-    again = pretraining.load(str(tmp_path / "one"), size=16)
+    again = sources.load(str(tmp_path / "one"), size=16)
     assert (again.batch(np.array([1])) == 40).all()
 
 

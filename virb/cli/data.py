@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "prepare" and not args.tasks:
         raise UsageError("data prepare needs the names of the end tasks whose data to get; see: virb data status.")
     context = data_context(args.data)
-    chosen = _tasks(args.tasks, args.suite)
+    chosen, n_broken = _tasks(args.tasks, args.suite)
     rows: list[Status] = []
     with Progress() as progress:
         for task in chosen:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         _print(rows)
-    return 0 if args.action == "status" or all(row.state == FOUND for row in rows) else 1
+    return 0 if not n_broken and (args.action == "status" or all(row.state == FOUND for row in rows)) else 1
 
 
 def _cache(args: argparse.Namespace) -> int:
@@ -165,17 +165,19 @@ def _counting(advance: Callable[[int, int], None]) -> Callable[[str, int, int], 
     return lambda _what, done, total: advance(done, total)
 
 
-def _tasks(names: list[str], suite: str) -> list[Task]:
+def _tasks(names: list[str], suite: str) -> tuple[list[Task], int]:
+    """Return the tasks, and how many more there are whose files are broken."""
     from virb import registry
     from virb.errors import UsageError
 
     if names:
-        return [registry.load("tasks", name) for name in dict.fromkeys(names)]
+        return [registry.load("tasks", name) for name in dict.fromkeys(names)], 0
     entries = [entry for entry in registry.entries("tasks") if entry.group == suite]
     if not entries:
         suites = {entry.group for entry in registry.entries("tasks")}
         raise UsageError(f"Unknown suite {suite!r}. {registry.suggest(suite, suites)}")
-    return [registry.load("tasks", entry.name) for entry in entries]
+    tasks, broken = registry.load_all(entries)
+    return tasks, len(broken)
 
 
 def _prepare(task: Task, context: DataContext, progress: Progress) -> Status:

@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype",
-        choices=("bf16", "fp16"),
-        help="of the encoders' forward pass instead of fp32: faster where the processor has it; recorded as such",
+        choices=("tf32", "bf16", "fp16"),
+        help="of the encoders' forward pass instead of fp32: faster where the processor has it (tf32: on GPUs, heads too); recorded as such",
     )
     parser.add_argument(
         "--skip-corrupt",

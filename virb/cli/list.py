@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HELP = "list the end tasks, pretraining methods, analyses or encoders"
+HELP = "list the parts of a kind: end tasks, pretraining methods, encoders, analyses, heads, metrics, ..."
 EPILOG = """examples:
   virb list tasks
   virb list tasks --suite mini --json
   virb list methods --include ./my-methods
+  virb list metrics                                # and heads, losses, probes, executors, ...
   virb list encoders                               # those that come with virb, and the published ones of the zoo
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("tasks", "methods", "encoders", "analyses"))
+    from virb import registry
+
+    parser.add_argument("what", choices=("encoders", *registry.KINDS), metavar="KIND", help="one of %(choices)s")
     parser.add_argument("--suite", help="only the tasks of this suite (the folder that their files lie in)")
     parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
 
@@ -30,21 +32,19 @@ def run(args: argparse.Namespace) -> int:
 
     if args.suite and args.what != "tasks":
         raise UsageError(f"--suite selects tasks; it has no meaning for 'list {args.what}'.")
-    rows, broken = {"tasks": _tasks, "encoders": _encoders}.get(args.what, _files)(args)
+    rows = {"tasks": _tasks, "encoders": _encoders}.get(args.what, _files)(args)
     if args.json:
         print(json.dumps(rows, indent=2))
     elif args.what == "encoders":
         _print_encoders(rows)
     else:
         _print_table(rows)
-    for line in broken:
-        print(f"virb list: {line}", file=sys.stderr)
-    return 1 if broken else 0
+    return 0  # what is broken among them was said on stderr as it was met
 
 
-def _tasks(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+def _tasks(args: argparse.Namespace) -> list[dict[str, Any]]:
     from virb import registry
-    from virb.errors import RegistryError, UsageError
+    from virb.errors import UsageError
 
     entries = registry.entries("tasks")
     if args.suite:
@@ -52,41 +52,36 @@ def _tasks(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
         if args.suite not in suites:
             raise UsageError(f"Unknown suite {args.suite!r}. {registry.suggest(args.suite, suites)}")
         entries = [entry for entry in entries if entry.group == args.suite]
-    rows, broken = [], []
-    for entry in entries:
-        try:
-            task = registry.load_entry(entry)
-        except RegistryError as error:
-            broken.append(str(error))
-            continue
-        rows.append(
-            {
-                "name": task.name,
-                "suite": entry.group,
-                "category": task.category.value,
-                "head": task.head,
-                "loss": task.loss,
-                "metric": task.metric,
-                "version": task.version,
-                "epochs": task.protocol.epochs,
-                "classes": task.n_classes,
-                "summary": task.summary,
-                "origin": entry.origin,
-            }
-        )
-    return rows, broken
+    places = {entry.name: entry for entry in entries}
+    return [
+        {
+            "name": task.name,
+            "suite": places[task.name].group,
+            "category": task.category.value,
+            "head": task.head,
+            "loss": task.loss,
+            "metric": task.metric,
+            "version": task.version,
+            "epochs": task.protocol.epochs,
+            "classes": task.n_classes,
+            "summary": task.summary,
+            "origin": places[task.name].origin,
+        }
+        for task in registry.load_all(entries)[0]
+    ]
 
 
-def _files(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+def _files(args: argparse.Namespace) -> list[dict[str, Any]]:
     from virb import registry
 
-    rows = [
-        {"name": entry.name, "summary": entry.summary, "origin": entry.origin} for entry in registry.entries(args.what)
+    return [
+        {"name": entry.name, "summary": entry.summary, "origin": entry.origin}
+        for entry in registry.entries(args.what)
+        if not entry.problem
     ]
-    return rows, []
 
 
-def _encoders(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+def _encoders(args: argparse.Namespace) -> list[dict[str, Any]]:
     """List the encoder files that come with virb (what is in them is not read: that needs torch), then the zoo's."""
     import importlib.util
     from pathlib import Path
@@ -102,7 +97,7 @@ def _encoders(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]
         about = {**entry.meta, "title": entry.title, "url": entry.url, "page": entry.page, "licence": entry.licence}
         about |= {"layout": entry.layout, "digest": entry.digest, "is_papers": entry.is_papers}
         rows.append(_encoder_row(f"{zoo.PREFIX}{entry.name}", entry.path, **about))
-    return rows, []
+    return rows
 
 
 _ENCODER_ABOUT = ("method", "dataset", "subset", "dataset_size", "balance", "epochs", "title", "url", "page", "licence")

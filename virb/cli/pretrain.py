@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--schedule", choices=("cosine", "step", "constant"))
     training.add_argument("--seed", type=int)
     training.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    training.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
+    training.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"))
     training.add_argument("--compile", action="store_true", help="compile the encoder (torch.compile)")
     training.add_argument(
         "--knn-epochs", type=float, metavar="E", help="log a nearest-neighbour accuracy every E epochs"
@@ -161,7 +161,8 @@ def _with_others(do: Callable[[], int]) -> int:
 
 def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
     from virb.pretraining import distributed
-    from virb.pretraining.runs import Settings, pretrain
+    from virb.pretraining.runs import pretrain
+    from virb.pretraining.settings import Settings
 
     settings = distributed.together(
         lambda: Settings(
@@ -187,8 +188,8 @@ def _prepare() -> None:
 
 
 def _once(texts: list[str]) -> dict[str, str]:
+    from virb.contracts.method import split_option
     from virb.errors import UsageError
-    from virb.pretraining.method import split_option
 
     pairs = [split_option(text) for text in texts]
     for name in {name for name, _ in pairs}:
@@ -212,7 +213,7 @@ def _line(made: Made) -> str:
 def _recipe(args: argparse.Namespace) -> int:
     from virb.errors import UsageError
     from virb.pretraining import distributed
-    from virb.pretraining.runs import run_recipe, run_recipe_in_parallel
+    from virb.pretraining.recipes import run_recipe, run_recipe_in_parallel
 
     out, only = args.out or Path("encoders"), tuple(args.only)
     if args.jobs > 1 and distributed.world_size() > 1:
@@ -235,7 +236,7 @@ def _recipe(args: argparse.Namespace) -> int:
 
 def _show(name: str) -> int:
     from virb import registry
-    from virb.pretraining.method import Method
+    from virb.contracts.method import Method
 
     method: Method = registry.load("methods", name)
     print(f"{method.name}: {method.source}")

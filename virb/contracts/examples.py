@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from virb.errors import DataAbsent, DataError, UsageError
-from virb.images.sets import ImageSet, ImageSubset
+from virb.images import digests
+from virb.images.sets import IdentifiedImages, ImageSet, ImageSubset
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Examples:
     ids: Sequence[str]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.images, ImageSet):
+            object.__setattr__(self, "images", IdentifiedImages(self.images))
         n = len(self.frames)
         if self.frames.ndim != 2 or not np.issubdtype(self.frames.dtype, np.integer):
             raise DataError(f"{self.images.name}: frames must be integers of shape (N, F); found {self.frames.shape}.")
@@ -77,6 +82,26 @@ class Examples:
     @property
     def n_frames(self) -> int:
         return int(self.frames.shape[1])
+
+    def digests(self) -> dict[str, str]:
+        """Return what the examples are, by content: a SHA-256 each of ``images``, ``targets``, ``frames``, ``ids`` and ``groups``.
+
+        Only images that are used count, in the order of their first use, so that the same examples over a larger set
+        have the same digests. Integer targets are one thing whatever their width. ``groups`` is empty where there are
+        none.
+        """
+        used, first, frames = np.unique(self.frames, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        names = b"\0".join(os.fsencode(name) for name in self.ids)
+        return {
+            "images": digests.combined(self.images.digest_rows(used[order])),
+            "targets": _digest_of_targets(self.targets),
+            "frames": digests.of_array(rank[frames].reshape(self.frames.shape)).hex(),
+            "ids": hashlib.sha256(names).hexdigest(),
+            "groups": "",
+        }
 
     def subset(self, rows: np.ndarray) -> Examples:
         """Return the examples ``rows``, over the same images."""
@@ -126,3 +151,31 @@ class Rows:
 
     def __getitem__(self, index: int) -> Any:
         return self.whole[int(self.rows[index])]
+
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return uint8 (n, 32): the digests of the targets ``rows`` (n,)."""
+        return digests_of_targets(self.whole, self.rows[rows])
+
+
+def digests_of_targets(targets: Any, rows: np.ndarray) -> np.ndarray:
+    """Return uint8 (n, 32): the digests of dense targets; of what their own ``digest_rows`` says, else of the arrays.
+
+    A target that cannot be read has zeros.
+    """
+    own = getattr(targets, "digest_rows", None)
+    if own is not None:
+        return np.asarray(own(rows), dtype=np.uint8)
+
+    def one(row: int) -> bytes:
+        try:
+            return digests.of_array(np.asarray(targets[row]))
+        except DataError:
+            return digests.UNREADABLE
+
+    return digests.stacked(digests.in_threads(one, rows.tolist()))
+
+
+def _digest_of_targets(targets: Any) -> str:
+    if isinstance(targets, np.ndarray) and targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer):
+        return digests.of_array(targets.astype(np.int64)).hex()
+    return digests.combined(digests_of_targets(targets, np.arange(len(targets))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections import Counter
@@ -10,24 +11,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from virb import probes, registry
 from virb.contracts.examples import DataContext
 from virb.contracts.task import Task
-from virb.errors import UsageError, VirbError
+from virb.convert.load import expand_sources, load_encoder
+from virb.errors import BrokenPart, UsageError, VirbError
 from virb.evaluation.executors import dask as cluster
 from virb.evaluation.grid import Failure, Job, Overrides, Unit
 from virb.evaluation.runner import Runner
-from virb.networks.encoder import FrozenEncoder, expand_sources, load_encoder
+from virb.networks.encoder import FrozenEncoder
 from virb.records.store import ResultStore, probe_name
+from virb.system import devices
 from virb.system.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_CACHE_GB = 20.0
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+resolve_device = devices.resolve
 
 
 @dataclass
@@ -135,6 +136,8 @@ def run(
     store.check_writable()
     # Workers load the encoders for themselves.
     loaded = load_encoders(encoders, device if executor == "local" else "cpu", dtype=overrides.dtype or "fp32")
+    if overrides.dtype == "tf32" and executor == "local" and loaded[0].device.type != "cuda":
+        raise UsageError(f"--dtype tf32 is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
     for encoder in loaded:
         store.check_identity(encoder.name, encoder.identity)
     _check_pyramids(loaded, chosen)
@@ -159,12 +162,13 @@ def run(
             suites,
             how,
             overrides,
-            torch.device(loaded[0].device),
+            loaded[0].device,
             cache_gb,
             progress,
             cache_limit_gb,
         )
-        n_run = runner.run(_units(chosen), missing, present, failures, is_suite=may_leave_out)
+        with devices.tf32(overrides.dtype == "tf32"):
+            n_run = runner.run(_units(chosen), missing, present, failures, is_suite=may_leave_out)
         left_out = runner.left_out
     elif missing:
         given = {item.name: item for item in tasks or () if isinstance(item, Task)}
@@ -224,15 +228,31 @@ def _fitting(probe: probes.Probe, tasks: list[Task], *, is_named: bool, progress
 def select_tasks(
     names: Sequence[str | Task] | None, suite: str | None, failures: list[Failure]
 ) -> tuple[list[Task], dict[str, str]]:
-    """Load the named tasks, or those of the suite; there, a broken file becomes a failure and the rest goes on.
+    """Load the named tasks, or those of the suite; a broken file becomes a failure and the rest goes on.
 
     Returns:
         The tasks, and the suite of each by name; a task that was passed as an object has none.
+
+    Raises:
+        UsageError: no task can be loaded.
+        RegistryError: a name is unknown.
     """
     if names:
-        found = [name if isinstance(name, Task) else registry.load("tasks", name) for name in names]
-        groups = {name: registry.find("tasks", name).group for name in names if not isinstance(name, Task)}
-        return list({task.name: task for task in found}.values()), groups
+        found: dict[str, Task] = {}
+        groups: dict[str, str] = {}
+        for name in names:
+            if isinstance(name, Task):
+                found[name.name] = name
+                continue
+            try:
+                entry = registry.find("tasks", name)
+                found[name] = registry.load_entry(entry)
+                groups[name] = entry.group
+            except BrokenPart as error:
+                failures.append(Failure(name, str(error)))
+        if not found:
+            raise UsageError(" ".join(failure.reason for failure in failures))
+        return list(found.values()), groups
     entries = registry.entries("tasks")
     suites = {entry.group for entry in entries}
     if suite not in suites:
@@ -255,10 +275,10 @@ def load_encoders(
 ) -> list[FrozenEncoder]:
     """Load every encoder; all that cannot be loaded are named in one error, before any work begins.
 
-    ``dtype`` ("fp32", "bf16", "fp16") is that of the forward pass; encoders that come loaded keep theirs under "fp32".
+    ``dtype`` ("fp32", "tf32", "bf16", "fp16") is that of the forward pass; encoders that come loaded keep theirs under
+    "fp32". They run on ``device`` wherever they were loaded, and the caller's stay as they are.
     """
-    if dtype not in DTYPES:
-        raise UsageError(f"Unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}.")
+    kind = devices.torch_dtype(dtype)
     if not encoders:
         raise UsageError("No encoder was named. Give files (encoders/*.pt) or names such as random:resnet18.")
     place = resolve_device(device)
@@ -267,7 +287,8 @@ def load_encoders(
     for item in encoders:
         try:
             encoder = item if isinstance(item, FrozenEncoder) else load_encoder(os.fspath(item), device=place)
-            loaded.append(encoder if dtype == "fp32" else encoder.to(dtype=DTYPES[dtype]))
+            wanted = (place, encoder.dtype if dtype == "fp32" else kind)
+            loaded.append(encoder if (encoder.device, encoder.dtype) == wanted else copy.copy(encoder).to(*wanted))
         except VirbError as error:
             problems.append(str(error))
     if problems:
@@ -293,26 +314,6 @@ def _check_pyramids(encoders: Sequence[FrozenEncoder], tasks: Sequence[Task]) ->
             f"need{'s' * (len(dense) == 1)}. Evaluate it on image-level tasks"
             f"{f' alone (--tasks {fitting})' if fitting else ''}, or the encoder without features=projection."
         )
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device for ``name``; "auto" is CUDA, else Apple's MPS, else the CPU.
-
-    Raises:
-        UsageError: no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"--device {name} cannot be used here: {str(error).splitlines()[0]} Use cpu, or auto to take what there is."
-        ) from error
-    return device
 
 
 def _requested(store: ResultStore, encoders: Sequence[FrozenEncoder], jobs: Sequence[Job], label: str) -> pd.DataFrame:

@@ -20,7 +20,7 @@ import virb
 from virb import heads, probes
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import Protocol, Task
-from virb.errors import DataAbsent, DataError, TrainingError, VirbError
+from virb.errors import DataAbsent, DataError, NoMemoryError, TrainingError, VirbError
 from virb.evaluation.grid import Failure, Job, Overrides, Unit
 from virb.features.cache import FeatureCache, Features
 from virb.images.corrupt import unreadable
@@ -28,6 +28,7 @@ from virb.metrics.streaming import Metric, build_metric
 from virb.networks.encoder import FrozenEncoder
 from virb.probes import Probe, dense, image_level
 from virb.records.store import ResultStore, probe_name
+from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.progress import Progress
 from virb.system.threads import core_pool, n_cores
@@ -62,7 +63,7 @@ class _Loaded:
             and a.options.keys() == b.options.keys()
             and all(np.array_equal(a.options[key], b.options[key]) for key in a.options)
             and replace(a.protocol, optimizer=b.protocol.optimizer, lr=b.protocol.lr) == b.protocol
-            and self.train.images.revision == other.train.images.revision
+            and self.train.images.digest == other.train.images.digest
             and np.array_equal(self.train.frames, other.train.frames)
             and np.array_equal(self.train.targets, other.train.targets)
         )
@@ -251,19 +252,22 @@ class Runner:
 
     # ------------------------------------------------------------------------------------------------- features
 
-    def _encode(self, item: _Loaded, everything: Sequence[_Loaded]) -> dict[tuple[int, str], Features | None]:
+    def _encode(
+        self, item: _Loaded, everything: Sequence[_Loaded]
+    ) -> tuple[dict[tuple[int, str], Features | None], set[int]]:
         """Encode this unit's images with its encoders, for all layers that any unit wants of them, in one pass a set.
 
-        Returns the features by (encoder, image set's revision); None stands for a pyramid that is over the budget and
-        will be computed when it is used.
+        Returns the features by (encoder, image set's digest); None stands for a pyramid that is over the budget and
+        will be computed when it is used. And the encoders that failed for want of memory.
         """
         features: dict[tuple[int, str], Features | None] = {}
-        for images in {split.images.revision: split.images for split in item.splits}.values():
+        failed: set[int] = set()
+        for images in {split.images.digest: split.images for split in item.splits}.values():
             uses = [
                 (other, split)
                 for other in everything
                 for split in other.splits
-                if split.images.revision == images.revision and other.unit.trains.protocol.crop is None
+                if split.images.digest == images.digest and other.unit.trains.protocol.crop is None
             ]
             upto = max(int(split.frames.max()) + 1 for _, split in uses)
             layers = sorted({other.layer for other, _ in uses})
@@ -275,13 +279,26 @@ class Runner:
                 if not members or not wanted:
                     continue
                 what = f"{images.name}: encode with {len(members)} encoder{'s' * (len(members) > 1)}"
+                members = [k for k in members if k not in failed]
                 with self.progress.stage(what) as advance:
-                    rows = self.cache.encode(
-                        [self.encoders[k] for k in members], images, layers=wanted, upto=upto, progress=advance
-                    )
-                for k, row in zip(members, rows, strict=True):
-                    features[k, images.revision] = row.get(item.layer)
-        return features
+                    encode = partial(self.cache.encode, images=images, layers=wanted, upto=upto, progress=advance)
+                    try:
+                        rows = dict(zip(members, encode([self.encoders[k] for k in members]), strict=True))
+                    except NoMemoryError:
+                        rows = {}
+                    for k in members if not rows else ():  # one at a time, so that one alone fails
+                        self._release_networks()
+                        with self._guard(f"{self.encoders[k].name} on {item.unit.trains.name}"):
+                            (rows[k],) = encode([self.encoders[k]])
+                failed |= set(members) - set(rows)
+                for k, row in rows.items():
+                    features[k, images.digest] = row.get(item.layer)
+        return features, failed
+
+    def _release_networks(self) -> None:
+        for encoder in self.encoders:
+            encoder.release_network()
+        devices.free_memory(self.device)
 
     def _pyramid_bytes(self, encoder: int, n_images: int, n_encoders: int) -> float:
         e = self.encoders[encoder]
@@ -306,14 +323,16 @@ class Runner:
         features: dict[tuple[int, str], Features | None] = {}
         members: list[_Member] = []
         for item in items:
-            task = item.unit.trains
+            task, failed = item.unit.trains, set[int]()
             with self._guard(task.name):
                 begun = time.monotonic()
                 # On crops, or where it trains itself, the encoder runs anew in each epoch: there is nothing to keep.
                 if task.protocol.crop is None and self.probe.is_frozen:
-                    features |= self._encode(item, everything)
+                    found, failed = self._encode(item, everything)
+                    features |= found
                 encode_s = (time.monotonic() - begun) / len(item.encoders)
-                members += [_Member(item, encoder, seed, encode_s) for encoder, seed in item.jobs]
+                jobs = [(encoder, seed) for encoder, seed in item.jobs if encoder not in failed]
+                members += [_Member(item, encoder, seed, encode_s) for encoder, seed in jobs]
         if not items[0].unit.trains.category.is_pixelwise:
             self._run_image_level(members, features)
             return
@@ -329,7 +348,7 @@ class Runner:
             e = self.encoders[member.encoder]
             with self._guard(self._name(member)):
                 for split in member.item.splits if self.probe.is_frozen else ():
-                    found = features[member.encoder, split.images.revision]
+                    found = features[member.encoder, split.images.digest]
                     assert found is not None
                     _check_finite(e.name, found.embedding, split)
                 by_dim.setdefault(e.dim, []).append(member)
@@ -343,7 +362,7 @@ class Runner:
         task = item.unit.trains
 
         def source(encoder: int, split: Examples) -> image_level.Source:
-            found = features.get((encoder, split.images.revision))
+            found = features.get((encoder, split.images.digest))
             return image_level.Source(self.encoders[encoder], split.images, None if found is None else found.embedding)
 
         def build_head(dim: int, seed: int) -> torch.nn.Module:
@@ -418,7 +437,7 @@ class Runner:
         strides = e.strides if item.layer == "pyramid" else e.strides_at(16)
 
         def source(split: Examples) -> dense.Source:
-            found = features.get((member.encoder, split.images.revision))
+            found = features.get((member.encoder, split.images.digest))
             if is_cropped and split is not item.train:
                 return dense.WholeSource(e, item.layer, split)
             if is_cropped:
@@ -504,6 +523,7 @@ class Runner:
             "data": _revisions(item.train, test),
             "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
             "device": str(self.device),
+            "ran_on": devices.describe(e.device, e.dtype if self.probe.is_frozen else torch.float32),
             "versions": _versions(),
         }
         if not np.isfinite(metric.score):
@@ -604,7 +624,7 @@ def _check_finite(encoder: str, embedding: np.ndarray, split: Examples) -> None:
 
 
 def _revisions(train: Examples, test: Examples) -> dict[str, str]:
-    return {"train": train.images.revision, "test": test.images.revision}
+    return {"train": train.images.digest, "test": test.images.digest}
 
 
 def _number(value: Any) -> float | None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.examples import DataContext, Examples, held_out
 from virb.contracts.task import Task
+from virb.convert.load import expand_sources
 from virb.errors import UsageError
 from virb.evaluation import run as evaluation
 from virb.evaluation.grid import Failure, Overrides
-from virb.networks.encoder import FrozenEncoder, expand_sources
+from virb.networks.encoder import FrozenEncoder
 from virb.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def tune(
         raise UsageError(f"The validation share must lie between 0 and 1; found {validation}.")
     if len(names := expand_sources([encoder])) > 1:
         raise UsageError(f"{encoder} names {len(names)} encoders ({names[0]}, ...); tune with one of them.")
-    chosen, _ = evaluation.select_tasks(tasks, None, [])
+    broken: list[Failure] = []
+    chosen, _ = evaluation.select_tasks(tasks, None, broken)
     variants: dict[str, tuple[str, str, float]] = {}
     candidates = []
     for task in chosen:
@@ -83,7 +85,7 @@ def tune(
     ]
     table = pd.DataFrame(rows, columns=["task", "optimizer", "lr", "score"])
     table["is_best"] = table["score"] == table.groupby("task")["score"].transform("max")
-    return table, outcome.failures
+    return table, [*broken, *outcome.failures]
 
 
 def _variant(task: Task, optimizer: str, lr: float, validation: float) -> Task:

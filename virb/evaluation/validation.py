@@ -104,7 +104,7 @@ def _sizes(task: Task, splits: dict[str, Examples]) -> str:
 def _disjoint(train: Examples, test: Examples) -> str:
     """Compare images by content: files by their bytes, all of those whose sizes agree; others by their pixels."""
     rows = [np.unique(examples.frames) for examples in (train, test)]
-    if train.images.revision == test.images.revision:
+    if train.images.digest == test.images.digest:
         both = np.intersect1d(rows[0], rows[1])
         if len(both):
             return _fail(
@@ -217,9 +217,9 @@ def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
     import torch
     from torch.nn import functional as F
 
+    from virb.convert.load import load_encoder
     from virb.features.cache import resize
     from virb.heads import build_head
-    from virb.networks.encoder import load_encoder
 
     encoder = load_encoder(encoder_name)
     size = encoder.preprocess.size

@@ -23,13 +23,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from virb.errors import DataError, VirbError
+from virb.errors import DataError, NoMemoryError, VirbError
 from virb.images.sets import ArrayImages, ImageSet
-from virb.system import cache, leases
+from virb.system import cache, devices, leases
 from virb.system.files import atomic_write
 from virb.system.mapped import Walk
 from virb.system.paths import cache_root
@@ -128,11 +129,11 @@ class FeatureCache:
         key = {
             "version": VERSION,
             "encoder": encoder.identity,
-            "images": images.revision,
+            "images": images.digest,
             "n": len(images),
             "layer": layer,
             "device": torch.device(encoder.device).type,
-            "dtype": str(encoder.dtype),
+            "dtype": "tf32" if devices.precision(encoder.device, encoder.dtype) == "tf32" else str(encoder.dtype),
             "is_optimized": encoder.optimize,
             "batch_size": self.batch_size,
         }
@@ -149,7 +150,10 @@ class FeatureCache:
         sizes = sorted({encoder.preprocess.size for encoder, _ in work})
         last_saved = time.monotonic()
         for encoder, _ in work:
-            encoder.prepare_network()
+            try:
+                encoder.prepare_network()
+            except torch.OutOfMemoryError as error:
+                raise NoMemoryError(encoder.name, encoder.device) from error.with_traceback(None)
         # On CPU, (encoder, batch) pairs are computed side by side on one core each; a GPU takes them in turn.
         place = work[0][0].device
         with core_pool(n_cores() if place.type == "cpu" else 1) as pool:
@@ -232,7 +236,11 @@ def _stacked(
 
 def _sent(images: torch.Tensor, place: torch.device) -> torch.Tensor:
     """Begin to copy ``images`` to the device; only from pinned memory does a GPU copy while it computes."""
-    return (images.pin_memory() if place.type == "cuda" else images).to(place, non_blocking=True)
+    if place.type == "cuda":
+        images = images.pin_memory()
+    with contextlib.suppress(torch.OutOfMemoryError):
+        return images.to(place, non_blocking=True)
+    return images  # it goes by parts, then
 
 
 def _save(work: list[tuple[FrozenEncoder, list[_Entry]]]) -> None:
@@ -244,7 +252,25 @@ def _save(work: list[tuple[FrozenEncoder, list[_Entry]]]) -> None:
 def _encode(encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]) -> dict[str, list[np.ndarray]]:
     """Return the layers of uint8 ``images``. On CPU large images go a few at a time, so that they stay in the caches."""
     size = encoder.preprocess.size
-    step = len(images) if encoder.device.type != "cpu" else max(8, min(64, round(64 * (64 / size) ** 2)))
+    on_cpu = encoder.device.type == "cpu"
+    step = max(8, min(64, round(64 * (64 / size) ** 2))) if on_cpu else min(len(images), _FITTING.get(encoder, 1 << 30))
+    while True:
+        with contextlib.suppress(torch.OutOfMemoryError):
+            return _encode_by(step, encoder, images, layers)
+        # Here the error is gone, and with it what its traceback held.
+        devices.free_memory(encoder.device)
+        if step == 1:
+            raise NoMemoryError(encoder.name, encoder.device)
+        step = _FITTING[encoder] = -(-step // 2)
+
+
+# Of encoders whose batches were too large for their device's memory: how many images fitted.
+_FITTING: WeakKeyDictionary[FrozenEncoder, int] = WeakKeyDictionary()
+
+
+def _encode_by(
+    step: int, encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]
+) -> dict[str, list[np.ndarray]]:
     parts = [
         compute_layers(encoder, encoder.prepare(images[start : start + step]), layers)
         for start in range(0, len(images), step)

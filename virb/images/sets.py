@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, overload, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 
 from virb.errors import DataError
+from virb.images import digests
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -19,15 +19,19 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".p
 class ImageSet(Protocol):
     """An ordered set of RGB images.
 
-    ``name`` is for people; ``revision`` is the identity that caches are keyed by: it changes whenever a pixel or the
-    order changes, and it is equal for two sets that hold the same images in the same order.
+    ``name`` is for people. The identity is content: ``digests`` are the SHA-256 of each image, uint8 (N, 32), and
+    ``digest`` a hash over them in order; it is equal for two sets that hold the same images in the same order, and for
+    no others. :class:`virb.images.digests.Digested` gives both to a class that has the rest.
     """
 
     @property
     def name(self) -> str: ...
 
     @property
-    def revision(self) -> str: ...
+    def digests(self) -> np.ndarray: ...
+
+    @property
+    def digest(self) -> str: ...
 
     def __len__(self) -> int: ...
 
@@ -35,14 +39,21 @@ class ImageSet(Protocol):
         """Return image ``index`` as uint8 (H, W, 3)."""
         ...
 
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return the digests of the images ``rows`` (n,) alone, uint8 (n, 32)."""
+        ...
+
     def describe(self, index: int) -> str:
         """Return what an error message should call image ``index`` (a file's path, a frame's number)."""
         ...
 
 
-@dataclass(frozen=True)
-class ArrayImages:
-    """Images of one size held in an array, in memory or memory-mapped: uint8 (N, H, W, 3)."""
+@dataclass(frozen=True, eq=False)
+class ArrayImages(digests.Digested):
+    """Images of one size held in an array, in memory or memory-mapped: uint8 (N, H, W, 3).
+
+    ``revision`` is a label of the caller's; nothing rests on it.
+    """
 
     name: str
     revision: str
@@ -57,10 +68,8 @@ class ArrayImages:
 
     @classmethod
     def of(cls, name: str, array: np.ndarray) -> ArrayImages:
-        """Wrap ``array``; the revision is the hash of its shape and bytes."""
-        digest = hashlib.sha256(repr(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-        return cls(name, digest.hexdigest(), array)
+        """Wrap ``array`` under a name."""
+        return cls(name, "", array)
 
     def __len__(self) -> int:
         return len(self.array)
@@ -68,18 +77,20 @@ class ArrayImages:
     def image(self, index: int) -> np.ndarray:
         return self.array[index]
 
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        return digests.stacked(digests.in_threads(lambda row: digests.of_array(self.array[row]), rows.tolist()))
+
     def describe(self, index: int) -> str:
         return f"frame {index} of {self.name}"
 
 
-class ImageSubset:
+class ImageSubset(digests.Digested):
     """Some images of a larger set, in the order of ``rows``; so that a cache holds those alone."""
 
     def __init__(self, whole: ImageSet, rows: np.ndarray) -> None:
         self.whole = whole
         self.rows = np.asarray(rows, dtype=np.int64)
         self.name = whole.name
-        self.revision = hashlib.sha256(whole.revision.encode() + b"\0" + self.rows.tobytes()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -87,8 +98,29 @@ class ImageSubset:
     def image(self, index: int) -> np.ndarray:
         return self.whole.image(int(self.rows[index]))
 
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        return self.whole.digest_rows(self.rows[rows])
+
     def describe(self, index: int) -> str:
         return self.whole.describe(int(self.rows[index]))
+
+
+class IdentifiedImages(digests.Digested):
+    """Anything with ``name``, a length, ``image(index)`` and perhaps ``describe(index)``, known by its pixels."""
+
+    def __init__(self, images: Any) -> None:
+        self.images = images
+        self.name = str(images.name)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> np.ndarray:
+        return self.images.image(index)
+
+    def describe(self, index: int) -> str:
+        describe = getattr(self.images, "describe", None)
+        return str(describe(index)) if describe is not None else f"image {index} of {self.name}"
 
 
 class Paths(Sequence[Path]):
@@ -111,25 +143,17 @@ class Paths(Sequence[Path]):
         return self.root / self.names[index]
 
 
-class FileImages:
+class FileImages(digests.Digested):
     """Images in files, decoded when they are read.
 
-    The revision hashes each file's path below ``root``, its size and its time of change; contents are not read for it,
-    because an image set may hold a million files.
+    Args:
+        root: the folder that the ``paths`` lie in; a path that is absolute stands for itself.
     """
 
     def __init__(self, name: str, root: str | Path, paths: Sequence[str | Path]) -> None:
         self.name = name
         self.root = Path(root)
         self.paths = Paths(self.root, paths)
-        digest = hashlib.sha256()
-        for path in self.paths:
-            try:
-                found = path.stat()
-            except OSError as error:
-                raise DataError(f"{name}: cannot read {path}: {error.strerror or error}.") from error
-            digest.update(f"{path.relative_to(self.root).as_posix()}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
-        self.revision = digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -146,6 +170,9 @@ class FileImages:
                 f"{self.name}: {path} is not a readable image ({error}). Replace it, or leave such "
                 "examples out with --skip-corrupt."
             ) from error
+
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        return digests.of_files(self.root, [self.paths[int(row)] for row in rows])
 
     def describe(self, index: int) -> str:
         return str(self.paths[index])

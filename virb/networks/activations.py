@@ -40,7 +40,7 @@ def load_encoders(named: Sequence[str]) -> list[FrozenEncoder]:
     """
     if not named:
         raise NotApplicable("It looks at images through encoders: --option encoders=a.pt,b.pt --option images=FOLDER.")
-    from virb.networks.encoder import expand_sources, load_encoder
+    from virb.convert.load import expand_sources, load_encoder
 
     loaded = [load_encoder(name) for name in expand_sources(named)]
     names = [encoder.name for encoder in loaded]

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from virb.errors import UsageError
+from virb.networks import families
 from virb.system.threads import own_generator
 
 
@@ -337,11 +338,15 @@ def _defaults(arch: str) -> dict[str, Any]:
     library, colon, name = arch.partition(":")
     if library in ("timm", "torchvision") and colon and name:
         return {}
+    family = families.find(arch)
+    if family is not None:
+        return dict(family.defaults)
     close = difflib.get_close_matches(arch, _SUGGESTED, 3, 0.5)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise UsageError(
-        f"Unknown architecture {arch!r}.{hint} Known are {', '.join(_SUGGESTED)} (patches of 8, 14, 16 or 32), and any "
-        "model of two libraries as timm:NAME and torchvision:NAME."
+        f"Unknown architecture {arch!r}.{hint} Known are {', '.join(_SUGGESTED)} (patches of 8, 14, 16 or 32), the "
+        f"families {', '.join(families.names())} with all their sizes as options, and any model of two libraries as "
+        "timm:NAME and torchvision:NAME."
     )
 
 
@@ -377,6 +382,10 @@ def canonical_architecture(arch: str, options: Mapping[str, Any] | None = None) 
 
 
 def _check_options(arch: str, options: Mapping[str, Any]) -> None:
+    family = families.find(arch)
+    if family is not None:
+        family.check(arch, options)
+        return
     for key, value in options.items():
         if key == "width":
             is_good, expected = 0 < value <= 16, "a number above 0 and at most 16, such as 0.25, 1, 2 or 4"
@@ -400,6 +409,7 @@ def build_backbone(arch: str, **options: Any) -> Backbone:
     resnext50_32x4d, wide_resnet50_2, ...
     vit_tiny, small, base, large _patch16     ``image_size`` (224) of the position embedding, ``depth``, ``heads``,
     (or 8, 14, 32)                            ``pool``: token (the class token, the default) or avg (of the patches)
+    vit, and the other files of families/     all sizes as options: ``dim``, ``depth``, ``heads``, ``patch``, ...
     pixels                                    ``grid`` (8): the embedding is the image averaged to grid x grid
     timm:NAME, torchvision:NAME               no options
     ========================================  ====================================================================
@@ -423,6 +433,8 @@ def _build(arch: str, options: Mapping[str, Any] | None, *, is_initialised: bool
         backbone = ResNet(RESNETS[arch], **full, is_initialised=is_initialised)
     elif arch == "pixels":
         backbone = Pixels(**full)
+    elif (family := families.find(arch)) is not None:
+        backbone = family.build(full, is_initialised)
     else:
         from virb.networks.external import ViT, build_external
 

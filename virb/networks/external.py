@@ -69,7 +69,7 @@ class ViT(VisionTransformer, Backbone):
         return self.embed(x)
 
 
-class _External(Backbone):
+class External(Backbone):
     """A library's network as it is, under ``net.``; the outputs of its stages are the pyramid."""
 
     key_prefix = "net."
@@ -135,7 +135,7 @@ def _recording(modules: dict[str, nn.Module]) -> Iterator[dict[str, Any]]:
             handle.remove()
 
 
-class TimmBackbone(_External):
+class TimmBackbone(External):
     """Any timm model. The embedding is what its classifier would read; the pyramid is timm's own list of stages."""
 
     def __init__(self, name: str) -> None:
@@ -185,7 +185,7 @@ def _thinned(maps: list[Tensor]) -> list[Tensor]:
     return [maps[round(len(maps) * quarter / 4) - 1] for quarter in range(1, 5)]
 
 
-class TorchvisionBackbone(_External):
+class TorchvisionBackbone(External):
     """Any torchvision classifier. The embedding is what its last linear layer reads (or the mean of the last map).
 
     The pyramid holds, for each stride, the deepest output among the children of the network's trunk.

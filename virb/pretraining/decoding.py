@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from virb.errors import DataError
-from virb.images.sets import FileImages, ImageSet
+from virb.images.sets import ImageSet
 from virb.system import cache, leases
 from virb.system.files import atomic_write
 from virb.system.paths import cache_root
@@ -66,8 +66,7 @@ def decoded(
     images: ImageSet, size: int, progress: ProgressCallback | None = None
 ) -> tuple[np.ndarray, list[Unreadable]]:
     """Return all images as one memory-mapped array (N, size, size, 3), unreadable ones black, and which those are."""
-    place = images.root.resolve() if isinstance(images, FileImages) else ""
-    key = hashlib.sha256(f"{images.revision}\0{place}\0{size}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{images.digest}\0{size}".encode()).hexdigest()[:24]
 
     def squares() -> Iterator[np.ndarray | str]:
         for i, found in enumerate(_read_all(images, size)):

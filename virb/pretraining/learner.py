@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from virb.contracts.method import Setup
 from virb.networks.backbones import Backbone
-from virb.pretraining.method import Setup
 from virb.training.optimizers import parameter_groups
 
 

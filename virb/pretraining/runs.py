@@ -1,101 +1,41 @@
-"""One pretraining run from its settings to an encoder file; and recipes, lists of runs in a file."""
+"""One pretraining run from its settings to an encoder file."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import os
 import platform
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 import virb
 from virb import registry
+from virb.contracts.method import Method, Setup
 from virb.convert.load import read_checkpoint, save_encoder
-from virb.errors import UsageError, VirbError
+from virb.errors import UsageError
 from virb.networks import projections
 from virb.networks.backbones import Backbone, build_backbone, canonical_architecture
-from virb.pretraining import data as pretraining
-from virb.pretraining import distributed
+from virb.pretraining import distributed, sources
+from virb.pretraining.data import PretrainingData, check_batch_size
 from virb.pretraining.learner import Learner, check_batch
-from virb.pretraining.method import Method, Setup, Training
+from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
+from virb.pretraining.settings import Settings, training_of
+from virb.pretraining.state import StaleRun
 from virb.pretraining.subsets import Manifest
-from virb.pretraining.trainer import Plan, StaleRun, Trainer, stream_seed
-from virb.system.threads import n_cores, own_generator
+from virb.pretraining.trainer import Trainer
+from virb.system.threads import own_generator
 from virb.training import augment
 
 MEAN, STD = augment.IMAGENET_MEAN, augment.IMAGENET_STD
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What makes an encoder. A None stands for the method's published value, or for what the data set says.
-
-    ``epochs`` and ``budget`` (images seen) exclude each other; ``size`` is the side in pixels at which the encoder will
-    see images, ``view_size`` that of its training views (None: the same; somewhat smaller trains faster and, as random
-    crops enlarge what they show, hardly worse: Touvron et al. 2019). ``lr`` is the peak at this batch size.
-
-    ``subset`` is a rule of ``virb.pretraining.subsets`` or a manifest's file; ``subset_seed`` draws it, so that runs of several
-    seeds can share one. ``corrupt`` is a kind of ``virb.pretraining.corruptions``. ``compile`` changes the speed, and the weights
-    by rounding: it does not make another encoder.
-    """
-
-    method: str
-    out: Path
-    data: str | None = None
-    data_root: str | None = None
-    arch: str = "resnet18"
-    arch_options: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: float | None = None
-    budget: int | None = None
-    batch_size: int | None = None
-    size: int | None = None
-    view_size: int | None = None
-    limit: int | None = None
-    subset: str | None = None
-    subset_seed: int = 0
-    class_order: str = "seeded"
-    corrupt: str | None = None
-    skip_unreadable: bool = False
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "fp32"
-    accumulate: int = 1
-    optimizer: str | None = None
-    lr: float | None = None
-    weight_decay: float | None = None
-    warmup_epochs: float | None = None
-    schedule: str | None = None
-    knn_epochs: float = 0.0
-    checkpoint_steps: int = 0
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.epochs is not None and self.budget is not None:
-            raise UsageError("--epochs and --budget both say how long to train; give one of them.")
-        for name in ("epochs", "budget", "batch_size", "size", "view_size", "limit", "lr"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"--{name.replace('_', '-')} must be above 0; found {value}.")
-        for name in ("weight_decay", "warmup_epochs", "knn_epochs", "checkpoint_steps"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 0; found {value}.")
 
 
 @dataclass(frozen=True)
@@ -245,7 +185,7 @@ def _write(
 class _Run:
     """What a run is made of before anything is written or trained. ``dataset`` is the images' name without their subset."""
 
-    data: pretraining.PretrainingData
+    data: PretrainingData
     dataset: str
     manifest: Manifest | None
     size: int
@@ -333,13 +273,11 @@ def _trained(
     return Made(settings.out, True, meta)
 
 
-def _images(
-    method: Method, settings: Settings, reporter: Reporter
-) -> tuple[pretraining.PretrainingData, str, Manifest | None]:
+def _images(method: Method, settings: Settings, reporter: Reporter) -> tuple[PretrainingData, str, Manifest | None]:
     """The images to train on, the name of the set they are from, and which of it they are."""
     if settings.data is None:
-        raise UsageError(f"{method.name} needs images: pass --data with {', '.join(pretraining.WORLD)} or a folder.")
-    data = pretraining.load(
+        raise UsageError(f"{method.name} needs images: pass --data with {', '.join(sources.WORLD)} or a folder.")
+    data = sources.load(
         settings.data,
         size=None if _is_world(settings.data) else round((settings.size or 224) * 8 / 7),
         root=None if settings.data_root is None else Path(settings.data_root),
@@ -367,7 +305,7 @@ def _planned(
     settings: Settings,
     options: Mapping[str, Any],
     device: str,
-    data: pretraining.PretrainingData,
+    data: PretrainingData,
     dataset: str,
     manifest: Manifest | None,
 ) -> _Run:
@@ -376,13 +314,13 @@ def _planned(
     assert settings.data is not None
     size = settings.size or (data.size if _is_world(settings.data) else 224)
     batch_size = settings.batch_size or min(256, method.training.batch_size)
-    pretraining.check_batch_size(data, batch_size)
+    check_batch_size(data, batch_size)
     per_epoch = len(data) // batch_size
     if settings.budget is not None:
         steps = max(1, settings.budget // batch_size)
     else:
         steps = max(1, round((settings.epochs or method.training.epochs) * per_epoch))
-    training, lr = _training(method.training, settings, batch_size)
+    training, lr = training_of(method.training, settings, batch_size)
     plan = Plan(
         training=training,
         lr=lr,
@@ -437,7 +375,7 @@ def _planned(
 
 def _is_world(source: str) -> bool:
     """Whether all of a source has the world's own size."""
-    return all(pretraining.split_amount(part)[0] in pretraining.WORLD for part in source.split("+"))
+    return all(sources.split_amount(part)[0] in sources.WORLD for part in source.split("+"))
 
 
 def _subset_meta(manifest: Manifest) -> dict[str, Any]:
@@ -456,151 +394,3 @@ def _clear(folder: Path) -> None:
     for name in ("checkpoint.pt", "log.csv", "subset.json"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-
-
-def _training(published: Training, settings: Settings, batch_size: int) -> tuple[Training, float]:
-    """The published training with what the settings replace, and the peak learning rate at ``batch_size``."""
-    training = published.replace(
-        optimizer=settings.optimizer,
-        weight_decay=settings.weight_decay,
-        warmup_epochs=settings.warmup_epochs,
-        schedule=settings.schedule,
-    )
-    if settings.lr is None and settings.optimizer not in (None, published.optimizer):
-        raise UsageError(
-            f"--optimizer {settings.optimizer} needs a --lr of its own: the published one is for {published.optimizer}."
-        )
-    if settings.weight_decay is not None and settings.weight_decay != published.weight_decay:
-        training = dataclasses.replace(training, final_weight_decay=None)  # the published rise belongs to its start
-    if training.schedule == "step" and not training.milestones:
-        training = training.replace(milestones=(0.6, 0.8))  # MoCo v1's 120 and 160 of 200 epochs
-    lr = settings.lr if settings.lr is not None else published.scaled_lr(batch_size)
-    share = lr / published.lr  # the start and the floor keep their published shares of the peak
-    training = training.replace(warmup_lr=training.warmup_lr * share, final_lr=training.final_lr * share)
-    return training, lr
-
-
-# -------------------------------------------------------------------------------------------------------------- recipes
-
-
-def read_recipe(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """Return the runs of a recipe by name, in order: each a mapping of ``Settings``' fields without ``out``.
-
-    A recipe is YAML: ``defaults`` (settings for all) and ``encoders`` (name: settings). A run's own settings replace
-    the defaults; its ``arch_options`` and ``options`` are added to theirs, unless it has another arch or method.
-
-    Raises:
-        UsageError: the file is missing, is not a recipe, or a key is unknown.
-    """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Cannot read the recipe {path}: {error.strerror or error}.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, Mapping) or set(content) - {"defaults", "encoders"} or not content.get("encoders"):
-        raise UsageError(
-            f"{path} is not a recipe: expected the keys defaults (may be absent) and encoders (name: settings)."
-        )
-    known = {f.name for f in dataclasses.fields(Settings)} - {"out"}
-    defaults = dict(content.get("defaults") or {})
-    runs: dict[str, dict[str, Any]] = {}
-    for name, given in content["encoders"].items():
-        own = dict(given or {})
-        base = dict(defaults)
-        if "epochs" in own or "budget" in own:
-            base = {k: v for k, v in base.items() if k not in ("epochs", "budget")}
-        run = {**base, **own}
-        for key, owner in (("arch_options", "arch"), ("options", "method")):
-            inherited = {} if owner in own and own[owner] != defaults.get(owner) else defaults.get(key) or {}
-            run[key] = {**inherited, **(own.get(key) or {})}
-        for key in run:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(sorted(known))}."
-                raise UsageError(f"{path}, encoder {name}: unknown setting {key!r}.{hint}")
-        if "method" not in run:
-            raise UsageError(f"{path}, encoder {name}: which method? It names none.")
-        runs[str(name)] = run
-    return runs
-
-
-def check_names(path: str | os.PathLike[str], runs: Mapping[str, Any], only: tuple[str, ...]) -> None:
-    """Refuse names that a recipe does not have.
-
-    Raises:
-        UsageError: there is such a name.
-    """
-    for name in only:
-        if name not in runs:
-            raise UsageError(f"{path} has no encoder {name!r}; it has {', '.join(runs)}.")
-
-
-def run_recipe(
-    path: str | os.PathLike[str], out: Path, *, only: tuple[str, ...] = (), force: bool = False, quiet: bool = False
-) -> tuple[list[Made], dict[str, str]]:
-    """Make the encoders of a recipe in ``out``; return those that are there now, and why the others are not.
-
-    An encoder that is there with the same settings and data is left; one that differs is made again; an unfinished run
-    goes on if it is the same run. One that fails does not stop the rest.
-    """
-    runs = read_recipe(path)
-    check_names(path, runs, only)
-    made, failed = [], {}
-    for name, run in runs.items():
-        if only and name not in only:
-            continue
-        try:
-            made.append(_up_to_date(Settings(out=out / f"{name}.pt", **run), force=force, quiet=quiet))
-        except VirbError as error:
-            if distributed.world_size() > 1 and not distributed.is_shared(error):
-                raise  # the others are still at it: they cannot go on to the next one
-            failed[name] = str(error)
-    return made, failed
-
-
-def run_recipe_in_parallel(
-    path: str | os.PathLike[str],
-    out: Path,
-    *,
-    jobs: int,
-    only: tuple[str, ...] = (),
-    force: bool = False,
-    quiet: bool = False,
-) -> dict[str, int]:
-    """Make the encoders of a recipe in ``jobs`` processes at a time, the cores shared among them; return exit statuses.
-
-    On a CPU a small network trains faster as two runs of one thread than as one run of two. The children's lines are
-    passed on as they come.
-    """
-    runs = read_recipe(path)
-    check_names(path, runs, only)
-    names = only or tuple(runs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, n_cores() // jobs))}
-
-    def make(name: str) -> int:
-        command = [sys.executable, "-m", "virb", "pretrain", "--recipe", str(path), "--out", str(out), "--only", name]
-        with subprocess.Popen(
-            [*command, *(["--force"] if force else []), *(["--quiet"] if quiet else [])],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
-                print(line, end="", file=sys.stderr, flush=True)
-        return child.returncode
-
-    with ThreadPoolExecutor(jobs) as pool:
-        return dict(zip(names, pool.map(make, names), strict=True))
-
-
-def _up_to_date(settings: Settings, *, force: bool, quiet: bool) -> Made:
-    if force:
-        return pretrain(settings, force=True, quiet=quiet)
-    try:
-        return pretrain(settings, resume=True, quiet=quiet)
-    except StaleRun:
-        return pretrain(settings, force=True, quiet=quiet)

@@ -11,15 +11,10 @@ weights of one process but for rounding. Process 0 alone reads and writes files;
 from __future__ import annotations
 
 import contextlib
-import csv
-import hashlib
 import math
-import os
-import pickle
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,70 +23,21 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from virb.errors import CheckpointError, TrainingError, UsageError, VirbError
-from virb.networks.backbones import Backbone
+from virb.errors import TrainingError, VirbError
 from virb.pretraining import distributed, watch
+from virb.pretraining.compiled import compile_encoders
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
-from virb.pretraining.method import Training
+from virb.pretraining.log import Log
+from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
-from virb.system.files import atomic_write
+from virb.pretraining.state import read_state, write_state
+from virb.system import devices
 from virb.training import augment, schedules
 from virb.training.optimizers import build_optimizer
 
-FORMAT = "virb-training/1"
-PRECISIONS = ("fp32", "bf16", "fp16")
 COLLAPSED_SPREAD = 0.01  # of outputs that fill the sphere (1); random ones of any depth stay above 0.05
 COLLAPSED_STEPS = 50
-
-
-def stream_seed(seed: int, *keys: int | str) -> int:
-    """Return a 63-bit seed for the random stream called ``keys`` of the run ``seed``; the same everywhere."""
-    digest = hashlib.sha256("/".join(str(k) for k in (seed, *keys)).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
-
-
-class StaleRun(UsageError):
-    """What is there belongs to a run with other settings or other data."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how a run goes. ``lr`` is the peak; counts are in updates, ``checkpoint_s`` in seconds.
-
-    ``batch_size`` counts the images of all processes. ``compile`` has PyTorch compile the encoder's forward pass.
-    """
-
-    training: Training
-    lr: float
-    steps: int
-    batch_size: int
-    seed: int = 0
-    device: str = "cpu"
-    precision: str = "fp32"
-    accumulate: int = 1
-    checkpoint_s: float = 60.0
-    checkpoint_steps: int = 0
-    log_steps: int = 10
-    knn_epochs: float = 0.0
-    knn_images: int = 2000
-    knn_size: int = 64  # side in pixels at which the network is used afterwards
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"Unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
-        if self.precision == "fp16" and torch.device(self.device).type == "cpu":
-            raise UsageError("fp16 trains on a GPU only; on a CPU choose --precision bf16 or fp32.")
-        if self.accumulate < 1 or self.batch_size % self.accumulate:
-            raise UsageError(f"--accumulate {self.accumulate} does not divide the batch of {self.batch_size}.")
-        share, rest = divmod(self.batch_size // self.accumulate, distributed.world_size())
-        if rest or not share:
-            parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
-            raise UsageError(
-                f"{distributed.world_size()} processes cannot share a batch of {self.batch_size}{parts} equally; choose "
-                f"a --batch-size that is a multiple of {distributed.world_size() * self.accumulate}."
-            )
 
 
 class Trainer:
@@ -112,7 +58,7 @@ class Trainer:
         if distributed.world_size() > 1 and learner.sync_batch_norm:
             distributed.synchronise_batch_norm(self.learner, self.device)
         if plan.compile:
-            _compile(self.learner, self.device)
+            compile_encoders(self.learner, self.device)
         self.model = distributed.averaging(self.learner)
         self.steps_per_epoch = len(data) // plan.batch_size
         training = plan.training
@@ -149,8 +95,6 @@ class Trainer:
         if distributed.rank():
             return
         state = {
-            "format": FORMAT,
-            "identity": self.identity,
             "step": self.step,
             "seconds": self.seconds,
             "low_spread": self._low_spread,
@@ -158,8 +102,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        with atomic_write(self.checkpoint_path) as file:
-            torch.save(state, file)
+        write_state(self.checkpoint_path, self.identity, state)
 
     def resume(self) -> bool:
         """Load the checkpoint, if there is one; return whether there was. Process 0 reads it for all.
@@ -168,7 +111,7 @@ class Trainer:
             CheckpointError: the file is damaged.
             StaleRun: it belongs to another run; the text says what differs.
         """
-        state = distributed.by_first(self._read)
+        state = distributed.by_first(lambda: read_state(self.checkpoint_path, self.identity))
         if state is None:
             return False
         self.learner.load_state_dict(state["learner"])
@@ -177,29 +120,6 @@ class Trainer:
         self.step, self.seconds, self._low_spread = state["step"], state["seconds"], state["low_spread"]
         self.last_good = self.step
         return True
-
-    def _read(self) -> dict[str, Any] | None:
-        if not self.checkpoint_path.exists():
-            return None
-        try:
-            state = torch.load(self.checkpoint_path, map_location="cpu", weights_only=True)
-            if state["format"] != FORMAT:
-                raise ValueError(f"format {state['format']!r}")
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-            raise CheckpointError(
-                f"{self.checkpoint_path} is not a readable training state ({error}). Remove the folder to start again."
-            ) from error
-        differences = [
-            f"{key}: {state['identity'].get(key)!r} there, {self.identity.get(key)!r} asked for"
-            for key in sorted({*state["identity"], *self.identity})
-            if state["identity"].get(key) != self.identity.get(key)
-        ]
-        if differences:
-            raise StaleRun(
-                f"{self.checkpoint_path} belongs to another run ({'; '.join(differences)}). Repeat those settings, "
-                "or choose another --out, or pass --force to start again."
-            )
-        return state
 
     # --------------------------------------------------------------------------------------------------------- loop
 
@@ -214,8 +134,9 @@ class Trainer:
         saved_at = started = time.perf_counter()
         before = self.seconds
         with (
+            devices.tf32(plan.precision == "tf32"),
             torch.random.fork_rng(devices=self._cuda_devices()),
-            _Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
+            Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
             self._reader() as read,
         ):
             self.learner.train()
@@ -351,7 +272,7 @@ class Trainer:
         return contextlib.nullcontext() if is_last or self.model is self.learner else self.model.no_sync()
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.plan.precision == "fp32":
+        if self.plan.precision in ("fp32", "tf32"):
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if self.plan.precision == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype=dtype)
@@ -439,96 +360,3 @@ class Trainer:
         setup = self.learner.setup
         pixels = torch.from_numpy(self.data.batch(index)).to(self.device)
         return augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std)
-
-
-def _compile(learner: Learner, device: torch.device) -> None:
-    """Have the forward pass of every encoder in ``learner`` compiled when it is first used; names stay as they are.
-
-    Raises:
-        UsageError: nothing can be compiled here, or batch normalisation would have to wait for other processes.
-    """
-    encoders = [module for module in learner.modules() if isinstance(module, Backbone)]
-    if distributed.world_size() > 1 and any(isinstance(m, _BatchNorm) for e in encoders for m in e.modules()):
-        raise distributed.shared(
-            UsageError(
-                "--compile: batch normalisation that waits for other processes cannot be compiled. Train with one process, "
-                "without --compile, or a network without it (a ViT)."
-            )
-        )
-    try:
-        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(
-            f"--compile: PyTorch cannot compile for {device.type} here: {reason}. It needs a C++ compiler (on GPUs "
-            "Triton); install it, or train without --compile."
-        ) from error
-    for encoder in encoders:
-        encoder.compile(dynamic=False)  # one program a view size
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    """A TensorBoard writer beside the log, where TensorBoard is installed; what comes after ``step`` was lost."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
-
-
-class _Log:
-    """The CSV log; rows past ``step`` belong to work that was lost, and are removed when it opens."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self.path = path
-        self.step = step
-        self.rows: list[dict[str, str]] = []
-        if step and path.exists():
-            with path.open(newline="") as file:
-                self.rows = [
-                    row for row in csv.DictReader(file) if row.get("step", "").isdigit() and int(row["step"]) <= step
-                ]
-        self.columns: list[str] = list(self.rows[0]) if self.rows else []
-
-    def __enter__(self) -> _Log:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("w", newline="")
-        self._header()
-        self.board = _tensorboard(self.path.parent, self.step)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        if self.board is not None:
-            self.board.close()
-
-    def _header(self) -> None:
-        self.file.seek(0)
-        self.file.truncate()
-        self.writer = csv.DictWriter(self.file, self.columns)
-        if self.columns:
-            self.writer.writeheader()
-            self.writer.writerows(self.rows)
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Add a row; a number that is new (the nearest neighbours' accuracy, once an epoch) adds a column."""
-        text = {
-            key: "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-            for key, value in row.items()
-        }
-        self.rows.append(text)
-        new = [key for key in row if key not in self.columns]
-        if new:
-            self.columns += new
-            self._header()
-        else:
-            self.writer.writerow(text)
-        self.file.flush()
-        if self.board is not None:
-            for key, value in row.items():
-                if key not in ("step", "images", "seconds") and value is not None:
-                    self.board.add_scalar(key, value, row["step"])
-
-    def flush(self) -> None:
-        self.file.flush()
-        os.fsync(self.file.fileno())

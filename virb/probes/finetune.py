@@ -21,7 +21,7 @@ from virb.heads import build_head
 from virb.heads.layers import with_own_layers
 from virb.images.sets import ImageSet
 from virb.networks.backbones import Backbone
-from virb.networks.encoder import Preprocess
+from virb.networks.preprocess import Preprocess
 from virb.system.threads import one_thread, own_generator
 from virb.training import augment, image_ops, schedules
 
@@ -136,7 +136,7 @@ def bytes_needed(network: Network, n_frames: int, batch_size: int, n_tried: int 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold the graph, the graph the tensor: never freed
 
     n_weights = sum(p.numel() for p in network.parameters())
     statistics = {name: value.clone() for name, value in network.named_buffers()}

@@ -57,7 +57,8 @@ def is_mini(study: Study, task: str) -> bool:
     if said:
         return said == ["mini"]
     with contextlib.suppress(VirbError):
-        return bool(registry.load("tasks", task).suite == "mini")
+        entry = registry.find("tasks", task)
+        return entry.is_built_in and entry.group == "mini"
     return False
 
 

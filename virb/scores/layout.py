@@ -89,6 +89,7 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
     gone = [*wide.index.difference(kept.index, sort=False), *wide.columns.difference(kept.columns, sort=False)]
     kept = kept.copy()
     kept.attrs["dropped"] = [str(item) for item in gone]
+    kept.attrs["cells"] = [f"{encoder} on {task}" for encoder, task in missing_cells(wide)]
     return kept
 
 
@@ -167,10 +168,12 @@ def prepare(
     if exclude:
         notes.append(f"Left out as asked: {', '.join(exclude)}.")
     if wide.attrs["dropped"]:
-        notes.append(f"Left out because a score is missing: {', '.join(wide.attrs['dropped'])}.")
+        cells = names_in_words(wide.attrs["cells"])
+        notes.append(f"Left out because a score is missing: {', '.join(wide.attrs['dropped'])} ({cells}).")
     elif wide.isna().to_numpy().any():
         n = int(wide.isna().to_numpy().sum())
-        notes.append(f"{n} of {wide.size} scores are missing; the others are used.")
+        cells = names_in_words(wide.attrs["cells"])
+        notes.append(f"{n} of {wide.size} scores {'is' if n == 1 else 'are'} missing ({cells}); the others are used.")
     if is_varying and len(wide) > 1:
         same = [str(name) for name in wide if _is_constant(wide[name])]
         if same and len(same) < wide.shape[1]:

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 import virb
 from virb.contracts.examples import DataContext
 from virb.contracts.task import Task
+from virb.convert.load import load_encoder
 from virb.errors import UsageError, VirbError
 from virb.evaluation.grid import Failure, Overrides
-from virb.networks.encoder import FrozenEncoder, load_encoder, split_source
+from virb.networks.encoder import FrozenEncoder
+from virb.networks.spec import split_source
 from virb.system.progress import Progress
 from virb.system.threads import n_cores
 

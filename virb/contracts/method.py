@@ -7,14 +7,10 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virb.contracts.roles import ROLES
 from virb.errors import RegistryError, UsageError
-
-if TYPE_CHECKING:
-    from virb.networks.backbones import Backbone
-    from virb.pretraining.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Method:
-    """A pretraining method. ``learner(encoder, options, setup)`` builds what is trained; None means nothing is.
+    """A pretraining method. ``learner(encoder, options, setup)`` builds the Learner that is trained; None means nothing is.
 
     ``needs_labels`` is "no" or "yes". ``source`` is the paper, ``training`` its settings and where they are published.
     ``role`` is what its encoders are in every comparison: one of ``ROLES``.
@@ -117,7 +113,7 @@ class Method:
     name: str
     source: str
     training: Training | None = None
-    learner: Callable[[Backbone, Mapping[str, Any], Setup], Learner] | None = None
+    learner: Callable[[Any, Mapping[str, Any], Setup], Any] | None = None
     options: tuple[Option, ...] = ()
     needs_labels: bool = False
     role: str = "unknown"

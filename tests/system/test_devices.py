@@ -1,0 +1,29 @@
+"""TF32 is allowed or not as asked, and what was set before comes back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from virb.errors import UsageError
+from virb.system import devices
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_tf32_holds_in_the_block_and_what_was_set_comes_back(is_allowed):
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    with devices.tf32(is_allowed):
+        assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (is_allowed,) * 2
+        assert devices.precision(torch.device("cuda"), torch.float32) == ("tf32" if is_allowed else "fp32")
+        assert devices.precision(torch.device("cpu"), torch.float32) == "fp32"
+        assert devices.precision(torch.device("cuda"), torch.bfloat16) == "bf16"
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
+
+
+def test_devices_that_are_not_there_are_refused():
+    assert devices.resolve("cpu") == torch.device("cpu")
+    for name in ("cuda:99", "nonsense"):
+        with pytest.raises(UsageError, match=f"--device {name} cannot be used here"):
+            devices.resolve(name)
+    with pytest.raises(UsageError, match="expected one of fp32, tf32, bf16, fp16"):
+        devices.torch_dtype("bf17")

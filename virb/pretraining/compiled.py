@@ -1,0 +1,37 @@
+"""Compiling the encoders of a learner (torch.compile), where that can be done."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from virb.errors import UsageError
+from virb.networks.backbones import Backbone
+from virb.pretraining import distributed
+from virb.pretraining.learner import Learner
+
+
+def compile_encoders(learner: Learner, device: torch.device) -> None:
+    """Have the forward pass of every encoder in ``learner`` compiled when it is first used; names stay as they are.
+
+    Raises:
+        UsageError: nothing can be compiled here, or batch normalisation would have to wait for other processes.
+    """
+    encoders = [module for module in learner.modules() if isinstance(module, Backbone)]
+    if distributed.world_size() > 1 and any(isinstance(m, _BatchNorm) for e in encoders for m in e.modules()):
+        raise distributed.shared(
+            UsageError(
+                "--compile: batch normalisation that waits for other processes cannot be compiled. Train with one process, "
+                "without --compile, or a network without it (a ViT)."
+            )
+        )
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(
+            f"--compile: PyTorch cannot compile for {device.type} here: {reason}. It needs a C++ compiler (on GPUs "
+            "Triton); install it, or train without --compile."
+        ) from error
+    for encoder in encoders:
+        encoder.compile(dynamic=False)  # one program a view size

@@ -1,0 +1,145 @@
+"""Recipes: lists of runs in a file, made one after the other or several at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from virb.errors import UsageError, VirbError
+from virb.pretraining import distributed
+from virb.pretraining.runs import Made, pretrain
+from virb.pretraining.settings import Settings
+from virb.pretraining.state import StaleRun
+from virb.system.threads import n_cores
+
+
+def read_recipe(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """Return the runs of a recipe by name, in order: each a mapping of ``Settings``' fields without ``out``.
+
+    A recipe is YAML: ``defaults`` (settings for all) and ``encoders`` (name: settings). A run's own settings replace
+    the defaults; its ``arch_options`` and ``options`` are added to theirs, unless it has another arch or method.
+
+    Raises:
+        UsageError: the file is missing, is not a recipe, or a key is unknown.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read the recipe {path}: {error.strerror or error}.") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, Mapping) or set(content) - {"defaults", "encoders"} or not content.get("encoders"):
+        raise UsageError(
+            f"{path} is not a recipe: expected the keys defaults (may be absent) and encoders (name: settings)."
+        )
+    known = {f.name for f in dataclasses.fields(Settings)} - {"out"}
+    defaults = dict(content.get("defaults") or {})
+    runs: dict[str, dict[str, Any]] = {}
+    for name, given in content["encoders"].items():
+        own = dict(given or {})
+        base = dict(defaults)
+        if "epochs" in own or "budget" in own:
+            base = {k: v for k, v in base.items() if k not in ("epochs", "budget")}
+        run = {**base, **own}
+        for key, owner in (("arch_options", "arch"), ("options", "method")):
+            inherited = {} if owner in own and own[owner] != defaults.get(owner) else defaults.get(key) or {}
+            run[key] = {**inherited, **(own.get(key) or {})}
+        for key in run:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(sorted(known))}."
+                raise UsageError(f"{path}, encoder {name}: unknown setting {key!r}.{hint}")
+        if "method" not in run:
+            raise UsageError(f"{path}, encoder {name}: which method? It names none.")
+        runs[str(name)] = run
+    return runs
+
+
+def check_names(path: str | os.PathLike[str], runs: Mapping[str, Any], only: tuple[str, ...]) -> None:
+    """Refuse names that a recipe does not have.
+
+    Raises:
+        UsageError: there is such a name.
+    """
+    for name in only:
+        if name not in runs:
+            raise UsageError(f"{path} has no encoder {name!r}; it has {', '.join(runs)}.")
+
+
+def run_recipe(
+    path: str | os.PathLike[str], out: Path, *, only: tuple[str, ...] = (), force: bool = False, quiet: bool = False
+) -> tuple[list[Made], dict[str, str]]:
+    """Make the encoders of a recipe in ``out``; return those that are there now, and why the others are not.
+
+    An encoder that is there with the same settings and data is left; one that differs is made again; an unfinished run
+    goes on if it is the same run. One that fails does not stop the rest.
+    """
+    runs = read_recipe(path)
+    check_names(path, runs, only)
+    made, failed = [], {}
+    for name, run in runs.items():
+        if only and name not in only:
+            continue
+        try:
+            made.append(_up_to_date(Settings(out=out / f"{name}.pt", **run), force=force, quiet=quiet))
+        except VirbError as error:
+            if distributed.world_size() > 1 and not distributed.is_shared(error):
+                raise  # the others are still at it: they cannot go on to the next one
+            failed[name] = str(error)
+    return made, failed
+
+
+def run_recipe_in_parallel(
+    path: str | os.PathLike[str],
+    out: Path,
+    *,
+    jobs: int,
+    only: tuple[str, ...] = (),
+    force: bool = False,
+    quiet: bool = False,
+) -> dict[str, int]:
+    """Make the encoders of a recipe in ``jobs`` processes at a time, the cores shared among them; return exit statuses.
+
+    On a CPU a small network trains faster as two runs of one thread than as one run of two. The children's lines are
+    passed on as they come.
+    """
+    runs = read_recipe(path)
+    check_names(path, runs, only)
+    names = only or tuple(runs)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, n_cores() // jobs))}
+
+    def make(name: str) -> int:
+        command = [sys.executable, "-m", "virb", "pretrain", "--recipe", str(path), "--out", str(out), "--only", name]
+        with subprocess.Popen(
+            [*command, *(["--force"] if force else []), *(["--quiet"] if quiet else [])],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                print(line, end="", file=sys.stderr, flush=True)
+        return child.returncode
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return dict(zip(names, pool.map(make, names), strict=True))
+
+
+def _up_to_date(settings: Settings, *, force: bool, quiet: bool) -> Made:
+    if force:
+        return pretrain(settings, force=True, quiet=quiet)
+    try:
+        return pretrain(settings, resume=True, quiet=quiet)
+    except StaleRun:
+        return pretrain(settings, force=True, quiet=quiet)

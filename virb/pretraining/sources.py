@@ -1,0 +1,293 @@
+"""Where images to pretrain on come from: named sets, folders, lists, and several of them pooled."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from virb.errors import DataError, UsageError, VirbError
+from virb.images.digests import Digested, of_files
+from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
+from virb.pretraining import decoding
+from virb.pretraining.data import ArrayPixels, DecodedPixels, JoinedPixels, Pixels, PretrainingData, SelectedPixels
+from virb.pretraining.decoding import ProgressCallback
+from virb.system.threads import n_cores
+
+ARRAY_LIMIT_BYTES = 32 * 2**30  # a folder that decodes to more is read image by image instead of being kept decoded
+WORLD: dict[str, tuple[str, ...]] = {
+    "world-objects": ("pretrain-objects",),
+    "world-rooms": ("pretrain-rooms",),
+    "world": ("pretrain-objects", "pretrain-rooms"),
+}
+
+
+def load(
+    source: str,
+    *,
+    size: int | None = None,
+    root: Path | None = None,
+    skip_unreadable: bool = False,
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+) -> PretrainingData:
+    """Return the images called ``source``: a name of ``WORLD``, a folder, a file list, or several of them pooled.
+
+    Args:
+        source: "world-objects", "world-rooms", "world"; a folder of images (if it has subfolders, and no images beside
+            them, each is a class); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
+            (the train part, below ``root`` as torchvision puts it). "A:3000+B:0.25" pools 3000 images of A and a quarter of B, drawn by ``seed``,
+            without labels.
+        size: side in pixels at which files' images are kept (default 256); the world's have theirs (64).
+        root: the folder of torchvision's data sets (default $VIRB_DATA).
+        skip_unreadable: leave unreadable files out instead of refusing the folder.
+        progress: called as ``progress(what, done, total)`` while images are decoded.
+
+    Raises:
+        DataError: the source is unknown, empty, has an empty class folder, or holds unreadable images.
+    """
+    if source in WORLD:
+        return _world(source, progress)
+    path = Path(source).expanduser()
+    if "+" in source and not path.exists():
+        return _pooled(source, size, root, skip_unreadable, seed, progress)
+    if source.startswith("torchvision:"):
+        place = root or os.environ.get("VIRB_DATA")
+        if not place:
+            raise DataError(f"--data {source}: where is it? Pass --data-root DIR, or set VIRB_DATA.")
+        return _torchvision(source.partition(":")[2], Path(place), size or 256, skip_unreadable, progress)
+    if not path.exists():
+        raise DataError(
+            f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(WORLD)}, "
+            "torchvision:NAME). Name one of them, or a folder of images."
+        )
+    if not path.is_dir():
+        return _file_list(path, size or 256, skip_unreadable, progress)
+    return _folder(path, size or 256, skip_unreadable, progress)
+
+
+def _pooled(
+    source: str,
+    size: int | None,
+    root: Path | None,
+    skip_unreadable: bool,
+    seed: int,
+    progress: ProgressCallback | None,
+) -> PretrainingData:
+    parts = []
+    for text in source.split("+"):
+        name, amount = split_amount(text)
+        part = load(name, size=size, root=root, skip_unreadable=skip_unreadable, progress=progress)
+        if amount:
+            n = round(float(amount) * len(part)) if "." in amount else int(amount)
+            if not 1 <= n <= len(part):
+                raise UsageError(f"--data {source}: {name} has {len(part)} images; {n} are asked for.")
+            part = part.limited(n, seed)
+        parts.append(part)
+    sizes = sorted({part.size for part in parts})
+    if len(sizes) > 1:
+        raise UsageError(
+            f"--data {source}: images kept at {' and '.join(map(str, sizes))} pixels cannot be pooled; corrupt or resize "
+            "them to one size first."
+        )
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    revision = hashlib.sha256("\0".join(part.revision for part in parts).encode()).hexdigest()
+    pixels = JoinedPixels(tuple(SelectedPixels(part.pixels, part.selection) for part in parts), starts)
+    return PretrainingData(source, revision, pixels, np.arange(int(starts[-1])), sizes[0])
+
+
+def split_amount(text: str) -> tuple[str, str]:
+    """Split "NAME:3000" or "NAME:0.25" of a pooled source; the amount is empty where there is none."""
+    name, _, amount = text.rpartition(":")
+    if name and re.fullmatch(r"\d+|[01]?\.\d+", amount):
+        return name, amount
+    return text, ""
+
+
+def _world(source: str, progress: ProgressCallback | None) -> PretrainingData:
+    from virb.tasks import world
+
+    sets = [world.load(name, "train") for name in WORLD[source]]
+    parts = tuple(ArrayPixels(s.images) for s in sets)
+    counts = [len(s.images) for s in sets]
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    label: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    if len(sets) == 1:
+        found = _annotation(sets[0], "class_id")
+        if found is not None:
+            label = np.asarray(found, dtype=np.int64)
+            classes = tuple(world.SETS[WORLD[source][0]].classes["class_id"])
+        revision = sets[0].revision
+    else:
+        revision = hashlib.sha256("\0".join(s.revision for s in sets).encode()).hexdigest()
+    pixels: Pixels = parts[0] if len(parts) == 1 else JoinedPixels(parts, starts)
+    selection = np.arange(int(starts[-1]))
+    return PretrainingData(source, revision, pixels, selection, int(sets[0].images.shape[1]), label, classes)
+
+
+def _annotation(images: Any, name: str) -> np.ndarray | None:
+    try:
+        return np.asarray(images.annotation(name))
+    except (KeyError, VirbError):
+        return None
+
+
+def _from_images(
+    images: ImageSet,
+    size: int,
+    skip_unreadable: bool,
+    progress: ProgressCallback | None,
+    *,
+    label: np.ndarray | None,
+    classes: tuple[str, ...],
+    paths: Sequence[str] = (),
+    limit: int = ARRAY_LIMIT_BYTES,
+) -> PretrainingData:
+    """Any image set as squares of ``size``: decoded once into the cache, or, beyond ``limit`` bytes, as they are read."""
+    if len(images) * size * size * 3 > limit:
+        bad = decoding.unreadable(images, progress)
+        keep = decoding.readable(images, bad, skip_unreadable)
+        pixels: Pixels = DecodedPixels(images, size, n_cores())
+        revision = hashlib.sha256(f"{images.digest}\0{size}\0{len(bad)}".encode()).hexdigest()
+    else:
+        array, bad = decoding.decoded(images, size, progress)
+        keep = decoding.readable(images, bad, skip_unreadable)
+        pixels = ArrayPixels(array)
+        # By content: the same images in another place, or copied today, are the same data set.
+        digest = hashlib.sha256(f"{len(keep)}\0{size}\0".encode())
+        for i in keep:
+            digest.update(array[i].tobytes())
+        if label is not None:
+            digest.update(label[keep].tobytes())
+        revision = digest.hexdigest()
+    shown = tuple(paths[i] for i in keep) if paths else ()
+    chosen = None if label is None else label[keep]
+    return PretrainingData(images.name, revision, pixels, keep, size, chosen, classes, shown)
+
+
+def _folder(
+    root: Path, size: int, skip_unreadable: bool, progress: ProgressCallback | None, limit: int = ARRAY_LIMIT_BYTES
+) -> PretrainingData:
+    paths, label, classes = _list_folder(root)
+    files = FileImages(root.resolve().name, root, paths)
+    return _from_images(files, size, skip_unreadable, progress, label=label, classes=classes, paths=paths, limit=limit)
+
+
+def _list_folder(root: Path) -> tuple[list[str], np.ndarray | None, tuple[str, ...]]:
+    from virb.images.folders import scan_image_folder
+
+    def is_image(path: Path) -> bool:
+        return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+    entries = [e for e in sorted(root.iterdir()) if not e.name.startswith(".")]
+    flat = [e.name for e in entries if is_image(e)]
+    if flat or not any(e.is_dir() for e in entries):
+        if not flat:
+            raise DataError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}). Name the folder that has them.")
+        return flat, None, ()
+    found = scan_image_folder(root)
+    return list(found.paths), found.labels, found.classes
+
+
+def _file_list(path: Path, size: int, skip_unreadable: bool, progress: ProgressCallback | None) -> PretrainingData:
+    """A text file with one image a line, relative to its folder; after a tab, the class (all lines or none)."""
+    try:
+        lines = [line.rstrip("\r") for line in path.read_text(encoding="utf-8").split("\n")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the file list {path}: {error}.") from error
+    rows = [line.split("\t") for line in lines if line.strip()]
+    if not rows:
+        raise DataError(f"The file list {path} names no image.")
+    if len({len(row) for row in rows}) > 1 or len(rows[0]) > 2:
+        raise DataError(f"{path}: expected one path a line, or on all lines a path, a tab and a class.")
+    paths = [row[0] for row in rows]
+    label, classes = None, tuple(sorted({row[1] for row in rows})) if len(rows[0]) == 2 else ()
+    if classes:
+        number = {name: k for k, name in enumerate(classes)}
+        label = np.array([number[row[1]] for row in rows], dtype=np.int64)
+    # An absolute path stands as it is: joining it to the folder leaves it.
+    files = FileImages(path.stem, path.parent, paths)
+    return _from_images(files, size, skip_unreadable, progress, label=label, classes=classes, paths=paths)
+
+
+class TorchvisionImages(Digested):
+    """A data set of torchvision's, where it puts it under ``root``; nothing is downloaded."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        import inspect
+
+        import torchvision.datasets
+
+        known: dict[str, Any] = {k: v for k, v in vars(torchvision.datasets).items() if inspect.isclass(v)}
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean torchvision:{near[0]}?" if near else ""
+            raise DataError(f"torchvision has no data set {name!r}.{hint}")
+        takes = inspect.signature(known[name].__init__).parameters
+        given: dict[str, Any] = {}
+        for parameter, value in (("train", True), ("split", "train"), ("image_set", "train")):
+            if parameter in takes:
+                given[parameter] = value
+        if "download" in takes:
+            given["download"] = False
+        try:
+            self.dataset = known[name](str(root), **given)
+        except (RuntimeError, OSError, ValueError, TypeError, ImportError) as error:
+            raise DataError(f"torchvision's {name} cannot be read from {root}: {error}") from error
+        self.name = name.lower()
+        self.root = root
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def image(self, index: int) -> np.ndarray:
+        found = self.dataset[index]
+        found = found[0] if isinstance(found, tuple) else found
+        if not hasattr(found, "convert"):
+            raise DataError(f"{self.describe(index)} is not an image but {type(found).__name__}.")
+        return np.asarray(found.convert("RGB"))
+
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The digests of the files where the data set lists one an image, else those of its pixels."""
+        files = next(filter(None, (self._files(key) for key in ("samples", "_image_files", "images", "imgs"))), None)
+        if files is None:
+            return super().digest_rows(rows)
+        return of_files(self.root, [files[int(row)] for row in rows])
+
+    def _files(self, attribute: str) -> list[Path] | None:
+        found = getattr(self.dataset, attribute, None)
+        if not isinstance(found, list) or len(found) != len(self) or not len(self):
+            return None
+        items = [item[0] if isinstance(item, tuple) else item for item in found]
+        is_file = all(isinstance(item, str | Path) for item in items) and Path(items[0]).is_file()
+        return [Path(item) for item in items] if is_file else None
+
+    def describe(self, index: int) -> str:
+        return f"image {index} of torchvision's {self.name}"
+
+    def labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """The classes as the data set lists them; (None, ()) where it has no list of one number an image."""
+        for attribute in ("targets", "labels", "_labels"):
+            found = getattr(self.dataset, attribute, None)
+            if found is None:
+                continue
+            label = np.asarray(found)
+            if label.shape == (len(self),) and np.issubdtype(label.dtype, np.integer) and label.min() >= 0:
+                names = getattr(self.dataset, "classes", None) or [str(k) for k in range(int(label.max()) + 1)]
+                return label.astype(np.int64), tuple(str(name) for name in names)
+        return None, ()
+
+
+def _torchvision(
+    name: str, root: Path, size: int, skip_unreadable: bool, progress: ProgressCallback | None
+) -> PretrainingData:
+    images = TorchvisionImages(name, root)
+    label, classes = images.labels()
+    return _from_images(images, size, skip_unreadable, progress, label=label, classes=classes)

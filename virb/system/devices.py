@@ -1,0 +1,133 @@
+"""Where work runs and how precisely: the device that a name stands for, and whether float32 means TF32 there."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import platform
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from virb.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("fp32", "tf32", "bf16", "fp16")
+
+
+def resolve(name: str | torch.device) -> torch.device:
+    """Return the device for ``name``; "auto" is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"--device {name} cannot be used here: {str(error).splitlines()[0]} Use cpu, or auto to take what there is."
+        ) from error
+    return device
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """Return the type of the tensors under ``name`` of :data:`DTYPES`; TF32 computes on float32 tensors.
+
+    Raises:
+        UsageError: there is no such name.
+    """
+    import torch
+
+    known = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name not in known:
+        raise UsageError(f"Unknown dtype {name!r}; expected one of {', '.join(DTYPES)}.")
+    return known[name]
+
+
+@contextlib.contextmanager
+def tf32(is_allowed: bool) -> Iterator[None]:
+    """Let a GPU round the factors of float32 products and convolutions to TF32 (10 bits) in the block, or not.
+
+    PyTorch's default is to do so in convolutions alone. The setting is the process's; CPUs do not know it.
+    """
+    import torch
+
+    # A user may have chosen by the newer settings, which must not be mixed with the older ones.
+    places = [(torch.backends.cudnn, "allow_tf32"), (torch.backends.cuda.matmul, "allow_tf32")]
+    wanted: Any = is_allowed
+    try:
+        before = [getattr(place, name) for place, name in places]
+    except RuntimeError:
+        cudnn: Any = torch.backends.cudnn
+        places = [(cudnn.conv, "fp32_precision"), (torch.backends.cuda.matmul, "fp32_precision")]
+        wanted = "tf32" if is_allowed else "ieee"
+        before = [getattr(place, name) for place, name in places]
+    try:
+        for place, name in places:
+            setattr(place, name, wanted)
+        yield
+    finally:
+        for (place, name), value in zip(places, before, strict=True):
+            setattr(place, name, value)
+
+
+def is_tf32_allowed() -> bool:
+    """Whether products and convolutions of float32 may use TF32 now, if this were a GPU."""
+    import torch
+
+    try:
+        return bool(torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32)
+    except RuntimeError:
+        cudnn: Any = torch.backends.cudnn
+        places = (cudnn.conv, torch.backends.cuda.matmul)
+        return all(place.fp32_precision == "tf32" for place in places)
+
+
+def precision(device: torch.device, dtype: torch.dtype) -> str:
+    """Return what of :data:`DTYPES` a computation in ``dtype`` on ``device`` is at present."""
+    name = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(str(dtype).rpartition(".")[2], str(dtype))
+    return "tf32" if name == "fp32" and device.type == "cuda" and is_tf32_allowed() else name
+
+
+def describe(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Return what a record says of where a network ran: the device, its name, the type and whether TF32 was used."""
+    import torch
+
+    is_gpu = device.type == "cuda"
+    return {
+        "device": str(device),
+        "hardware": torch.cuda.get_device_name(device) if is_gpu else platform.processor() or platform.machine(),
+        "dtype": precision(device, dtype),
+        "tf32": is_gpu and is_tf32_allowed(),
+    }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device (not the machine) had too little memory."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what nobody holds on ``device``; after an error of memory, once its traceback is gone."""
+    import torch
+
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Return the memory of ``device`` in bytes; 0 for the CPU, whose memory is the machine's."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0
