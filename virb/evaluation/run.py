@@ -18,6 +18,7 @@ from virb.convert.load import expand_sources, load_encoder
 from virb.errors import BrokenPart, UsageError, VirbError
 from virb.evaluation.executors import dask as cluster
 from virb.evaluation.grid import Failure, Job, Overrides, Unit
+from virb.evaluation.parts import parts_of
 from virb.evaluation.runner import Runner
 from virb.networks.encoder import FrozenEncoder
 from virb.records.store import ResultStore, probe_name
@@ -72,7 +73,7 @@ def evaluate(
         encoders,
         tasks,
         suite=suite,
-        context=data if isinstance(data, DataContext) else DataContext(root=Path(data) if data is not None else None),
+        context=data if isinstance(data, DataContext) else DataContext(root=None if data is None else Path(data)),
         out=out,
         seeds=seeds,
         probe=probe,
@@ -242,11 +243,12 @@ def select_tasks(
         groups: dict[str, str] = {}
         for name in names:
             if isinstance(name, Task):
+                parts_of(name)
                 found[name.name] = name
                 continue
             try:
                 entry = registry.find("tasks", name)
-                found[name] = registry.load_entry(entry)
+                found[name] = checked(registry.load_entry(entry))
                 groups[name] = entry.group
             except BrokenPart as error:
                 failures.append(Failure(name, str(error)))
@@ -262,12 +264,25 @@ def select_tasks(
         if entry.group != suite:
             continue
         try:
-            chosen.append(registry.load_entry(entry))
+            chosen.append(checked(registry.load_entry(entry)))
         except VirbError as error:
             failures.append(Failure(entry.name, str(error)))
     if not chosen:
         raise UsageError(f"No task of the suite {suite!r} can be loaded. " + " ".join(f.reason for f in failures))
     return chosen, {task.name: suite for task in chosen}
+
+
+def checked(task: Task) -> Task:
+    """Return ``task`` if its parts are there and fit together.
+
+    Raises:
+        BrokenPart: they do not.
+    """
+    try:
+        parts_of(task)
+    except UsageError as error:
+        raise BrokenPart(str(error)) from error
+    return task
 
 
 def load_encoders(

@@ -17,14 +17,15 @@ import numpy as np
 import torch
 
 import virb
-from virb import heads, probes
+from virb import probes
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.metric import State
 from virb.contracts.task import Protocol, Task
 from virb.errors import DataAbsent, DataError, NoMemoryError, TrainingError, VirbError
 from virb.evaluation.grid import Failure, Job, Overrides, Unit
+from virb.evaluation.parts import Parts, parts_of
 from virb.features.cache import FeatureCache, Features
 from virb.images.corrupt import unreadable
-from virb.metrics.streaming import Metric, build_metric
 from virb.networks.encoder import FrozenEncoder
 from virb.probes import Probe, dense, image_level
 from virb.records.store import ResultStore, probe_name
@@ -45,7 +46,11 @@ class _Loaded:
     train: Examples
     tests: dict[str, Examples]
     jobs: dict[tuple[int, int], list[Task]]  # (encoder, seed) -> the tasks whose record is missing
-    layer: str
+    parts: Parts  # of the task that trains
+
+    @property
+    def layer(self) -> str:
+        return self.parts.head.layer
 
     @property
     def encoders(self) -> list[int]:
@@ -59,7 +64,7 @@ class _Loaded:
         """Whether the two are one problem but for the optimiser and its rate, as the settings of a grid are."""
         a, b = self.unit.trains, other.unit.trains
         return (
-            (a.head, a.n_classes, a.n_frames, a.metric) == (b.head, b.n_classes, b.n_frames, b.metric)
+            (a.head, a.loss, a.metric, a.n_classes, a.n_frames) == (b.head, b.loss, b.metric, b.n_classes, b.n_frames)
             and a.options.keys() == b.options.keys()
             and all(np.array_equal(a.options[key], b.options[key]) for key in a.options)
             and replace(a.protocol, optimizer=b.protocol.optimizer, lr=b.protocol.lr) == b.protocol
@@ -196,7 +201,7 @@ class Runner:
         return _Guard(what, self.failures, self.progress)
 
     def _load(self, unit: Unit, jobs: dict[tuple[int, int], list[Task]]) -> _Loaded:
-        task = unit.trains
+        task, parts = unit.trains, parts_of(unit.trains)
         with self.progress.stage(f"{task.name}: data") as advance:
             context = replace(
                 self.context, limit=self.overrides.limit, progress=lambda _what, done, total: advance(done, total)
@@ -213,8 +218,7 @@ class Runner:
         self._note_incomplete(task, "train", len(train))
         for name, test in tests.items():
             self._note_incomplete(scored[name], "test", len(test))
-        layer = {"linear": "embedding", "fusion": "embedding", "deeplabv3plus": "pyramid16"}.get(task.head, "pyramid")
-        return _Loaded(unit, train, tests, jobs, layer)
+        return _Loaded(unit, train, tests, jobs, parts)
 
     def _add_outdated(self, item: _Loaded, present: Mapping[Job, Mapping[str, Any]]) -> None:
         for job, record in present.items():
@@ -365,22 +369,19 @@ class Runner:
             found = features.get((encoder, split.images.digest))
             return image_level.Source(self.encoders[encoder], split.images, None if found is None else found.embedding)
 
-        def build_head(dim: int, seed: int) -> torch.nn.Module:
-            return heads.build_head(
-                task.head, n_out=task.n_classes, dim=dim, n_frames=task.n_frames, seed=seed, **dict(task.options)
-            )
-
         def score(scores: np.ndarray, targets: np.ndarray) -> float:
-            metric = build_metric(task.metric, n_classes=task.n_classes)
-            metric.update(scores, targets)
-            return float(metric.score)
+            state = item.parts.new_state()
+            state.update(scores, targets)
+            return float(state.score)
 
         problem = image_level.Problem(
             frames=item.train.frames,
             targets=np.asarray(item.train.targets),
             n_classes=task.n_classes,
             augmentations=task.label_preserving,
-            build_head=build_head,
+            head=item.parts.head,
+            loss=item.parts.loss,
+            build_head=item.parts.build_head,
             score=score,
         )
 
@@ -415,7 +416,7 @@ class Runner:
                         for scored in member.tasks:
                             test = member.item.tests[scored.name]
                             since = time.monotonic()
-                            metric = build_metric(scored.metric, n_classes=scored.n_classes)
+                            metric = parts_of(scored).new_state()
                             _score(metric, classifier, source(member.encoder, test), test, advance)
                             seconds = {"train": train_s, "predict": time.monotonic() - since}
                             self._write(member, scored, metric, seconds, classifier.protocol)
@@ -431,38 +432,28 @@ class Runner:
         item, seed, e = member.item, member.seed, self.encoders[member.encoder]
         task = item.unit.trains
         protocol = self._protocol(task)
-        n_out = task.n_classes or int(task.options.get("out_channels", 1))
         is_cropped = protocol.crop is not None
-        ignore_index = task.options.get("ignore_index", 255 if is_cropped else None)  # padding has no target
-        strides = e.strides if item.layer == "pyramid" else e.strides_at(16)
+        ignore_index = item.parts.ignore_index
 
         def source(split: Examples) -> dense.Source:
             found = features.get((member.encoder, split.images.digest))
             if is_cropped and split is not item.train:
                 return dense.WholeSource(e, item.layer, split)
             if is_cropped:
+                assert ignore_index is not None
                 return dense.CropSource(e, item.layer, split, protocol=protocol, seed=seed, ignore_index=ignore_index)
             if found is None:
                 return dense.ComputedSource(e, item.layer, split)
             return dense.CachedSource(found.parts, split, size=e.preprocess.size, device=self.device)
 
-        def build(seed: int, initial_output: float) -> torch.nn.Module:
-            return heads.build_head(
-                task.head,
-                n_out=n_out,
-                channels=e.channels,
-                strides=strides,
-                seed=seed,
-                initial_output=initial_output,
-            )
-
         started = time.monotonic()
         with self._stage(f"{task.name}: {e.name}, seed {seed}") as advance:
             head = dense.train_dense_head(
-                build,
+                partial(item.parts.build_head, e),
                 source(item.train),
                 item.train.targets,
-                loss=task.loss,
+                loss=item.parts.loss,
+                target=item.parts.target,
                 seed=seed,
                 protocol=protocol,
                 ignore_index=ignore_index,
@@ -473,7 +464,7 @@ class Runner:
         for other in member.tasks:
             test = item.tests[other.name]
             since = time.monotonic()
-            metric = build_metric(other.metric, n_classes=other.n_classes, ignore_index=ignore_index)
+            metric = parts_of(other).new_state()
             reader = source(test)
             step = 1 if is_cropped else 32
             for start in range(0, len(test), step):
@@ -486,7 +477,7 @@ class Runner:
         self,
         member: _Member,
         task: Task,
-        metric: Metric,
+        metric: State,
         seconds: Mapping[str, float],
         protocol: Mapping[str, Any],
     ) -> None:
@@ -530,7 +521,7 @@ class Runner:
             raise VirbError(
                 f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."
             )
-        self.store.write(record, {"ids": np.asarray(list(test.ids)), **metric.per_image()})
+        self.store.write(record, {"ids": np.asarray(list(test.ids)), **metric.per_example()})
         with self._lock:
             self.n_run += 1
             self.progress.job_done()
@@ -566,7 +557,7 @@ class _Guard:
 
 
 def _score(
-    metric: Metric,
+    metric: State,
     classifier: image_level.Classifier,
     source: image_level.Source,
     test: Examples,

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from virb.errors import DataError, NoMemoryError, VirbError
+from virb.images import decode
 from virb.images.sets import ArrayImages, ImageSet
 from virb.system import cache, devices, leases
 from virb.system.files import atomic_write
@@ -130,6 +131,7 @@ class FeatureCache:
             "version": VERSION,
             "encoder": encoder.identity,
             "images": images.digest,
+            "decode": decode.VERSION,
             "n": len(images),
             "layer": layer,
             "device": torch.device(encoder.device).type,

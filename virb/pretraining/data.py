@@ -95,6 +95,7 @@ class PretrainingData:
     label: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the user should know of how the set was read
 
     def __len__(self) -> int:
         return len(self.selection)

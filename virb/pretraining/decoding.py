@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 
 from virb.errors import DataError
+from virb.images.decode import VERSION
 from virb.images.sets import ImageSet
 from virb.system import cache, leases
 from virb.system.files import atomic_write
@@ -66,7 +67,7 @@ def decoded(
     images: ImageSet, size: int, progress: ProgressCallback | None = None
 ) -> tuple[np.ndarray, list[Unreadable]]:
     """Return all images as one memory-mapped array (N, size, size, 3), unreadable ones black, and which those are."""
-    key = hashlib.sha256(f"{images.digest}\0{size}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{images.digest}\0{size}\0{VERSION}".encode()).hexdigest()[:24]
 
     def squares() -> Iterator[np.ndarray | str]:
         for i, found in enumerate(_read_all(images, size)):
@@ -127,7 +128,7 @@ def _try(images: ImageSet, i: int, size: int) -> np.ndarray | str:
     try:
         return fit_square(images.image(i), size)
     except DataError as error:
-        return f"{images.describe(i)} ({error.__cause__ or error})"
+        return str(error.__cause__ or error)
 
 
 def _read_all(images: ImageSet, size: int, chunk: int = 512) -> Iterator[np.ndarray | str]:

@@ -71,6 +71,13 @@ class Reporter:
             left = _clock((total - done) / rate) if rate > 0 else "?"
             print(f"{self.title}: {100 * done / total:3.0f}%  {text}  {left} left", file=sys.stderr, flush=True)
 
+    def say(self, text: str) -> None:
+        """Say something that the user should know, on a line of its own."""
+        if self._bar is not None:
+            self._bar.console.print(f"{self.title}: {text}", markup=False, highlight=False)
+        elif not self.quiet:
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
     def note(self, what: str, done: int, total: int) -> None:
         """Say how far a preparation is (decoding images)."""
         if self._bar is not None:
