@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from virb.cli.common import print_json, say_problems
+from virb.cli.common import print_json, say_notes
 
 HELP = "show or export the scores of a results folder"
 EPILOG = """examples:
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.what == "export") != (args.file is not None):
         raise UsageError("'export' needs a file to write (virb results export scores.csv), 'show' takes none.")
     table = ResultStore(args.results).table()
-    say_problems(table)
+    say_notes(table)
     if args.what == "export":
         from virb.system.files import atomic_write
 
