@@ -21,7 +21,8 @@ from virb import probes
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.metric import State
 from virb.contracts.task import Protocol, Task
-from virb.errors import DataAbsent, DataError, NoMemoryError, TrainingError, VirbError
+from virb.errors import DataAbsent, NoMemoryError, TrainingError, VirbError
+from virb.evaluation import checks
 from virb.evaluation.grid import Failure, Job, Overrides, Unit
 from virb.evaluation.parts import Parts, parts_of
 from virb.features.cache import FeatureCache, Features
@@ -206,12 +207,11 @@ class Runner:
             context = replace(
                 self.context, limit=self.overrides.limit, progress=lambda _what, done, total: advance(done, total)
             )
-            train = _checked(task, "train", task.examples(context, "train")).limited(self.overrides.limit)
+            train = self._read(task, "train", context)
             scored = {t.name: t for row in jobs.values() for t in row}
-            tests = {
-                name: _checked(t, "test", t.examples(context, "test")).limited(self.overrides.limit)
-                for name, t in scored.items()
-            }
+            tests = {name: self._read(t, "test", context) for name, t in scored.items()}
+        for note in checks.notes(task, train, [(scored[name], test) for name, test in tests.items()]):
+            self.progress.note(note)
         if self.overrides.skip_corrupt:
             train = self._readable(task, "train", train)
             tests = {name: self._readable(scored[name], "test", test) for name, test in tests.items()}
@@ -219,6 +219,9 @@ class Runner:
         for name, test in tests.items():
             self._note_incomplete(scored[name], "test", len(test))
         return _Loaded(unit, train, tests, jobs, parts)
+
+    def _read(self, task: Task, split: str, context: DataContext) -> Examples:
+        return checks.read(task, split, context, limit=self.overrides.limit, skip_corrupt=self.overrides.skip_corrupt)
 
     def _add_outdated(self, item: _Loaded, present: Mapping[Job, Mapping[str, Any]]) -> None:
         for job, record in present.items():
@@ -574,31 +577,6 @@ def _score(
             progress(k * total + done, n_blocks * total)
 
         metric.update(classifier.scores(source, test.frames[rows], report), targets[rows])
-
-
-def _checked(task: Task, split: str, examples: Examples) -> Examples:
-    """Return ``examples`` if they are what the task declares.
-
-    Raises:
-        DataError: another number of frames, or labels outside the classes.
-    """
-    if examples.n_frames != task.n_frames:
-        raise DataError(
-            f"{task.name}/{split}: examples have {examples.n_frames} frames; the task declares {task.n_frames}."
-        )
-    if not task.category.is_pixelwise:
-        labels = np.asarray(examples.targets)
-        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise DataError(f"{task.name}/{split}: targets must be integers (N,); found {labels.dtype} {labels.shape}.")
-        wrong = np.flatnonzero((labels < 0) | (labels >= task.n_classes))
-        if len(wrong):
-            first = int(wrong[0])
-            raise DataError(
-                f"{task.name}/{split}: {len(wrong)} labels lie outside 0..{task.n_classes - 1}; the first is "
-                f"{labels[first]} of {examples.ids[first]} "
-                f"({examples.images.describe(int(examples.frames[first, 0]))})."
-            )
-    return examples
 
 
 def _check_finite(encoder: str, embedding: np.ndarray, split: Examples) -> None:
