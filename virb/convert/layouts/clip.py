@@ -70,7 +70,9 @@ def convert(state: Mapping[str, Tensor], facts: Facts) -> tuple[Architecture, di
     notes = ["embedding: encode_image, the class token after the projection"]
     if facts["is_openai"]:
         activation = "quick_gelu"
-        notes.append("quick GELU, as OpenAI's CLIP has it (input_resolution, context_length and vocab_size are OpenAI's)")
+        notes.append(
+            "quick GELU, as OpenAI's CLIP has it (input_resolution, context_length and vocab_size are OpenAI's)"
+        )
     elif "quick_gelu" in model or said:
         activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
         notes.append(f"{activation}, as open_clip_config.json says")
