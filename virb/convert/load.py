@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from virb.convert import hub, published, zoo
+from virb.convert.declared import take_declared, with_role
 from virb.convert.detect import detect_architecture
 from virb.convert.folder import Folder, read_folder
 from virb.convert.match import MatchReport, checked_weight, match_state
@@ -117,7 +118,8 @@ def load_encoder(
     Options follow the name as ``:key=value,key=value`` or come as keyword arguments: ``size``, ``mean``, ``std`` (three
     numbers as ``0.5/0.5/0.5``) change the preprocessing, ``name`` the name, and the architecture's own (``width``,
     ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. Without them files that carry no
-    preprocessing get 224 pixels and ImageNet's mean and std.
+    preprocessing get 224 pixels and ImageNet's mean and std. ``role``, ``family`` and ``repeat`` declare what the encoder
+    is in comparisons, and do not change its name.
 
     Raises:
         CheckpointError: there is no such encoder, or its file is not exactly that architecture.
@@ -127,6 +129,7 @@ def load_encoder(
     base, asked = (text, {}) if Path(text).is_file() else split_source(text)
     asked = {**asked, **{key: value for key, value in options.items() if value is not None}}
     name = asked.pop("name", None) if name is None else name
+    declared = take_declared(asked, text)
     shown = base
     if Path(base).is_file() or not base.startswith(_KINDS):
         path = _find_file(base)
@@ -161,7 +164,7 @@ def load_encoder(
         arch=found.arch,
         arch_options=found.arch_options,
         preprocess=found.preprocess,
-        meta=found.meta,
+        meta=with_role({**found.meta, **declared}, found.backbone),
         device=device,
         dtype=dtype,
         optimize=optimize,

@@ -111,7 +111,9 @@ class Runner:
         self.overrides = overrides
         self.device = device
         self.progress = progress
-        self.cache = FeatureCache(context.cache, n_workers=min(MOST_DECODERS, n_cores()), limit_gb=cache_limit_gb)
+        self.cache = FeatureCache(
+            context.cache, n_workers=min(MOST_DECODERS, n_cores()), limit_gb=cache_limit_gb, note=progress.note
+        )
         self.cache_bytes = min(cache_gb * 1e9, self.cache.limit_bytes)
         self._pool: ThreadPoolExecutor | None = None
         self._futures: list[Future[None]] = []

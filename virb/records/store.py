@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMA = "virb-record/1"
 META_COLUMNS = (
     "method", "dataset", "dataset_size", "balance", "epochs", "images_seen", "head", "head_dim", "features",
+    "role", "family", "repeat",
 )  # fmt: skip
 
 
