@@ -65,7 +65,7 @@ def run(made):
 
     def watched(*args):
         found = update(*args)
-        losses.append(float(found[1]))
+        losses.append(float(found["loss"]))
         return found
 
     made._update = watched
