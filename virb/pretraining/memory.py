@@ -31,7 +31,8 @@ class MomentumCopy(nn.Module):
     @torch.no_grad()
     def follow(self, module: nn.Module, momentum: float) -> None:
         """Move to momentum * copy + (1 - momentum) * ``module``."""
-        slow, fast = list(self.module.parameters()), list(module.parameters())
+        slow: list[Tensor] = [*self.module.parameters()]
+        fast: list[Tensor] = [*module.parameters()]
         torch._foreach_lerp_(slow, fast, 1 - momentum)
 
 
