@@ -242,6 +242,15 @@ def check_splits(task: Task, train: Examples, test: Examples) -> str:
     )
 
 
+def account(train: Examples, test: Examples) -> dict[str, Any]:
+    """Return what a record keeps of how the data were read: what became of every file, and the images in both splits."""
+    found: dict[str, Any] = {"shared_images": shared_images(train, test)}
+    for split, examples in (("train", train), ("test", test)):
+        if examples.accounting is not None:
+            found[split] = examples.accounting.as_dict()
+    return found
+
+
 def contradiction(examples: Examples) -> str:
     """Return what a user should know of single images that have two classes; nothing where there are none."""
     labels = np.asarray(examples.targets)
