@@ -11,6 +11,8 @@ from typing import Any
 
 from virb.errors import RegistryError, UsageError
 
+ROLES = ("self-supervised", "supervised", "language-supervised", "untrained", "baseline", "unknown")
+
 
 @dataclass(frozen=True)
 class Option:
@@ -105,7 +107,8 @@ class Setup:
 class Method:
     """A pretraining method. ``learner(encoder, options, setup)`` builds the Learner that is trained; None means nothing is.
 
-    ``needs_labels`` is "no" or "yes". ``source`` is the paper, ``training`` its settings and where they are published.
+    ``source`` is the paper, ``training`` its published settings; ``needs_labels``: it trains on classes. ``role`` is what its
+    encoders are ("self-supervised", "supervised", "language-supervised", "untrained" or "baseline"), and travels with them.
     """
 
     name: str
@@ -114,12 +117,15 @@ class Method:
     learner: Callable[[Any, Mapping[str, Any], Setup], Any] | None = None
     options: tuple[Option, ...] = ()
     needs_labels: bool = False
+    role: str = "self-supervised"
 
     def __post_init__(self) -> None:
         if (self.learner is None) != (self.training is None):
             raise RegistryError(f"Method {self.name!r}: a learner and its training settings come together.")
         if len({option.name for option in self.options}) != len(self.options):
             raise RegistryError(f"Method {self.name!r} declares an option twice.")
+        if self.role not in ROLES:
+            raise RegistryError(f"Method {self.name!r} has the role {self.role!r}; expected one of {', '.join(ROLES)}.")
 
     def resolve(self, given: Mapping[str, Any] | Iterable[str]) -> dict[str, bool | int | float | str]:
         """Return the value of every option: the default, or what ``given`` ("name=value" texts, or a mapping) says.

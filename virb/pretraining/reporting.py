@@ -71,6 +71,13 @@ class Reporter:
             left = _clock((total - done) / rate) if rate > 0 else "?"
             print(f"{self.title}: {100 * done / total:3.0f}%  {text}  {left} left", file=sys.stderr, flush=True)
 
+    def say(self, text: str) -> None:
+        """Tell something that is not about how far the run is."""
+        if self._bar is not None:
+            self._bar.console.print(f"{self.title}: {text}", markup=False)
+        else:
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
     def note(self, what: str, done: int, total: int) -> None:
         """Say how far a preparation is (decoding images)."""
         if self._bar is not None:

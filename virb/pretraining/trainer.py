@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,11 +30,14 @@ from virb.pretraining.compiled import compile_encoders
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
 from virb.pretraining.log import Log
+from virb.pretraining.pixels import Padded
 from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
-from virb.pretraining.state import read_state, write_state
+from virb.pretraining.state import read_state, restore, write_state
+from virb.pretraining.stopping import Stopped, on_request
 from virb.system import devices
 from virb.training import augment, schedules
+from virb.training.canvas import Canvas
 from virb.training.optimizers import build_optimizer
 
 COLLAPSED_SPREAD = 0.01  # of outputs that fill the sphere (1); random ones of any depth stay above 0.05
@@ -70,8 +74,7 @@ class Trainer:
             weight_decay=training.weight_decay,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "fp16")
-        # Never more than a tenth of the run, so that a short one still spends its time at the learning rate.
-        self.warmup = min(round(training.warmup_epochs * self.steps_per_epoch), plan.steps // 10)
+        self.warmup = round(training.warmup_epochs * self.steps_per_epoch)
         self.step = 0
         self.seconds = 0.0
         self.last_good: int | None = None
@@ -114,9 +117,7 @@ class Trainer:
         state = distributed.by_first(lambda: read_state(self.checkpoint_path, self.identity))
         if state is None:
             return False
-        self.learner.load_state_dict(state["learner"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        restore(self.checkpoint_path, state, self.learner, self.optimizer, self.scaler, steps=self.plan.steps)
         self.step, self.seconds, self._low_spread = state["step"], state["seconds"], state["low_spread"]
         self.last_good = self.step
         return True
@@ -128,17 +129,21 @@ class Trainer:
 
         Raises:
             TrainingError: a loss or weight is not finite, or the output has collapsed; the last good state is kept.
+            Stopped: SIGTERM or SIGINT came; the state after the update under way is saved.
         """
         plan = self.plan
         total = plan.steps * plan.batch_size
         saved_at = started = time.perf_counter()
         before = self.seconds
         with (
+            on_request() as request,
             devices.tf32(plan.precision == "tf32"),
             torch.random.fork_rng(devices=self._cuda_devices()),
             Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
             self._reader() as read,
         ):
+            if log is not None and log.note:
+                reporter.say(log.note)
             self.learner.train()
             reporter.begin(self.step * plan.batch_size)
             upcoming = read(self.step)
@@ -171,13 +176,19 @@ class Trainer:
                 reporter.update(self.step * plan.batch_size, total, loss=loss, **shown)
                 by_step = plan.checkpoint_steps and self.step % plan.checkpoint_steps == 0
                 by_time = distributed.flag(time.perf_counter() - saved_at > plan.checkpoint_s)
-                if self.step == plan.steps or by_step or by_time:
+                is_asked = distributed.mean_number(float(request.number is not None)) > 0
+                if self.step == plan.steps or by_step or by_time or is_asked:
                     self._check_weights()
                     if self._low_spread == 0:
                         if log is not None:
                             log.flush()
                         self.save()
                         saved_at = time.perf_counter()
+                if is_asked and self.step < plan.steps:
+                    raise Stopped(
+                        f"stopped after update {self.step} of {plan.steps}. {self._kept()} Go on with --resume.",
+                        request.number or signal.SIGTERM,
+                    )
 
     def _cuda_devices(self) -> list[int]:
         return [self.device.index or 0] if self.device.type == "cuda" else []
@@ -190,11 +201,11 @@ class Trainer:
         """A function that begins to fetch the images of a step while another trains."""
         with ThreadPoolExecutor(1) as pool:
 
-            def fetch(step: int) -> tuple[np.ndarray, np.ndarray]:
+            def fetch(step: int) -> tuple[np.ndarray, np.ndarray | Padded]:
                 index = self._own(self._batch_index(step))
                 return index, self.data.batch(index)
 
-            def read(step: int) -> Future[tuple[np.ndarray, np.ndarray]]:
+            def read(step: int) -> Future[tuple[np.ndarray, np.ndarray | Padded]]:
                 return pool.submit(fetch, step)
 
             yield read
@@ -213,7 +224,7 @@ class Trainer:
         return index.reshape(self.plan.accumulate, distributed.world_size(), -1)[:, distributed.rank()].reshape(-1)
 
     def _update(
-        self, index: np.ndarray, images: np.ndarray
+        self, index: np.ndarray, images: np.ndarray | Padded
     ) -> tuple[float, float, float | None, dict[str, float | None]]:
         plan, training, progress = self.plan, self.plan.training, self._progress()
         lr = schedules.learning_rate(
@@ -258,9 +269,9 @@ class Trainer:
         return lr, loss, spread, metrics
 
     def _outcome(
-        self, index: np.ndarray, images: np.ndarray, generator: torch.Generator, progress: Progress
+        self, index: np.ndarray, images: np.ndarray | Padded, generator: torch.Generator, progress: Progress
     ) -> Outcome:
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)
+        pixels = self._on_device(images)
         views = [v.contiguous(memory_format=torch.channels_last) for v in self.learner.views(pixels, generator)]
         position = torch.from_numpy(index)
         label = None if self._labels is None else self._labels[position].to(self.device)
@@ -358,5 +369,11 @@ class Trainer:
     def _whole(self, index: np.ndarray) -> Tensor:
         """Return the images at ``index`` whole, at the size that the exported network will see."""
         setup = self.learner.setup
-        pixels = torch.from_numpy(self.data.batch(index)).to(self.device)
+        pixels = self._on_device(self.data.batch(index))
         return augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std)
+
+    def _on_device(self, images: np.ndarray | Padded) -> Tensor | Canvas:
+        if isinstance(images, Padded):
+            whole = Canvas(torch.from_numpy(images.pixels), torch.from_numpy(images.sizes))
+            return whole.to(self.device, non_blocking=True)
+        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)
