@@ -17,7 +17,8 @@ import torch
 
 from virb.contracts.task import Protocol
 from virb.evaluation.tuning import GRID
-from virb.heads import build_head
+from virb.heads import build_head, find_head
+from virb.losses import find_loss
 from virb.probes import gradient
 from virb.system.allocator import keep_freed_memory
 
@@ -72,6 +73,8 @@ def main() -> None:
                 features[:n_heads],
                 frames,
                 targets,
+                head=find_head("linear"),
+                loss=find_loss("cross_entropy"),
                 seeds=range(n_heads),
                 protocol=protocol,
                 settings=[GRID[k % len(GRID)] for k in range(n_heads)] if args.grid else None,

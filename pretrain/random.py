@@ -3,5 +3,7 @@
 from virb.contracts.method import Method
 
 METHOD = Method(
-    name="random", source="He et al. 2015, Delving Deep into Rectifiers (ICCV): the initialisation", role="untrained"
+    name="random",
+    role="untrained",
+    source="He et al. 2015, Delving Deep into Rectifiers (ICCV): the initialisation",
 )

@@ -38,10 +38,10 @@ class Supervised(Learner):
 
 METHOD = Method(
     name="supervised",
+    role="supervised",
     source="He et al. 2016, Deep Residual Learning for Image Recognition (CVPR)",
     learner=Supervised,
     needs_labels=True,
-    role="supervised",
     # He et al. 2016, Section 3.4, with the 90 epochs and steps at 30 and 60 that torchvision's reference made common.
     training=Training(
         optimizer="sgd",

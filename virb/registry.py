@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from virb.errors import BrokenPart, RegistryError
+from virb.errors import BrokenPart, RegistryError, VirbError
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,8 @@ def load_entry(entry: Entry) -> Any:
         content = getattr(module, attribute)
     # Whatever a file raises is its own fault, the end of the program too, and must not take the rest along.
     except (Exception, SystemExit) as error:
-        raise BrokenPart(f"{entry.path} could not be loaded: {type(error).__name__}: {error}") from error
+        reason = str(error) if isinstance(error, VirbError) else f"{type(error).__name__}: {error}"
+        raise BrokenPart(f"{entry.path} could not be loaded: {reason}") from error
     declared = getattr(content, "name", None)
     if declared != entry.name:
         raise BrokenPart(

@@ -13,8 +13,10 @@ import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
 from virb.errors import DataAbsent, DataError, UsageError
+from virb.images.decode import read_bytes, read_size, read_values, shown
 from virb.images.digests import of_files
-from virb.images.sets import IMAGE_SUFFIXES, FileImages
+from virb.images.listing import Accounting, Listing, is_of_tools, list_images
+from virb.images.sets import FileImages
 
 IGNORE = 255  # in class masks: counts for nothing
 
@@ -57,44 +59,43 @@ def check_split(name: str, split: str) -> None:
 
 
 def read_lines(name: str, path: Path) -> list[str]:
-    """Return the lines of a text file that are not blank."""
+    """Return the lines of a text file that are not blank; a byte-order mark and Windows' line ends do not matter."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{name}: {path} cannot be read ({error}).") from error
+        text = read_bytes(path).decode("utf-8-sig")
+    except (DataError, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: {shown(path)} cannot be read ({error}).") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        raise DataError(f"{name}: {path} is empty; expected one example a line.")
+        raise DataError(f"{name}: {shown(path)} is empty; expected one example a line.")
     return lines
 
 
 def read_json(name: str, path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name}: {path} is not readable JSON ({error}). Fetch it again.") from error
+        return json.loads(read_bytes(path).decode("utf-8-sig"))
+    except (DataError, ValueError, RecursionError) as error:
+        raise DataError(f"{name}: {shown(path)} is not readable JSON ({error}). Fetch it again.") from error
 
 
 def read_pixels(name: str, path: Path, mode: str | None = None) -> np.ndarray:
     """Return the pixels of an annotation image as they are stored, or converted to Pillow's ``mode``."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as opened:
-            return np.asarray(opened.convert(mode) if mode else opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{name}: {path} is not a readable image ({error}). Replace it.") from error
+        return read_values(path, mode)
+    except DataError as error:
+        raise DataError(f"{name}: {error} Replace it.") from error
+
+
+def image_size(name: str, path: Path) -> tuple[int, int]:
+    """Return the height and width of an image; only its header is read."""
+    try:
+        return read_size(path)
+    except DataError as error:
+        raise DataError(f"{name}: {error} Replace it.") from error
 
 
 def check_same_size(name: str, target: np.ndarray, target_path: Path | str, image_path: Path) -> None:
-    """Raise DataError where an annotation is not of its image's size; only the image's header is read."""
-    from PIL import Image
-
-    try:
-        with Image.open(image_path) as opened:
-            width, height = opened.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{name}: {image_path} is not a readable image ({error}). Replace it.") from error
+    """Raise DataError where an annotation is not of its image's size."""
+    height, width = image_size(name, image_path)
     if target.shape[:2] != (height, width):
         raise DataError(
             f"{name}: {target_path} is {target.shape[1]}x{target.shape[0]}, but its image {image_path} is "
@@ -104,36 +105,40 @@ def check_same_size(name: str, target: np.ndarray, target_path: Path | str, imag
 
 def sorted_images(folder: Path) -> list[Path]:
     """Return the images of ``folder``, by name."""
-    with os.scandir(folder) as entries:
-        names = [
-            entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.name[0] != "."
-        ]
-    return [folder / name for name in sorted(names)]
+    return [folder / name for name in list_images(folder, is_deep=False).paths]
 
 
 def class_folders(name: str, root: Path, folders: Sequence[str]) -> tuple[list[Path], np.ndarray]:
-    """Return the images of ``root / folders[k]``, for every k, and their labels k.
+    """Return the images of ``root / folders[k]``, for every k, and their labels k; errors as for :func:`counted_folders`."""
+    files, labels, _ = counted_folders(name, root, folders)
+    return files, labels
+
+
+def counted_folders(name: str, root: Path, folders: Sequence[str]) -> tuple[list[Path], np.ndarray, Accounting]:
+    """Return the images of ``root / folders[k]``, for every k, their labels k, and what became of every file.
 
     Raises:
         DataError: a class's folder is missing or holds no image.
     """
     files: list[Path] = []
     labels: list[int] = []
+    listings = []
     for label, folder in enumerate(folders):
         path = root / folder
-        found = sorted_images(path) if path.is_dir() else []
-        if not found:
+        listing = list_images(path, is_deep=False) if path.is_dir() else Listing()
+        if not listing.paths:
             state = "holds no image" if path.is_dir() else "does not exist"
             raise DataError(f"{name} is incomplete: the class folder {path} {state}; expected images of {folder!r}.")
-        files += found
-        labels += [label] * len(found)
-    return files, np.asarray(labels, dtype=np.int64)
+        files += [path / file for file in listing.paths]
+        labels += [label] * len(listing.paths)
+        listings.append(listing)
+    return files, np.asarray(labels, dtype=np.int64), Accounting.of(root, listings)
 
 
 def subfolders(root: Path) -> list[str]:
-    """Return the names of the folders in ``root``, sorted."""
+    """Return the names of the folders in ``root``, sorted; those of tools are none."""
     with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+        return sorted(entry.name for entry in entries if entry.is_dir() and not is_of_tools(entry.name))
 
 
 def hash_order(keys: Iterable[str]) -> list[int]:
@@ -151,15 +156,30 @@ def first_by_hash(keys: Sequence[str], n: int) -> np.ndarray:
 
 def relative(files: Sequence[Path], root: Path) -> list[str]:
     """Return the files' paths below ``root``, with forward slashes everywhere."""
-    return [path.relative_to(root).as_posix() for path in files]
+    return [shown(path.relative_to(root).as_posix()) for path in files]
 
 
-def labelled_files(name: str, root: Path, files: Sequence[Path], labels: np.ndarray | Sequence[int]) -> Examples:
+def labelled_files(
+    name: str,
+    root: Path,
+    files: Sequence[Path],
+    labels: np.ndarray | Sequence[int],
+    *,
+    classes: Sequence[str] = (),
+    accounting: Accounting | None = None,
+) -> Examples:
     """Return single-image examples over files."""
     if not files:
         raise DataError(f"{name}: {root} holds no example of this split; expected at least one.")
     frames = np.arange(len(files), dtype=np.int64)[:, None]
-    return Examples(FileImages(name, root, files), frames, np.asarray(labels, dtype=np.int64), relative(files, root))
+    return Examples(
+        FileImages(name, root, files),
+        frames,
+        np.asarray(labels, dtype=np.int64),
+        relative(files, root),
+        classes=tuple(classes),
+        accounting=accounting,
+    )
 
 
 def dense_files(

@@ -10,6 +10,7 @@ from virb.tasks.readers.common import (
     LazyTargets,
     check_split,
     hash_order,
+    image_size,
     relative,
     require,
     sorted_images,
@@ -58,13 +59,7 @@ def hands(
         polygons += listed
 
     def read(index: int) -> np.ndarray:
-        from PIL import Image
-
-        try:
-            with Image.open(files[index]) as opened:
-                width, height = opened.size
-        except (OSError, SyntaxError) as error:
-            raise DataError(f"egohands: {files[index]} is not a readable image ({error}). Replace it.") from error
+        height, width = image_size("egohands", files[index])
         mask = np.zeros((height, width), dtype=np.uint8)
         for value, polygon in enumerate(polygons[index], start=1):
             if len(polygon):

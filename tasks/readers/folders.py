@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from virb.tasks.readers.common import (
     check_split,
-    class_folders,
+    counted_folders,
     first_by_hash,
     labelled_files,
     read_lines,
@@ -16,9 +16,13 @@ from virb.tasks.readers.common import (
     require,
     subfolders,
 )
+from virb.tasks.readers.common import (
+    class_folders as class_folders,  # task files take it from here
+)
 
 from virb.contracts.examples import Examples
 from virb.errors import DataError
+from virb.images.listing import Accounting
 
 
 def imagenet(root: Path, split: str, *, n_classes: int = 1000) -> Examples:
@@ -31,8 +35,8 @@ def imagenet(root: Path, split: str, *, n_classes: int = 1000) -> Examples:
     require("imagenet", folder, expected="a folder train/ and a folder val/ with a folder a WordNet id in each")
     wnids = [wnid for wnid in subfolders(folder) if wnid[0] == "n" and wnid[1:].isdigit()]
     _check_n_classes("imagenet", folder, len(wnids), n_classes)
-    files, labels = class_folders("imagenet", folder, wnids)
-    return labelled_files("imagenet", folder, files, labels)
+    files, labels, seen = counted_folders("imagenet", folder, wnids)
+    return labelled_files("imagenet", folder, files, labels, accounting=seen)
 
 
 def imagenet_v2(root: Path, split: str, *, n_classes: int = 1000) -> Examples:
@@ -45,8 +49,8 @@ def imagenet_v2(root: Path, split: str, *, n_classes: int = 1000) -> Examples:
     require("imagenet-v2", root, expected="folders 0 to 999 of images")
     found = {name for name in subfolders(root) if name.isdigit()}
     _check_n_classes("imagenet-v2", root, len(found), n_classes)
-    files, labels = class_folders("imagenet-v2", root, [str(k) for k in range(n_classes)])
-    return labelled_files("imagenet-v2", root, files, labels)
+    files, labels, seen = counted_folders("imagenet-v2", root, [str(k) for k in range(n_classes)])
+    return labelled_files("imagenet-v2", root, files, labels, accounting=seen)
 
 
 def caltech101(root: Path, split: str, *, n_classes: int = 102, n_train_per_class: int = 30) -> Examples:
@@ -60,9 +64,9 @@ def caltech101(root: Path, split: str, *, n_classes: int = 102, n_train_per_clas
     require("caltech-101", folder, expected="101_ObjectCategories/ with a folder a category")
     names = subfolders(folder)
     _check_n_classes("caltech-101", folder, len(names), n_classes)
-    files, labels = class_folders("caltech-101", folder, names)
+    files, labels, seen = counted_folders("caltech-101", folder, names)
     is_train = _stratified(relative(files, folder), labels, lambda n: min(n_train_per_class, n - 1))
-    return _part("caltech-101", folder, files, labels, is_train, split)
+    return _part("caltech-101", folder, files, labels, is_train, split, seen)
 
 
 def eurosat(root: Path, split: str, *, n_classes: int = 10) -> Examples:
@@ -72,9 +76,9 @@ def eurosat(root: Path, split: str, *, n_classes: int = 10) -> Examples:
     require("eurosat", folder, expected="2750/ with a folder a class")
     names = subfolders(folder)
     _check_n_classes("eurosat", folder, len(names), n_classes)
-    files, labels = class_folders("eurosat", folder, names)
+    files, labels, seen = counted_folders("eurosat", folder, names)
     is_train = _stratified(relative(files, folder), labels, lambda n: n * 4 // 5)
-    return _part("eurosat", folder, files, labels, is_train, split)
+    return _part("eurosat", folder, files, labels, is_train, split, seen)
 
 
 def sun397(root: Path, split: str, *, n_classes: int = 397) -> Examples:
@@ -87,9 +91,9 @@ def sun397(root: Path, split: str, *, n_classes: int = 397) -> Examples:
     require("sun397", listing, expected="ClassName.txt beside the folders a/ to z/")
     names = [line.lstrip("/") for line in read_lines("sun397", listing)]
     _check_n_classes("sun397", listing, len(names), n_classes)
-    files, labels = class_folders("sun397", root, names)
+    files, labels, seen = counted_folders("sun397", root, names)
     is_train = first_by_hash(relative(files, root), len(files) * 4 // 5)
-    return _part("sun397", root, files, labels, is_train, split)
+    return _part("sun397", root, files, labels, is_train, split, seen)
 
 
 def _check_n_classes(name: str, where: Path, found: int, expected: int) -> None:
@@ -105,6 +109,15 @@ def _stratified(keys: list[str], labels: np.ndarray, n_train_of: Callable[[int],
     return is_train
 
 
-def _part(name: str, root: Path, files: list[Path], labels: np.ndarray, is_train: np.ndarray, split: str) -> Examples:
+def _part(
+    name: str,
+    root: Path,
+    files: list[Path],
+    labels: np.ndarray,
+    is_train: np.ndarray,
+    split: str,
+    seen: Accounting,
+) -> Examples:
     rows = np.flatnonzero(is_train if split == "train" else ~is_train)
-    return labelled_files(name, root, [files[row] for row in rows], labels[rows])
+    chosen = [files[row] for row in rows]
+    return labelled_files(name, root, chosen, labels[rows], accounting=seen.of_split(len(rows)))

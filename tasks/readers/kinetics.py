@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from virb.tasks.readers.common import (
     relative,
     require,
     sorted_images,
+    subfolders,
 )
 
 from virb.contracts.examples import Examples
@@ -84,10 +84,8 @@ def _labels(listing: Path) -> dict[str, str]:
 
 def _frames_by_clip(folder: Path) -> dict[str, list[Path]]:
     clips: dict[str, list[Path]] = defaultdict(list)
-    with os.scandir(folder) as entries:
-        groups = sorted(entry.path for entry in entries if entry.is_dir())
-    for group in groups:
-        for path in sorted_images(Path(group)):
+    for group in subfolders(folder):
+        for path in sorted_images(folder / group):
             match = _FRAME.match(path.stem)
             if match is None:
                 raise DataError(f"kinetics: {path} is not named like a frame; expected <YouTube id>_<number>.jpg.")

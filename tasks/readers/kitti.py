@@ -9,6 +9,7 @@ from virb.tasks.readers.common import LazyTargets, check_same_size, check_split,
 
 from virb.contracts.examples import Examples
 from virb.errors import DataError
+from virb.images.decode import read_bytes, read_size
 from virb.images.digests import of_files
 from virb.images.sets import FileImages
 
@@ -49,12 +50,14 @@ def read_flow(path: Path) -> np.ndarray:
     import warnings
 
     import torch
-    from torchvision.io import ImageReadMode, decode_image, read_file
+    from torchvision.io import ImageReadMode, decode_image
 
+    read_size(path)  # refuses what the policy for images does
     try:
+        content = torch.frombuffer(bytearray(read_bytes(path)), dtype=torch.uint8)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torchvision means to move its decoders elsewhere
-            raw = decode_image(read_file(str(path)), mode=ImageReadMode.UNCHANGED)  # Pillow cuts 16-bit colour to 8
+            raw = decode_image(content, mode=ImageReadMode.UNCHANGED)  # Pillow cuts 16-bit colour to 8
     except RuntimeError as error:
         raise DataError(f"kitti: {path} is not a readable png ({error}). Replace it.") from error
     if raw.dtype != torch.uint16 or raw.shape[0] != 3:

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from virb import heads
-from virb.contracts import task
 from virb.errors import UsageError
 from virb.heads import build_head
 from virb.heads.deeplabv3plus import DeepLabV3PlusDecoder
 from virb.heads.layers import BatchNorm2d, Doubling, fit, n_doublings
 
+HEADS = ("linear", "fusion", "unet", "siamese_unet", "deeplabv3plus")
 NARROW = ((8, 8, 16, 32, 64), (2, 4, 8, 16, 32))
 PYRAMIDS = {
     "resnet": NARROW,
@@ -37,10 +36,6 @@ def pyramid(channels, strides, size, n=2, seed=0):
 
 def call(kind, head, maps, size):
     return head(maps, maps, size) if kind == "siamese_unet" else head(maps, size)
-
-
-def test_the_kinds_are_those_a_task_may_declare():
-    assert heads.HEADS == task.HEADS
 
 
 @pytest.mark.parametrize("kind", ["unet", "siamese_unet", "deeplabv3plus"])
@@ -88,10 +83,16 @@ def test_safe_batch_norm_is_batch_norm_where_that_is_defined():
         theirs(single)
 
 
-@pytest.mark.parametrize("kind", heads.HEADS)
+@pytest.mark.parametrize("kind", HEADS)
 def test_weights_depend_on_the_seed_and_not_on_the_global_generator(kind):
     def state(seed):
-        options = {"n_out": 3, "dim": 12, "n_frames": 2, "channels": NARROW[0], "strides": NARROW[1]}
+        options = {
+            "n_out": 3,
+            "dim": 12,
+            "n_frames": 1 + (kind == "fusion"),
+            "channels": NARROW[0],
+            "strides": NARROW[1],
+        }
         return torch.cat([p.detach().flatten() for p in build_head(kind, seed=seed, **options).parameters()])
 
     torch.manual_seed(1)
@@ -221,9 +222,9 @@ def test_fit_crops_one_row_and_resizes_more():
     assert [n_doublings(a, b) for a, b in ((32, 16), (16, 16), (16, 1), (14, 1), (8, 16))] == [1, 0, 4, 4, 0]
 
 
-@pytest.mark.parametrize("kind", heads.HEADS)
+@pytest.mark.parametrize("kind", HEADS)
 def test_outputs_start_where_they_are_told(kind):
-    options = {"n_out": 2, "dim": 12, "n_frames": 2, "channels": NARROW[0], "strides": NARROW[1]}
+    options = {"n_out": 2, "dim": 12, "n_frames": 1 + (kind == "fusion"), "channels": NARROW[0], "strides": NARROW[1]}
     plain, moved = build_head(kind, **options).eval(), build_head(kind, initial_output=2.5, **options).eval()
     if kind in ("linear", "fusion"):
         x = torch.zeros(3, 12) if kind == "linear" else torch.zeros(3, 2, 12)
@@ -259,7 +260,14 @@ def test_a_dense_head_learns_and_leaves_the_maps_alone(kind):
         ("mlp", {}, "Unknown head 'mlp'"),
         ("linear", {}, "needs dim"),
         ("unet", {"dim": 8}, "needs channels and strides"),
-        ("unet", {"channels": (8,), "strides": (2,), "depth": 3}, "cannot be built with options"),
+        (
+            "deeplabv3plus",
+            {"channels": (8,), "strides": (2,), "width": "nonsense"},
+            "width='nonsense' is not of type int",
+        ),
+        ("deeplabv3plus", {"channels": (8,), "strides": (2,), "dropout": 1.5}, "expected at least 0 and at most"),
+        ("fusion", {"dim": 8}, "takes 2 frames or more an example; found 1"),
+        ("unet", {"channels": (8,), "strides": (2,), "depth": 3}, "has no option 'depth'; it has max_width"),
     ],
 )
 def test_bad_calls_say_what_is_wrong(kind, options, says):

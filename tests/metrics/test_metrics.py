@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from virb.contracts import task
+from virb import registry
 from virb.errors import DataError, TrainingError, UsageError
-from virb.metrics.streaming import build_metric
+from virb.metrics import build_metric
 
 RNG = np.random.default_rng(0)
 K = 4
+METRICS = registry.names("metrics")
 
 
 def batches(name: str, n: int, rng: np.random.Generator):
@@ -29,6 +30,8 @@ def batches(name: str, n: int, rng: np.random.Generator):
         elif name == "miou":
             target = rng.integers(0, K, (h, w))
             out.append(([rng.integers(0, K, (h, w))], [np.where(rng.random((h, w)) < 0.2, 255, target)]))
+        elif registry.load("metrics", name).takes == {"number"}:
+            out.append((rng.normal(3, 1, (1, 2)), rng.normal(3, 1, (1, 2))))
         elif name == "neg_l1":
             target = np.where(rng.random((h, w)) < 0.2, np.nan, rng.normal(3, 1, (h, w)))
             out.append(([rng.normal(3, 1, (h, w))], [target]))
@@ -42,7 +45,7 @@ def build(name: str):
     return build_metric(name, n_classes=K, ignore_index=255)
 
 
-@pytest.mark.parametrize("name", task.METRICS)
+@pytest.mark.parametrize("name", METRICS)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**20))
 def test_order_and_merging_do_not_change_a_bit(name, seed):
@@ -62,9 +65,9 @@ def test_order_and_merging_do_not_change_a_bit(name, seed):
     assert whole.score == expected[whole.name]
     assert len(left) == len(whole) == 12
     np.testing.assert_array_equal(whole.per_class() or [], left.per_class() or [])
-    for key, value in whole.per_image().items():
+    for key, value in whole.per_example().items():
         assert len(value) == 12
-        np.testing.assert_array_equal(value, left.per_image()[key])
+        np.testing.assert_array_equal(value, left.per_example()[key])
 
 
 def test_top1_and_mean_per_class_against_sklearn():
@@ -152,14 +155,14 @@ def test_miou_takes_scores_images_of_any_size_and_ignores_void_predictions():
     metric = build_metric("miou", n_classes=2, ignore_index=255)
     metric.update(scores, target)
     assert metric.compute() == {"miou": 1.0, "pixel_accuracy": 1.0}
-    np.testing.assert_array_equal(metric.per_image()["target"], [[1, 2], [1, 2]])
+    np.testing.assert_array_equal(metric.per_example()["target"], [[1, 2], [1, 2]])
 
 
 def test_l1_counts_valid_pixels_over_the_data_set():
     metric = build("neg_l1")
     metric.update(np.zeros((2, 1, 1, 2), np.float32), np.array([[[1.0, np.nan]], [[2.0, 6.0]]]))
     assert metric.compute() == {"neg_l1": -3.0, "l1": 3.0}  # (1 + 2 + 6) / 3, not the mean of 1 and 4
-    np.testing.assert_array_equal(metric.per_image()["n_valid"], [1, 2])
+    np.testing.assert_array_equal(metric.per_example()["n_valid"], [1, 2])
 
 
 def test_l1_accumulates_in_float64():
@@ -227,12 +230,39 @@ def test_scores_repeat_from_what_each_image_adds():
     metric = build("miou")
     for part in batches("miou", 10, RNG):
         metric.update(*part)
-    stats = metric.per_image()
+    stats = metric.per_example()
     inter, union = stats["intersection"].sum(0), (stats["predicted"] + stats["target"] - stats["intersection"]).sum(0)
     assert metric.score == pytest.approx(np.mean(inter[union > 0] / union[union > 0]), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", task.METRICS)
+def test_errors_of_numbers_against_sklearn():
+    guess, truth = RNG.normal(size=(50, 3)), RNG.normal(size=(50, 3))
+    truth[:, 2] = 4.0  # which never differs: no R2 of its own
+    metric = build("r2")
+    metric.update(torch.from_numpy(guess[:20]), truth[:20])
+    metric.update(guess[20:], truth[20:])
+    found = metric.compute()
+    assert found["rmse"] == pytest.approx(math.sqrt(reference.mean_squared_error(truth, guess)), rel=1e-12)
+    assert found["mae"] == pytest.approx(reference.mean_absolute_error(truth, guess), rel=1e-12)
+    assert found["r2"] == pytest.approx(reference.r2_score(truth[:, :2], guess[:, :2]), rel=1e-12)
+    flat = build("rmse")
+    flat.update(guess[:, 2], truth[:, 2])
+    assert "r2" not in flat.compute()
+    constant = build("r2")
+    constant.update(guess[:, 2], truth[:, 2])
+    with pytest.raises(DataError, match="same in every example"):
+        constant.compute()
+
+
+def test_numbers_without_a_target_count_for_nothing():
+    metric = build("mae")
+    metric.update(np.array([[1.0, 5.0], [2.0, 7.0]]), np.array([[0.0, np.nan], [4.0, 7.0]]))
+    assert metric.compute()["mae"] == 1.0
+    with pytest.raises(UsageError, match=r"1 numbers an example, after 2"):
+        metric.update(np.zeros(3), np.zeros(3))
+
+
+@pytest.mark.parametrize("name", METRICS)
 def test_nothing_given_is_an_error(name):
     with pytest.raises(DataError, match="no examples"):
         build(name).compute()
@@ -253,7 +283,7 @@ def test_what_a_metric_refuses():
         build_metric("f1")
     with pytest.raises(UsageError, match="n_classes"):
         build_metric("miou")
-    with pytest.raises(UsageError, match="has no option points"):
+    with pytest.raises(UsageError, match="has no option 'points'"):
         build_metric("top1", n_classes=2, points="11")
     with pytest.raises(UsageError, match="not the same metric"):
         build("top1").merge(build("mean_per_class"))

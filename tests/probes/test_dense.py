@@ -15,6 +15,7 @@ from virb.errors import DataError, TrainingError
 from virb.features.cache import FeatureCache
 from virb.heads import build_head
 from virb.images.sets import ArrayImages
+from virb.losses import find_loss
 from virb.probes import dense
 from virb.system.mapped import Rows
 
@@ -58,7 +59,14 @@ def train(encoder, source, examples, **changes):
     protocol = Protocol(**{**options, **changes})
     build = builder(encoder)
     return dense.train_dense_head(
-        build, source, examples.targets, loss="cross_entropy", seed=0, protocol=protocol, ignore_index=255
+        build,
+        source,
+        examples.targets,
+        loss=find_loss("cross_entropy"),
+        target="mask",
+        seed=0,
+        protocol=protocol,
+        ignore_index=255,
     )
 
 
@@ -129,7 +137,10 @@ def test_pixels_without_a_target_do_not_count(encoder, tmp_path):
         source = cached(encoder, held, tmp_path, "pyramid")
         build = builder(encoder, "unet", n_out=2 if loss == "cross_entropy" else 1)
         protocol = Protocol(epochs=2, batch_size=4)
-        return dense.train_dense_head(build, source, targets, loss=loss, seed=0, protocol=protocol, **options)
+        target = "mask" if loss == "cross_entropy" else "map"
+        return dense.train_dense_head(
+            build, source, targets, loss=find_loss(loss), target=target, seed=0, protocol=protocol, **options
+        )
 
     assert all(torch.isfinite(value).all() for value in fit(depth, "l1").state_dict().values())
     masks = examples.targets.copy()
@@ -154,7 +165,8 @@ def test_a_regression_starts_at_the_mean_of_its_targets(encoder, tmp_path):
         builder(encoder, "unet", n_out=1),
         cached(encoder, held, tmp_path, "pyramid"),
         depth,
-        loss="l1",
+        loss=find_loss("l1"),
+        target="map",
         seed=0,
         protocol=Protocol(epochs=1, lr=1e-9),
     )

@@ -12,7 +12,8 @@ import torch
 
 from virb.contracts.task import Protocol
 from virb.errors import TrainingError
-from virb.heads import build_head
+from virb.heads import build_head, find_head
+from virb.losses import find_loss
 from virb.probes import gradient
 
 N, D, K = 150, 12, 4
@@ -29,6 +30,11 @@ FRAMES = np.arange(N)[:, None]
 
 def build(seed: int) -> torch.nn.Module:
     return build_head("linear", n_out=K, dim=D, seed=seed)
+
+
+def train_heads(make, features, frames, targets, **options) -> list[torch.nn.Module]:
+    head = find_head("linear" if frames.shape[1] == 1 else "fusion")
+    return gradient.train_heads(make, features, frames, targets, head=head, loss=find_loss("cross_entropy"), **options)
 
 
 def weights(head: torch.nn.Module) -> torch.Tensor:
@@ -50,7 +56,7 @@ def test_a_heads_bits_do_not_depend_on_its_company(dim, n_classes, n_frames):
             return build_head(kind, n_out=n_classes, dim=dim, n_frames=n_frames, seed=seed)
 
         wanted = targets[: len(frames)]
-        return gradient.train_heads(build, sources, frames, wanted, seeds=seeds, protocol=PROTOCOL)
+        return train_heads(build, sources, frames, wanted, seeds=seeds, protocol=PROTOCOL)
 
     together = fit([*features, features[1]], [0, 1, 0, 2, 3])  # two seeds share an encoder
     for k, source, seed in ((0, 0, 0), (1, 1, 1), (3, 3, 2), (4, 1, 3)):
@@ -59,7 +65,7 @@ def test_a_heads_bits_do_not_depend_on_its_company(dim, n_classes, n_frames):
 
 def test_it_is_plain_adam_on_the_mean_cross_entropy():
     features = data(0)
-    trained = gradient.train_heads(build, [features], FRAMES, TARGETS, seeds=[5], protocol=PROTOCOL)[0]
+    trained = train_heads(build, [features], FRAMES, TARGETS, seeds=[5], protocol=PROTOCOL)[0]
     head = build(5)
     optimizer = torch.optim.Adam(head.parameters(), lr=PROTOCOL.lr)
     generator = torch.Generator().manual_seed(5)
@@ -97,7 +103,7 @@ def test_a_large_head_trains_on_one_core_and_gives_the_threads_back():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        gradient.train_heads(
+        train_heads(
             lambda seed: build_head("linear", n_out=100, dim=3000, seed=seed),
             [np.random.default_rng(0).normal(size=(64, 3000)).astype(np.float32)],
             np.arange(64)[:, None],
@@ -115,7 +121,7 @@ def test_a_large_head_trains_on_one_core_and_gives_the_threads_back():
 def test_a_fusion_head_sees_its_frames_in_order():
     features = data(0, n_images=3 * N)
     frames = np.arange(3 * N).reshape(N, 3)
-    heads = gradient.train_heads(
+    heads = train_heads(
         lambda seed: build_head("fusion", n_out=K, dim=D, n_frames=3, seed=seed, hidden=8),
         [features],
         frames,
@@ -131,10 +137,10 @@ def test_a_fusion_head_sees_its_frames_in_order():
 
 def test_large_groups_are_split_without_changing_the_bits(monkeypatch):
     features = [data(k) for k in range(3)]
-    whole = gradient.train_heads(build, features, FRAMES, TARGETS, seeds=[0, 0, 0], protocol=PROTOCOL)
+    whole = train_heads(build, features, FRAMES, TARGETS, seeds=[0, 0, 0], protocol=PROTOCOL)
     monkeypatch.setattr(gradient, "MAX_STACKED_PARAMETERS", 2 * (D + 1) * K)
     seen = []
-    split = gradient.train_heads(
+    split = train_heads(
         build, features, FRAMES, TARGETS, seeds=[0, 0, 0], protocol=PROTOCOL, progress=lambda *at: seen.append(at)
     )
     assert all(torch.equal(weights(a), weights(b)) for a, b in zip(whole, split, strict=True))
@@ -146,7 +152,7 @@ def test_a_grid_of_settings_trains_together_with_the_bits_of_each_alone(kind, n_
     frames = np.arange(N - N % n_frames).reshape(-1, n_frames)
 
     def fit(settings: list[tuple[str, float]], protocol: Protocol = PROTOCOL) -> list[torch.nn.Module]:
-        return gradient.train_heads(
+        return train_heads(
             lambda seed: build_head(kind, n_out=K, dim=D, n_frames=n_frames, seed=seed),
             [data(0)] * len(settings),
             frames,
@@ -166,7 +172,7 @@ def test_a_grid_of_settings_trains_together_with_the_bits_of_each_alone(kind, n_
 def test_it_learns():
     centres = np.eye(K, D, dtype=np.float32) * 4
     features = centres[TARGETS] + data(1) * 0.1
-    head = gradient.train_heads(build, [features], FRAMES, TARGETS, seeds=[0], protocol=Protocol(epochs=40, lr=1e-2))[0]
+    head = train_heads(build, [features], FRAMES, TARGETS, seeds=[0], protocol=Protocol(epochs=40, lr=1e-2))[0]
     assert (gradient.predict(head, features, FRAMES).argmax(1) == TARGETS).all()
 
 
@@ -174,7 +180,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_epoch():
     features = data(0)
     features[3] = np.inf
     with pytest.raises(TrainingError, match=r"not finite in epoch 1 of 3 .*seeds \[7\]"):
-        gradient.train_heads(build, [features], FRAMES, TARGETS, seeds=[7], protocol=PROTOCOL)
+        train_heads(build, [features], FRAMES, TARGETS, seeds=[7], protocol=PROTOCOL)
 
 
 @pytest.mark.parametrize(("dim", "n_frames"), [(12, 1), (32, 1), (33, 2)])
@@ -186,7 +192,7 @@ def test_features_that_stay_on_disk_give_the_bits_of_those_in_memory(tmp_path, m
     frames = np.random.default_rng(3).permutation(N - N % n_frames).reshape(-1, n_frames)
 
     def fit() -> list[torch.nn.Module]:
-        return gradient.train_heads(
+        return train_heads(
             lambda seed: build_head(
                 "linear" if n_frames == 1 else "fusion", n_out=K, dim=dim, n_frames=n_frames, seed=seed
             ),
@@ -213,7 +219,7 @@ def test_heads_of_one_encoder_share_an_open_file(tmp_path, monkeypatch):
         return sum(path.resolve().name == "f.npy" for path in Path("/proc/self/fd").iterdir())
 
     before, seen = n_open(), []
-    gradient.train_heads(
+    train_heads(
         build,
         [features] * 20,
         FRAMES,
@@ -231,7 +237,8 @@ def test_a_large_set_does_not_need_its_size_in_memory(tmp_path):
     """300 MB of features under a budget of 1 MB: the process grows by what a batch takes, not by the features."""
     code = f"""
 import numpy as np, threading, time
-from virb.heads import build_head
+from virb.heads import build_head, find_head
+from virb.losses import find_loss
 from virb.probes import gradient
 from virb.contracts.task import Protocol
 n, d = 150_000, 512
@@ -244,7 +251,7 @@ def fit(m):
     seen = []
     targets = np.zeros(m, np.int64)
     head, = gradient.train_heads(lambda seed: build_head("linear", n_out=4, dim=d, seed=seed), [features],
-        np.arange(m)[:, None], targets, seeds=[0], protocol=Protocol(epochs=1, batch_size=512),
+        np.arange(m)[:, None], targets, head=find_head('linear'), loss=find_loss('cross_entropy'), seeds=[0], protocol=Protocol(epochs=1, batch_size=512),
         progress=lambda *_: seen.append(used()))
     gradient.predict(head, features, np.arange(m)[:, None])
     return max(seen)

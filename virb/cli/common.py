@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from virb.contracts.options import RunOptions, flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,33 +18,166 @@ if TYPE_CHECKING:
     from virb.contracts.examples import DataContext
 
 
+def add_run_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    only: Sequence[str] | None = None,
+    helps: Mapping[str, str] | None = None,
+    **defaults: str,
+) -> None:
+    """Add the flags of :class:`RunOptions`, or ``only`` some of its fields; ``helps`` and ``defaults`` replace its own."""
+    for flag in flags():
+        if only is not None and flag.field not in only:
+            continue
+        default = defaults.get(flag.field, getattr(RunOptions, flag.field))
+        text = (helps or {}).get(flag.field, flag.help)
+        if flag.type is bool:
+            parser.add_argument(flag.name, dest=flag.field, action="store_true", help=text)
+            continue
+        if default is not None:
+            text += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+        parser.add_argument(
+            flag.name,
+            dest=flag.field,
+            type=flag.type,
+            default=default,
+            metavar=flag.metavar,
+            choices=flag.choices,
+            help=text,
+        )
+
+
+def run_options(args: argparse.Namespace) -> RunOptions:
+    """Return the options that the flags of :func:`add_run_flags` say."""
+    return RunOptions(**{flag.field: getattr(args, flag.field) for flag in flags() if hasattr(args, flag.field)})
+
+
 def data_context(values: Sequence[str]) -> DataContext:
     """Return the context for ``--data`` values, each DIR or NAME=DIR.
+
+    The part before the first ``=`` is a name unless it has a path's separator in it, or the whole is a folder and the
+    part behind is none: data may lie below ``.../split=1``.
 
     Raises:
         UsageError: a folder does not exist, or two roots are named.
     """
     from virb.contracts.examples import DataContext
     from virb.errors import UsageError
+    from virb.system.paths import absolute
 
     root: Path | None = None
     places: dict[str, Path] = {}
     for value in values:
         name, equals, folder = value.partition("=")
-        path = Path(folder if equals else value).expanduser()
-        if not path.is_dir():
+        is_placed = bool(equals and name) and not any(mark in name for mark in (os.sep, "/", os.altsep or os.sep))
+        if is_placed and absolute(value).is_dir() and not (folder and absolute(folder).is_dir()):
+            is_placed = False
+        path = absolute(folder if is_placed else value)
+        if (is_placed and not folder) or not path.is_dir():
             raise UsageError(f"--data {value}: there is no folder {path}.")
-        if equals:
+        if is_placed:
             places[name] = path
         elif root is not None:
             raise UsageError(f"--data names two folders, {root} and {path}. Use NAME=DIR to place single data sets.")
         else:
             root = path
-    if root is None and os.environ.get("VIRB_DATA"):
-        root = Path(os.environ["VIRB_DATA"]).expanduser()
     return DataContext(root=root, places=places)
 
 
 def print_json(table: pd.DataFrame) -> None:
     """Print a table as a JSON array of objects; missing values are null."""
     print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
+
+
+def say_notes(frame: pd.DataFrame) -> None:
+    """Print to standard error what a reader of these scores must know: what was left out, what is not of one thing."""
+    from virb.records.compare import mixed
+
+    for note in [*frame.attrs.get("notes", ()), *mixed(frame)]:
+        print(f"note: {note}", file=sys.stderr)
+
+
+RESULTS_HELP = (
+    "a results folder, or a CSV or Parquet file with the columns encoder, task, score (higher is better) and any others, "
+    "such as seed, category, unit, role, method, dataset, dataset_size, epochs"
+)
+
+
+def add_scores_arguments(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
+    """Add what every verb takes that reads scores."""
+    parser.add_argument("--results", metavar="DIR|FILE", required=is_required, help=RESULTS_HELP)
+    parser.add_argument("--probe", help="use the scores of this probe, where the results hold several")
+    parser.add_argument(
+        "--meta",
+        metavar="FILE.csv",
+        help="what encoders are: the column encoder and others such as role, family, repeat",
+    )
+    parser.add_argument(
+        "--select", action="append", default=[], metavar="A,B|COLUMN=A,B",
+        help="keep these encoders or tasks, or rows with these values of a column (role=supervised,...); may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="A,B|COLUMN=A,B", help="leave out likewise; may be repeated"
+    )
+    parser.add_argument("--wide", action="store_true", help="the file has one row an encoder and one column a task")
+    parser.add_argument(
+        "--about",
+        default="",
+        metavar="A,B",
+        help="columns of a --wide file that are about encoders though they are numbers",
+    )
+    parser.add_argument(
+        "--unit", action="append", default=[], metavar="[TASK=]UNIT",
+        help="unit of the scores where the table does not say it (fraction, percent, metre, ...); may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--better",
+        action="append",
+        default=[],
+        metavar="[TASK=]lower",
+        help="errors, of which less is better; may be repeated",
+    )
+
+
+SCORES_OPTIONS = ("results", "probe", "meta", "select", "exclude", "wide", "about", "unit", "better")
+
+
+def scores_of(args: argparse.Namespace) -> pd.DataFrame:
+    """Read the scores that the arguments of :func:`add_scores_arguments` name, and print what was left out.
+
+    Raises:
+        VirbError: they cannot be read or fail a check.
+    """
+    from virb.contracts.analysis import comma_list
+    from virb.scores.read import read_scores
+    from virb.scores.select import chosen
+
+    frame = read_scores(
+        args.results,
+        probe=args.probe,
+        wide=args.wide,
+        about=comma_list(args.about),
+        meta=args.meta,
+        units=args.unit,
+        better=args.better,
+    )
+    frame = chosen(frame, select=args.select, exclude=args.exclude)
+    say_notes(frame)
+    return frame
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, str]:
+    """Read ``--option NAME=VALUE`` texts.
+
+    Raises:
+        UsageError: one has no name or no equals sign.
+    """
+    from virb.errors import UsageError
+
+    given: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {pair!r} is not NAME=VALUE. `--option help` lists an analysis's options.")
+        given[name.strip()] = value
+    return given

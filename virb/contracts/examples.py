@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,18 @@ import numpy as np
 
 from virb.errors import DataAbsent, DataError, UsageError
 from virb.images import digests
+from virb.images.listing import Accounting
 from virb.images.sets import IdentifiedImages, ImageSet, ImageSubset
+from virb.system.paths import absolute
 
 
 @dataclass(frozen=True)
 class DataContext:
     """Where data may be found, as the user said it.
 
-    ``root`` is ``--data DIR`` (or ``$VIRB_DATA``), ``places`` its ``NAME=DIR`` forms, ``cache`` the cache folder
-    override, ``limit`` the largest number of examples a split is asked for (None: all), ``progress`` is called as
+    ``root`` is ``--data DIR``, by default ``$VIRB_DATA``; ``places`` its ``NAME=DIR`` forms; ``cache`` the cache folder
+    override. They may be given as text and relative to the working folder, and are absolute paths from then on.
+    ``limit`` is the largest number of examples a split is asked for (None: all), ``progress`` is called as
     ``progress(what, done, total)`` by readers that take long.
     """
 
@@ -30,6 +33,12 @@ class DataContext:
     cache: Path | None = None
     limit: int | None = None
     progress: Callable[[str, int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        root = self.root if self.root is not None else os.environ.get("VIRB_DATA") or None
+        object.__setattr__(self, "root", None if root is None else absolute(root))
+        object.__setattr__(self, "places", {name: absolute(place) for name, place in self.places.items()})
+        object.__setattr__(self, "cache", None if self.cache is None else absolute(self.cache))
 
     def place(self, name: str, *, under_root: str | None = None) -> Path:
         """Return the folder of the data set ``name``: its own place, else ``root / under_root`` (default: ``name``)."""
@@ -49,13 +58,16 @@ class Examples:
     ``frames`` is int (N, F): the F images (in order) of each example, as indices into ``images``. ``targets`` is
     int (N,) for classification; for dense tasks a sequence whose item i is an array (H, W) of class indices, (H, W) of
     depth in metres or (H, W, 2) of flow in pixels; NaN marks pixels without a target, and so does ``ignore_index``.
-    ``ids`` name the examples in the predictions file.
+    ``ids`` name the examples in the predictions file. ``classes`` are the names that belong to the numbers of the
+    targets, where the data say so themselves (the names of folders); ``accounting`` says what became of every file.
     """
 
     images: ImageSet
     frames: np.ndarray
     targets: Any
     ids: Sequence[str]
+    classes: tuple[str, ...] = ()
+    accounting: Accounting | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.images, ImageSet):
@@ -94,7 +106,7 @@ class Examples:
         order = np.argsort(first)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
-        names = b"\0".join(os.fsencode(name) for name in self.ids)
+        names = b"\0".join(str(name).encode("utf-8", "surrogatepass") for name in self.ids)
         return {
             "images": digests.combined(self.images.digest_rows(used[order])),
             "targets": _digest_of_targets(self.targets),
@@ -106,7 +118,12 @@ class Examples:
     def subset(self, rows: np.ndarray) -> Examples:
         """Return the examples ``rows``, over the same images."""
         targets = self.targets[rows] if isinstance(self.targets, np.ndarray) else Rows(self.targets, rows)
-        return Examples(self.images, self.frames[rows], targets, [self.ids[int(row)] for row in rows])
+        return replace(self, frames=self.frames[rows], targets=targets, ids=[self.ids[int(row)] for row in rows])
+
+    def with_classes(self, names: Sequence[str]) -> Examples:
+        """Return the same examples with their classes numbered as in ``names``, which are ``classes`` in another order."""
+        number = np.array([list(names).index(name) for name in self.classes], dtype=np.int64)
+        return replace(self, targets=number[np.asarray(self.targets)], classes=tuple(names))
 
     def limited(self, n: int | None) -> Examples:
         """Return at most ``n`` examples: a fixed random choice, in their order, the same at every call.
@@ -120,7 +137,7 @@ class Examples:
     def with_own_images(self) -> Examples:
         """Return the same examples over those images alone that they use."""
         rows, frames = np.unique(self.frames, return_inverse=True)
-        return Examples(ImageSubset(self.images, rows), frames.reshape(self.frames.shape), self.targets, self.ids)
+        return replace(self, images=ImageSubset(self.images, rows), frames=frames.reshape(self.frames.shape))
 
 
 def held_out(n: int, share: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

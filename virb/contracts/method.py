@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from virb.contracts.roles import ROLES
 from virb.errors import RegistryError, UsageError
-
-ROLES = ("self-supervised", "supervised", "language-supervised", "untrained", "baseline", "unknown")
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ class Setup:
 class Method:
     """A pretraining method. ``learner(encoder, options, setup)`` builds the Learner that is trained; None means nothing is.
 
-    ``source`` is the paper, ``training`` its published settings; ``needs_labels``: it trains on classes. ``role`` is what its
-    encoders are ("self-supervised", "supervised", "language-supervised", "untrained" or "baseline"), and travels with them.
+    ``needs_labels``: it trains on classes. ``source`` is the paper, ``training`` its settings and where they are published.
+    ``role`` is what its encoders are in every comparison: one of ``ROLES``.
     """
 
     name: str
@@ -117,15 +116,15 @@ class Method:
     learner: Callable[[Any, Mapping[str, Any], Setup], Any] | None = None
     options: tuple[Option, ...] = ()
     needs_labels: bool = False
-    role: str = "self-supervised"
+    role: str = "unknown"
 
     def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise RegistryError(f"Method {self.name!r}: role={self.role!r} is none of {', '.join(ROLES)}.")
         if (self.learner is None) != (self.training is None):
             raise RegistryError(f"Method {self.name!r}: a learner and its training settings come together.")
         if len({option.name for option in self.options}) != len(self.options):
             raise RegistryError(f"Method {self.name!r} declares an option twice.")
-        if self.role not in ROLES:
-            raise RegistryError(f"Method {self.name!r} has the role {self.role!r}; expected one of {', '.join(ROLES)}.")
 
     def resolve(self, given: Mapping[str, Any] | Iterable[str]) -> dict[str, bool | int | float | str]:
         """Return the value of every option: the default, or what ``given`` ("name=value" texts, or a mapping) says.

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from virb.errors import DataAbsent, RegistryError
-from virb.heads import HEADS
+from virb.contracts.parts import TARGETS
+from virb.errors import DataAbsent, DataError, RegistryError
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
 
-LOSSES = ("cross_entropy", "l1")
 AUGMENTATIONS = ("crop", "flip")
-METRICS = ("top1", "mean_per_class", "map", "miou", "neg_l1", "one_minus_all", "neg_epe")
 
 
 class Category(str, enum.Enum):
@@ -69,7 +68,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Task:
-    """An end task: data, head, loss and metric, and the protocol that joins them.
+    """An end task: data, and the names of its head, loss and metric, and the protocol that joins them.
 
     ``data(context, split)`` returns the examples of ``"train"`` or ``"test"``. It is called only when the task runs,
     so a task file imports whatever its reader needs inside that function. Call :meth:`examples`, which adds how to
@@ -84,7 +83,7 @@ class Task:
     metric: str
     data: Callable[[DataContext, str], Examples]
     protocol: Protocol
-    classes: Sequence[str] | int | None = None  # names, or how many; None where the target is not a class
+    classes: Sequence[str] | int | None = None  # names, or how many; None where targets are numbers
     n_frames: int = 1
     version: int = 1
     heads_of: str | None = (
@@ -97,38 +96,66 @@ class Task:
     prepare: Callable[[DataContext], None] | None = None  # downloads or converts the data, where that may be done
     n_examples: Mapping[str, int] = field(default_factory=dict)  # of "train" and "test", where they are known
     deviations: Sequence[str] = ()  # from the paper or source, each with its reason
-    options: Mapping[str, Any] = field(default_factory=dict)  # for the head or the metric (out_channels, ignore_index)
+    # Those of the head and of the metric; ``out_channels``, how many numbers a target has (default: 1); ``ignore_index``,
+    # the class in a mask that counts for nothing.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    target: str | None = None  # one of TARGETS, where the loss and the metric take several kinds of them
+    unit: str = ""  # of targets that are numbers (metre, degree, ...)
     # Those of AUGMENTATIONS that keep the target, for probes that train on images; None: see label_preserving.
     augmentations: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("head", self.head, HEADS),
-            ("loss", self.loss, LOSSES),
-            ("metric", self.metric, METRICS),
-        ):
-            if value not in known:
-                raise RegistryError(
-                    f"Task {self.name!r}: unknown {what} {value!r}; expected one of {', '.join(known)}."
-                )
         unknown = [name for name in self.augmentations or () if name not in AUGMENTATIONS]
         if unknown:
             raise RegistryError(
                 f"Task {self.name!r}: unknown augmentation {unknown[0]!r}; expected some of {', '.join(AUGMENTATIONS)}."
             )
-        if self.loss == "cross_entropy" and self.n_classes < 2:
-            raise RegistryError(f"Task {self.name!r}: cross_entropy needs classes=(names) or a number of at least 2.")
+        if self.target is not None and self.target not in TARGETS:
+            raise RegistryError(
+                f"Task {self.name!r}: unknown target {self.target!r}; expected one of {', '.join(TARGETS)}."
+            )
+        twice = [name for name, n in Counter(self.class_names).items() if n > 1][:3]
+        if twice:
+            raise RegistryError(
+                f"Task {self.name!r}: several classes are called {' and several '.join(map(repr, twice))}, and scores are "
+                "kept by name. Tell them apart, as 'crane (bird)'."
+            )
+
+    def names(self) -> dict[str, str]:
+        """The parts that it names, by kind; the registry checks that they are there."""
+        return {"heads": self.head, "losses": self.loss, "metrics": self.metric}
 
     def examples(self, context: DataContext, split: str) -> Examples:
-        """Return ``data(context, split)``.
+        """Return ``data(context, split)``, its targets numbered as ``classes`` names them.
 
         Raises:
             DataAbsent: the data are not there; the text says how to obtain them.
+            DataError: the data name classes that are not quite those of the task.
         """
         try:
-            return self.data(context, split)
+            examples = self.data(context, split)
         except DataAbsent as error:
             raise DataAbsent(f"{error} To obtain it: {self.obtain}" if self.obtain else str(error)) from error
+        from virb.contracts.examples import Examples
+
+        if not isinstance(examples, Examples):
+            raise DataError(
+                f"{self.name}/{split}: its reader returned {type(examples).__name__}; expected virb's Examples."
+            )
+        wanted = [] if isinstance(self.classes, int) else self.class_names
+        if not wanted or not examples.classes or list(examples.classes) == wanted:
+            return examples
+        missing, extra = set(wanted) - set(examples.classes), set(examples.classes) - set(wanted)
+        if not missing and not extra:
+            return examples.with_classes(wanted)
+        if len(examples.classes) != len(wanted) or set(wanted) & set(examples.classes):
+            raise DataError(
+                f"{self.name}/{split}: the data have {len(examples.classes)} classes, the task declares {len(wanted)}"
+                + (f"; not in the data: {', '.join(sorted(missing)[:5])}" if missing else "")
+                + (f"; not declared: {', '.join(sorted(extra)[:5])}" if extra else "")
+                + ". Correct the task's classes, or the folders."
+            )
+        return examples  # the task has names of its own for all of them, in the order of the data's
 
     @property
     def label_preserving(self) -> tuple[str, ...]:
@@ -143,6 +170,11 @@ class Task:
     def splits(self) -> tuple[str, ...]:
         """The splits that this task reads; one that scores another task's heads has no train split of its own."""
         return ("test",) if self.heads_of else ("train", "test")
+
+    @property
+    def n_out(self) -> int:
+        """How many outputs its head has: one a class, or one a number."""
+        return self.n_classes or int(self.options.get("out_channels", 1))
 
     @property
     def n_classes(self) -> int:

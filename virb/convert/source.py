@@ -177,3 +177,61 @@ def activation_of(config: Mapping[str, Any], default: str) -> str:
     if named not in ACTIVATIONS:
         raise CheckpointError(f"its config.json says hidden_act={named!r}; expected one of {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[named]
+
+
+def dinov3_heads(dim: int, facts: Mapping[str, Any]) -> int:
+    """Return the heads of a DINOv3: those of :func:`heads_of`, but 20 at 1280 and 32 at 4096."""
+    published = {1280: 20, 4096: 32}
+    is_said = "num_attention_heads" in facts["config"] or "heads" in facts["asked"]
+    return published[dim] if dim in published and not is_said else heads_of(dim, facts)
+
+
+def rotary_periods(dim: int, heads: int, base: float) -> Tensor:
+    """Return DINOv3's rotary periods, base^(2i / (D/2)) for i in 0..D/4-1 of a head's width D."""
+    import torch
+
+    width = dim // heads
+    return base ** (2.0 * torch.arange(width // 4, dtype=torch.float32) / (width // 2))
+
+
+def window_of(n_offsets: int) -> int:
+    """Return the side G of a window whose table of relative positions has (2G-1)² entries.
+
+    Raises:
+        CheckpointError: no side has as many.
+    """
+    side = square(n_offsets, "a table of relative positions")
+    if side % 2 == 0:
+        raise CheckpointError(
+            f"a table of relative positions has {n_offsets} entries; expected the square of an odd number."
+        )
+    return (side + 1) // 2
+
+
+def resnet_architecture(shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
+    """Return the architecture of a ResNet under torchvision's names: a named one, else one of the family ``resnet``.
+
+    Raises:
+        CheckpointError: its first convolution or its stages are none of a ResNet.
+    """
+    from virb.networks.backbones import RESNETS, BasicBlock, base_channels
+
+    first = shapes.get("conv1.weight", ())
+    if len(first) != 4 or first[1] != 3 or first[2] not in (3, 7):
+        raise CheckpointError(f"the first convolution is {tuple(first)}; expected (C, 3, 7, 7) or (C, 3, 3, 3).")
+    channels, stem = first[0], "imagenet" if first[2] == 7 else "cifar"
+    depths = tuple(count(shapes, f"layer{number}.") for number in range(1, 5))
+    kind = "bottleneck" if "layer1.0.conv3.weight" in shapes else "basic"
+    inner = shapes.get("layer1.0.conv2.weight", (0, 0))[:2]
+    for arch, spec in RESNETS.items():
+        is_basic = spec.block is BasicBlock
+        own = channels if is_basic else round(channels * spec.inner_width / 64) * spec.groups
+        is_it = (is_basic, spec.depths, (own, own // spec.groups)) == (kind == "basic", depths, tuple(inner))
+        if is_it and base_channels(channels / 64) == channels:
+            return arch, {"width": channels / 64, "stem": stem}
+    return "resnet", {"block": kind, "depths": "/".join(map(str, depths)), "channels": channels, "stem": stem}
+
+
+def joined(values: Iterable[int]) -> str:
+    """Return numbers as an option of a family holds them: 3/3/9/3."""
+    return "/".join(map(str, values))

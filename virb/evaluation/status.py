@@ -40,7 +40,7 @@ def data_status(task: Task, context: DataContext, *, decode: bool = False, progr
     problems: list[str] = []
     for split in task.splits:
         try:
-            examples = task.data(context, split)
+            examples = task.examples(context, split)
             counts[split] = len(examples)
             if decode:
                 advance = functools.partial(progress, f"{task.name}: read {split}") if progress is not None else None
@@ -60,7 +60,7 @@ def data_status(task: Task, context: DataContext, *, decode: bool = False, progr
             problems.append(f"{split} has {n:,} examples; expected {wanted:,}.")
     expected = dict(task.n_examples)
     if absent and not counts and not problems:
-        return Status(task.name, ABSENT, {}, expected, f"{absent[0]} To obtain it: {task.obtain}")
+        return Status(task.name, ABSENT, {}, expected, absent[0])
     if absent or problems:
         return Status(task.name, INCOMPLETE, counts, expected, " ".join(problems + absent))
     return Status(task.name, FOUND, counts, expected, "")

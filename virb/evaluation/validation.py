@@ -15,6 +15,7 @@ import numpy as np
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import Task
 from virb.errors import VirbError
+from virb.evaluation.parts import parts_of
 from virb.images.sets import FileImages
 
 if TYPE_CHECKING:
@@ -215,12 +216,11 @@ def _classes(task: Task, splits: dict[str, Examples]) -> str:
 def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
     """Train a fresh head on a few examples, all at once, and see its loss fall."""
     import torch
-    from torch.nn import functional as F
 
     from virb.convert.load import load_encoder
     from virb.features.cache import resize
-    from virb.heads import build_head
 
+    parts = parts_of(task)
     encoder = load_encoder(encoder_name)
     size = encoder.preprocess.size
     rows = np.unique(examples.frames)
@@ -228,32 +228,27 @@ def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
     place = torch.from_numpy(np.searchsorted(rows, examples.frames))
     if task.category.is_pixelwise:
         pyramid = encoder.pyramid(x)
-        head = build_head(
-            task.head,
-            n_out=task.n_classes or int(task.options.get("out_channels", 1)),
-            channels=encoder.channels,
-            strides=encoder.strides,
-            initial_output=0.0 if task.n_classes else _mean_target(examples),
-        )
+        is_map = parts.target == "map"
+        head = parts.build_head(encoder, 0, _mean_target(examples) if is_map else 0.0)
         targets = [_resized_target(np.asarray(examples.targets[k]), size) for k in range(len(examples))]
         target = torch.from_numpy(np.stack(targets))
-        ignore_index = int(task.options.get("ignore_index", -100))
+        if is_map:
+            target = target[:, None] if target.ndim == 3 else target.permute(0, 3, 1, 2)
 
         def loss() -> Tensor:
             output = head(*[[m[place[:, k]] for m in pyramid] for k in range(place.shape[1])], (size, size))
-            if task.n_classes:
-                return F.cross_entropy(output, target.long(), ignore_index=ignore_index)
-            wanted = target[:, None] if target.ndim == 3 else target.permute(0, 3, 1, 2)
-            return (output - wanted)[torch.isfinite(wanted)].abs().mean()
+            total, n = parts.loss.total(output, target, parts.ignore_index)
+            return total / n
 
     else:
         features = encoder.embed(x)[place]
         features = features if place.shape[1] > 1 else features[:, 0]
-        head = build_head(task.head, n_out=task.n_classes, dim=encoder.dim, n_frames=task.n_frames)
-        labels = torch.from_numpy(np.asarray(examples.targets)).long()
+        head = parts.build_head(encoder, 0)
+        target = torch.from_numpy(np.asarray(examples.targets))
 
         def loss() -> Tensor:
-            return F.cross_entropy(head(features), labels)
+            total, n = parts.loss.total(head(features), target, None)
+            return total / n
 
     first, last = _fit(head, loss)
     if not math.isfinite(last) or last >= first:

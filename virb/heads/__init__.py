@@ -1,21 +1,42 @@
-"""The five heads of the paper (Kotar et al. 2021, Section 4.2). They know tensors, not tasks."""
+"""Heads, one file a head: the five of the paper (Kotar et al. 2021, Section 4.2). They know tensors, not tasks.
+
+:mod:`virb.contracts.head` says what a head of one's own must offer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virb.errors import UsageError
+from virb import registry
+from virb.contracts.head import Facts, Head
+from virb.contracts.parts import resolve
+from virb.errors import RegistryError, UsageError
 from virb.system.threads import own_generator
 
 if TYPE_CHECKING:
     from torch import nn
 
-HEADS = ("linear", "fusion", "unet", "siamese_unet", "deeplabv3plus")
+
+def find_head(name: str) -> Head:
+    """Return the head called ``name``.
+
+    Raises:
+        UsageError: there is none, or its file is broken.
+
+    >>> find_head("linear").reads
+    'embedding'
+    """
+    try:
+        found = registry.load("heads", name)
+    except RegistryError as error:
+        raise UsageError(str(error)) from error
+    assert isinstance(found, Head)
+    return found
 
 
 def build_head(
-    kind: str,
+    kind: str | Head,
     *,
     n_out: int,
     dim: int | None = None,
@@ -28,75 +49,56 @@ def build_head(
 ) -> nn.Module:
     """Return a head with random weights that depend on ``seed`` alone, whatever the global generator's state.
 
-    ``linear`` maps (N, dim) and ``fusion`` (N, n_frames, dim) to (N, n_out). ``unet`` and ``deeplabv3plus`` are called
-    as ``head(pyramid, size)`` with maps fine to coarse of ``channels`` at ``strides`` (pixels of the image a cell) and
-    the output's (h, w); ``siamese_unet`` as ``head(pyramid_a, pyramid_b, size)``; they return (N, n_out, h, w).
+    What it is called with depends on what it reads (:class:`virb.contracts.head.Head`): embeddings or tokens of width
+    ``dim``, or the maps of ``channels`` at ``strides`` (pixels of the image a cell), fine to coarse.
 
     Args:
+        kind: a head, or its name.
         initial_output: where the outputs start (the bias of the last layer), such as a regression's mean target.
-        options: a head's own: ``hidden`` (fusion), ``max_width`` (unet, siamese_unet), ``width`` and ``dropout``
-            (deeplabv3plus).
+        options: the head's own.
 
     Raises:
-        UsageError: for an unknown ``kind`` or option, or where what the kind needs is missing.
+        UsageError: for an unknown head or option, or where what the head needs is missing.
+
+    >>> tuple(build_head("linear", n_out=3, dim=5).weight.shape)
+    (3, 5)
     """
     import torch
     from torch import nn
 
-    if kind not in HEADS:
-        raise UsageError(f"Unknown head {kind!r}; expected one of {', '.join(HEADS)}.")
-    if kind in ("linear", "fusion"):
-        if dim is None:
-            raise UsageError(f"The {kind} head needs dim, the width of the embedding.")
-    elif channels is None or strides is None:
-        raise UsageError(f"The {kind} head needs channels and strides, the encoder's pyramid fine to coarse.")
+    from virb.heads.layers import with_own_layers
+
+    head = find_head(kind) if isinstance(kind, str) else kind
+    what = f"The head {head.name!r}"
+    if not head.is_pixelwise and dim is None:
+        raise UsageError(f"{what} needs dim, the width of the embedding.")
+    if head.is_pixelwise and (channels is None or strides is None):
+        raise UsageError(f"{what} needs channels and strides, the encoder's pyramid fine to coarse.")
+    if not head.fits(n_frames) and not head.is_pixelwise:
+        raise UsageError(f"{what} takes {_frames(head)} an example; found {n_frames}.")
+    values = resolve(head.options, options, what)
+    facts = Facts(dim, tuple(channels or ()), tuple(strides or ()), n_frames)
     with own_generator(seed):
-        try:
-            head, last = _build(kind, n_out, dim, channels, strides, n_frames, options)
-        except TypeError as error:
-            raise UsageError(f"The {kind} head cannot be built with options {sorted(options)}: {error}.") from error
+        module = head.build(facts, n_out, **values)
+        with_own_layers(module)
     if initial_output:
         with torch.no_grad():
-            nn.init.constant_(last.bias, initial_output)
-    return head
+            nn.init.constant_(_last_bias(module, n_out, what), initial_output)
+    return module
 
 
-def _build(
-    kind: str,
-    n_out: int,
-    dim: int | None,
-    channels: Sequence[int] | None,
-    strides: Sequence[float] | None,
-    n_frames: int,
-    options: dict[str, Any],
-) -> tuple[nn.Module, Any]:
-    """Return the head and its last layer."""
-    # Imported here: the decoders bring segmentation-models-pytorch, which takes a second or two.
-    if kind == "linear":
-        from virb.heads.linear import LinearHead
+def _frames(head: Head) -> str:
+    if head.max_frames is None:
+        return f"{head.min_frames} frames or more"
+    return (
+        f"{head.min_frames} to {head.max_frames} frames" if head.min_frames < head.max_frames else f"{head.min_frames}"
+    )
 
-        assert dim is not None
-        linear = LinearHead(dim, n_out, **options)
-        return linear, linear
-    if kind == "fusion":
-        from virb.heads.fusion import FusionHead
 
-        assert dim is not None
-        fusion = FusionHead(dim, n_frames, n_out, **options)
-        return fusion, fusion.fusion
-    assert channels is not None
-    assert strides is not None
-    if kind == "unet":
-        from virb.heads.unet import UNetDecoder
-
-        unet = UNetDecoder(channels, strides, n_out, **options)
-        return unet, unet.out
-    if kind == "siamese_unet":
-        from virb.heads.siamese_unet import SiameseUNetDecoder
-
-        siamese = SiameseUNetDecoder(channels, strides, n_out, **options)
-        return siamese, siamese.decoder.out
-    from virb.heads.deeplabv3plus import DeepLabV3PlusDecoder
-
-    deeplab = DeepLabV3PlusDecoder(channels, strides, n_out, **options)
-    return deeplab, deeplab.out
+def _last_bias(module: nn.Module, n_out: int, what: str) -> Any:
+    """Return the bias of the last layer that has one for each output."""
+    found: list[Any] = [layer.bias for layer in module.modules() if getattr(layer, "bias", None) is not None]
+    biases = [bias for bias in found if len(bias) == n_out]
+    if not biases or biases[-1] is not found[-1]:
+        raise UsageError(f"{what}: its last layer has no bias of {n_out} values, where its outputs could start.")
+    return biases[-1]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP, SeparableConv2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from virb.contracts.head import Facts, Head
+from virb.contracts.parts import Option
 from virb.heads.layers import check_pyramid, grid, output_layer, with_own_layers
 
 
@@ -66,3 +69,26 @@ class DeepLabV3PlusDecoder(nn.Module):
         coarse = F.interpolate(self.aspp(pyramid[-1]), size=grid(fine), mode="bilinear", align_corners=False)
         x = self.out(self.join(torch.cat((coarse, fine), dim=1)))
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def build(facts: Facts, n_out: int, **options: Any) -> DeepLabV3PlusDecoder:
+    """Return the decoder for the encoder's maps."""
+    return DeepLabV3PlusDecoder(facts.channels, facts.strides, n_out, **options)
+
+
+HEAD = Head(
+    name="deeplabv3plus",
+    summary="the DeepLabv3+ decoder",
+    reads="pyramid@16",
+    build=build,
+    options=(
+        Option(
+            "width",
+            None,
+            "channels of the pooled pyramid; default: half of the coarsest map's, at most 256",
+            type=int,
+            low=1,
+        ),
+        Option("dropout", 0.1, "share of values dropped in training", low=0, high=0.99),
+    ),
+)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from virb.contracts.head import Facts, Head
+from virb.contracts.parts import Option
 from virb.heads.layers import check_pyramid
 from virb.heads.unet import UNetDecoder
 
@@ -28,3 +31,19 @@ class SiameseUNetDecoder(nn.Module):
         check_pyramid(pyramid_b, self.channels, "The Siamese U-Net (second image)")
         fused = [fuse(torch.cat((a, b), dim=1)) for fuse, a, b in zip(self.fuse, pyramid_a, pyramid_b, strict=True)]
         return self.decoder(fused, size)
+
+
+def build(facts: Facts, n_out: int, **options: Any) -> SiameseUNetDecoder:
+    """Return the decoder for the encoder's maps."""
+    return SiameseUNetDecoder(facts.channels, facts.strides, n_out, **options)
+
+
+HEAD = Head(
+    name="siamese_unet",
+    summary="the U-Net over two images' maps, fused level by level",
+    reads="pyramid",
+    build=build,
+    options=(Option("max_width", None, "cap of the levels' widths", type=int, low=1),),
+    min_frames=2,
+    max_frames=2,
+)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from virb.contracts.head import Facts, Head
+from virb.contracts.parts import Option
 from virb.heads.layers import ConvBlock, UpBlock, check_pyramid, fit, grid, n_doublings, output_layer
 
 
@@ -46,3 +49,17 @@ class UNetDecoder(nn.Module):
             x = self.ups[k](x, grid(skip)) + skip
         x = self.to_full(x, size) if isinstance(self.to_full, UpBlock) else fit(self.to_full(x), size)
         return self.out(x)
+
+
+def build(facts: Facts, n_out: int, **options: Any) -> UNetDecoder:
+    """Return the decoder for the encoder's maps."""
+    return UNetDecoder(facts.channels, facts.strides, n_out, **options)
+
+
+HEAD = Head(
+    name="unet",
+    summary="a U-Net decoder: convolution, pixel shuffle, encoder map added",
+    reads="pyramid",
+    build=build,
+    options=(Option("max_width", None, "cap of the levels' widths", type=int, low=1),),
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,9 @@ from typing import Any, Protocol, overload, runtime_checkable
 import numpy as np
 
 from virb.errors import DataError
-from virb.images import digests
+from virb.images import decode, digests
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+IMAGE_SUFFIXES = decode.SUFFIXES
 
 
 @runtime_checkable
@@ -144,35 +146,51 @@ class Paths(Sequence[Path]):
 
 
 class FileImages(digests.Digested):
-    """Images in files, decoded when they are read.
+    """Images in files, decoded when they are read (:mod:`virb.images.decode`).
 
     Args:
         root: the folder that the ``paths`` lie in; a path that is absolute stands for itself.
+        value_range: the values that are black and white in files of more than 8 bits.
     """
 
-    def __init__(self, name: str, root: str | Path, paths: Sequence[str | Path]) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: str | Path,
+        paths: Sequence[str | Path],
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
+        if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
+            raise DataError(f"{name}: value_range is {value_range}; expected two numbers, black below white.")
         self.name = name
         self.root = Path(root)
         self.paths = Paths(self.root, paths)
+        self.value_range = value_range
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def image(self, index: int) -> np.ndarray:
-        from PIL import Image
-
-        path = self.paths[index]
         try:
-            with Image.open(path) as opened:
-                return np.asarray(opened.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return decode.read_image(self.paths[index], value_range=self.value_range)
+        except DataError as error:
             raise DataError(
-                f"{self.name}: {path} is not a readable image ({error}). Replace it, or leave such "
-                "examples out with --skip-corrupt."
+                f"{self.name}: {error} Replace it, or leave such examples out with --skip-corrupt."
             ) from error
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the height and width of image ``index``, from its file's header."""
+        return decode.read_size(self.paths[index])
+
     def digest_rows(self, rows: np.ndarray) -> np.ndarray:
-        return digests.of_files(self.root, [self.paths[int(row)] for row in rows])
+        found = digests.of_files(self.root, [self.paths[int(row)] for row in rows])
+        if self.value_range is None:
+            return found
+        said = repr(tuple(map(float, self.value_range))).encode()  # another range makes other images of the same bytes
+        return digests.stacked(
+            [hashlib.sha256(row.tobytes() + said).digest() if row.any() else digests.UNREADABLE for row in found]
+        )
 
     def describe(self, index: int) -> str:
-        return str(self.paths[index])
+        return decode.shown(self.paths[index])

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -94,8 +94,12 @@ class External(Backbone):
         raise NotImplementedError
 
     def features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return self.guarded(self.look, x)
+
+    def guarded(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
+        """Return ``function(x)``; what a library says of images of another size becomes a UsageError."""
         try:
-            return self.look(x)
+            return function(x)
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError) as error:

@@ -23,20 +23,19 @@ def digest(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _declared(method: Method, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Role and family by the method; ``repeat`` is shared by runs that differ by their seed alone."""
-    alike = digest({key: value for key, value in identity.items() if key != "seed"})
-    return {"role": method.role, "family": method.name, "repeat": f"{method.name}-{alike[:12]}"}
+def _repeat(identity: Mapping[str, Any]) -> str:
+    """What runs have in common that differ by their seed alone."""
+    return digest({key: value for key, value in identity.items() if key != "seed"})[:12]
 
 
 def untrained(
     method: Method, settings: Settings, identity: Mapping[str, Any], *, has_parameters: bool
 ) -> dict[str, Any]:
     """Return the meta of a network that is not trained; without parameters it is a baseline of no method."""
-    declared = _declared(method, identity) if has_parameters else {"role": "baseline", "family": "none"}
     return {
         "method": method.name if has_parameters else "none",
-        **declared,
+        "role": method.role if has_parameters else "baseline",
+        **({"repeat": _repeat(identity)} if has_parameters else {}),
         "dataset": "none",
         "dataset_size": 0,
         "balance": "none",
@@ -69,7 +68,9 @@ def trained(
     """
     return {
         "method": method.name,
-        **_declared(method, identity),
+        "role": method.role,
+        "family": f"{method.name}-{dataset}",
+        "repeat": _repeat(identity),
         "dataset": dataset,
         "dataset_size": len(data),
         "balance": data.balance,

@@ -35,6 +35,7 @@ class PretrainingData:
     paths: tuple[str, ...] = ()
     short_side: int | None = None
     native: Pixels | None = None
+    notes: tuple[str, ...] = ()  # what the user should know of how the set was read
 
     def __len__(self) -> int:
         return len(self.selection)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from virb.errors import DataError
+from virb.images.decode import VERSION
 from virb.images.sets import ImageSet
 from virb.pretraining.kept import Kept, Unreadable, kept
 from virb.system.threads import n_cores
@@ -66,7 +67,7 @@ def unreadable(images: ImageSet, progress: ProgressCallback | None = None) -> li
 
 def decoded(images: ImageSet, short_side: int | None, progress: ProgressCallback | None = None) -> Kept:
     """Return all images, reduced to ``short_side``, kept in the cache."""
-    key = hashlib.sha256(f"{images.digest}\0{short_side}\0reduced".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{images.digest}\0{short_side}\0{VERSION}".encode()).hexdigest()[:24]
 
     def found() -> Iterator[np.ndarray | str]:
         for i, image in enumerate(_read_all(images, short_side)):
@@ -88,7 +89,7 @@ def _try(images: ImageSet, i: int, short_side: int | None) -> np.ndarray | str:
     try:
         return reduced(images.image(i), short_side)
     except DataError as error:
-        return f"{images.describe(i)} ({error.__cause__ or error})"
+        return str(error.__cause__ or error)
 
 
 def _read_all(images: ImageSet, short_side: int | None, chunk: int = 512) -> Iterator[np.ndarray | str]:

@@ -72,10 +72,10 @@ class Reporter:
             print(f"{self.title}: {100 * done / total:3.0f}%  {text}  {left} left", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """Tell something that is not about how far the run is."""
+        """Say something that the user should know, on a line of its own."""
         if self._bar is not None:
-            self._bar.console.print(f"{self.title}: {text}", markup=False)
-        else:
+            self._bar.console.print(f"{self.title}: {text}", markup=False, highlight=False)
+        elif not self.quiet:
             print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
     def note(self, what: str, done: int, total: int) -> None:

@@ -250,6 +250,8 @@ def _images(method: Method, settings: Settings, reporter: Reporter) -> tuple[Pre
         seed=settings.subset_seed,
         progress=reporter.note,
     )
+    for note in data.notes:
+        reporter.say(note)
     name, manifest = data.name, None
     if settings.subset is not None:
         data, manifest = data.subset(settings.subset, seed=settings.subset_seed, class_order=settings.class_order)

@@ -7,13 +7,17 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from virb.errors import DataError, UsageError, VirbError
+from virb.images.decode import read_bytes, shown, to_rgb
 from virb.images.digests import Digested, of_files
+from virb.images.folders import ImageFolder, scan_image_folder
+from virb.images.listing import Accounting, class_folders, list_images
 from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
 from virb.pretraining.data import PretrainingData
@@ -21,6 +25,7 @@ from virb.pretraining.decoding import ProgressCallback
 from virb.pretraining.pixels import ArrayPixels, DecodedPixels, JoinedPixels, KeptPixels, Pixels, SelectedPixels
 from virb.system.threads import n_cores
 
+TRAIN, HELD_OUT = "train", ("test", "val", "valid", "validation")  # folders that are splits and not classes
 KEPT_LIMIT_BYTES = 32 * 2**30  # a folder that decodes to more is read image by image instead of being kept decoded
 WORLD: dict[str, tuple[str, ...]] = {
     "world-objects": ("pretrain-objects",),
@@ -41,8 +46,8 @@ def load(
     """Return the images called ``source``: a name of ``WORLD``, a folder, a file list, or several of them pooled.
 
     Args:
-        source: "world-objects", "world-rooms", "world"; a folder of images (if it has subfolders, and no images beside
-            them, each is a class); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
+        source: "world-objects", "world-rooms", "world"; a folder of images (if it has subfolders, each is a class, and
+            what lies beside them is left out; with train/ and test/ in it, train/ is read); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
             (the train part, below ``root`` as torchvision puts it). "A:3000+B:0.25" pools 3000 images of A and a quarter of B, drawn by ``seed``,
             without labels.
         short_side: in pixels, to which larger images are reduced (antialiased) when they are read; None: as they are.
@@ -97,6 +102,7 @@ def _pooled(
         JoinedPixels(tuple(SelectedPixels(read(part), part.selection) for part in parts), starts)
         for read in (lambda part: part.pixels, lambda part: part.native or part.pixels)
     )
+    notes = tuple(note for part in parts for note in part.notes)
     sizes = {part.size for part in parts}
     return PretrainingData(
         source,
@@ -106,6 +112,7 @@ def _pooled(
         sizes.pop() if len(sizes) == 1 else None,
         short_side=short_side,
         native=native,
+        notes=notes,
     )
 
 
@@ -201,27 +208,45 @@ def _folder(
     progress: ProgressCallback | None,
     limit: int = KEPT_LIMIT_BYTES,
 ) -> PretrainingData:
-    paths, label, classes = _list_folder(root)
-    files = FileImages(root.resolve().name, root, paths)
-    return _from_images(
-        files, short_side, skip_unreadable, progress, label=label, classes=classes, paths=paths, limit=limit
+    root, found, notes = _list_folder(root)
+    files = FileImages(root.resolve().name, root, found.paths)
+    data = _from_images(
+        files,
+        short_side,
+        skip_unreadable,
+        progress,
+        label=found.labels if found.classes else None,
+        classes=found.classes,
+        paths=found.paths,
+        limit=limit,
     )
+    return replace(data, notes=notes)
 
 
-def _list_folder(root: Path) -> tuple[list[str], np.ndarray | None, tuple[str, ...]]:
-    from virb.images.folders import scan_image_folder
+def _list_folder(root: Path) -> tuple[Path, ImageFolder, tuple[str, ...]]:
+    """Return the folder that is read, what is used of it, and what the user should know of that.
 
-    def is_image(path: Path) -> bool:
-        return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-    entries = [e for e in sorted(root.iterdir()) if not e.name.startswith(".")]
-    flat = [e.name for e in entries if is_image(e)]
-    if flat or not any(e.is_dir() for e in entries):
-        if not flat:
-            raise DataError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}). Name the folder that has them.")
-        return flat, None, ()
-    found = scan_image_folder(root)
-    return list(found.paths), found.labels, found.classes
+    A folder with train/ and test/ (or val/) in it is a data set with its splits: train/ alone is read.
+    """
+    notes: list[str] = []
+    names = set(class_folders(root))
+    others = sorted(names & set(HELD_OUT))
+    if TRAIN in names and others:
+        notes.append(f"{shown(root)} has the splits {', '.join([TRAIN, *others])}; {TRAIN}/ alone is trained on.")
+        root, names = root / TRAIN, set(class_folders(root / TRAIN))
+    if names:
+        found = scan_image_folder(root)
+    else:
+        listing = list_images(root)
+        if not listing.paths:
+            raise DataError(
+                f"{shown(root)} holds no images ({', '.join(IMAGE_SUFFIXES)}). Name the folder that has them."
+            )
+        paths = tuple(listing.paths)
+        found = ImageFolder(root, (), paths, np.zeros(len(paths), np.int64), Accounting.of(root, [listing]))
+    if not found.accounting.is_whole:
+        notes.append(f"{shown(root)}: {found.accounting.line()}.")
+    return root, found, tuple(notes)
 
 
 def _file_list(
@@ -229,9 +254,9 @@ def _file_list(
 ) -> PretrainingData:
     """A text file with one image a line, relative to its folder; after a tab, the class (all lines or none)."""
     try:
-        lines = [line.rstrip("\r") for line in path.read_text(encoding="utf-8").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the file list {path}: {error}.") from error
+        lines = read_bytes(path).decode("utf-8-sig").splitlines()
+    except (DataError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the file list {shown(path)}: {error}.") from error
     rows = [line.split("\t") for line in lines if line.strip()]
     if not rows:
         raise DataError(f"The file list {path} names no image.")
@@ -240,6 +265,12 @@ def _file_list(
     paths = [row[0] for row in rows]
     label, classes = None, tuple(sorted({row[1] for row in rows})) if len(rows[0]) == 2 else ()
     if classes:
+        by_path: dict[str, str] = {}
+        for listed, name in rows:
+            if by_path.setdefault(listed, name) != name:
+                raise DataError(
+                    f"{path}: {listed} is listed under two classes, {by_path[listed]!r} and {name!r}. Keep one of them."
+                )
         number = {name: k for k, name in enumerate(classes)}
         label = np.array([number[row[1]] for row in rows], dtype=np.int64)
     # An absolute path stands as it is: joining it to the folder leaves it.
@@ -282,7 +313,10 @@ class TorchvisionImages(Digested):
         found = found[0] if isinstance(found, tuple) else found
         if not hasattr(found, "convert"):
             raise DataError(f"{self.describe(index)} is not an image but {type(found).__name__}.")
-        return np.asarray(found.convert("RGB"))
+        try:
+            return to_rgb(found)
+        except (DataError, OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"{self.describe(index)} is not a readable image ({error}).") from error
 
     def digest_rows(self, rows: np.ndarray) -> np.ndarray:
         """The digests of the files where the data set lists one an image, else those of its pixels."""

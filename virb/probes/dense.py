@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from virb.contracts.examples import Examples
+from virb.contracts.loss import Loss
 from virb.contracts.task import Protocol
 from virb.errors import DataError, TrainingError
 from virb.features.cache import compute_layers, resize
@@ -155,7 +156,8 @@ def train_dense_head(
     source: Source,
     targets: Any,
     *,
-    loss: str,
+    loss: Loss,
+    target: str,
     seed: int,
     protocol: Protocol,
     ignore_index: int | None = None,
@@ -168,15 +170,16 @@ def train_dense_head(
         build: ``build(seed, initial_output)`` returns a fresh head, called as ``head(*pyramids, (h, w))``.
         source: the training examples.
         targets: their targets; a regression's output starts at the mean of a sample of them.
-        loss: "cross_entropy" or "l1", the mean over all pixels of the batch that have a target.
-        ignore_index: the class of pixels without a target; for "l1" those are NaN.
+        loss: what is minimised: its mean over all pixels of the batch that have a target.
+        target: "mask" or "map".
+        ignore_index: the class of pixels without a target in a mask; in a map those are NaN.
         progress: called as ``progress(done, total)`` in batches.
 
     Raises:
         TrainingError: the loss was not finite.
         DataError: no pixel of the sampled training targets is valid.
     """
-    head = build(seed, _mean_target(targets) if loss == "l1" else 0.0)
+    head = build(seed, _mean_target(targets) if target == "map" else 0.0)
     head = head.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr)
     generator = torch.Generator().manual_seed(seed)
@@ -186,7 +189,7 @@ def train_dense_head(
         for step in range(n_batches):
             rows = order[step * protocol.batch_size : (step + 1) * protocol.batch_size]
             pyramids, wanted, size = source.batch(rows, epoch)
-            value = _loss(head(*pyramids, size), wanted, loss, ignore_index)
+            value = _loss(head(*pyramids, size), wanted, loss, target == "map", ignore_index)
             if value is not None:  # None: no pixel of this batch has a target
                 if not bool(torch.isfinite(value)):
                     raise TrainingError(
@@ -231,25 +234,20 @@ def _fit(output: Tensor, shape: tuple[int, ...]) -> Tensor:
     return nn.functional.interpolate(output, size=tuple(shape[:2]), mode="bilinear", align_corners=False)
 
 
-def _loss(output: Tensor, targets: Sequence[np.ndarray], loss: str, ignore_index: int | None) -> Tensor | None:
+def _loss(
+    output: Tensor, targets: Sequence[np.ndarray], loss: Loss, is_map: bool, ignore_index: int | None
+) -> Tensor | None:
     """Return the mean over all valid pixels of the batch; None if there are none. Targets may differ in size."""
     sums, count = [], 0
     shapes = {target.shape for target in targets}
-    nothing = -100 if ignore_index is None else ignore_index
     for shape in sorted(shapes):
         rows = [k for k, target in enumerate(targets) if target.shape == shape]
-        stacked = torch.from_numpy(np.stack([targets[k] for k in rows])).to(output.device)
-        fitted = _fit(output[rows] if len(shapes) > 1 else output, shape)
-        if loss == "cross_entropy":
-            wanted = stacked.long()
-            count += int((wanted != nothing).sum())
-            sums.append(nn.functional.cross_entropy(fitted, wanted, ignore_index=nothing, reduction="sum"))
-        else:
-            wanted = stacked.float()
+        wanted = torch.from_numpy(np.stack([targets[k] for k in rows])).to(output.device)
+        if is_map:
             wanted = wanted[:, None] if wanted.ndim == 3 else wanted.permute(0, 3, 1, 2)
-            is_valid = torch.isfinite(wanted)
-            count += int(is_valid.sum())
-            sums.append((fitted - torch.where(is_valid, wanted, fitted.detach())).abs().sum())
+        total, n = loss.total(_fit(output[rows] if len(shapes) > 1 else output, shape), wanted, ignore_index)
+        sums.append(total)
+        count += n
     return torch.stack(sums).sum() / count if count else None
 
 

@@ -21,11 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from virb.contracts.head import Head
+from virb.contracts.loss import Loss
 from virb.contracts.task import Protocol
 from virb.errors import TrainingError
-from virb.probes.stacks import aligned, stack_heads
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
+from virb.training.stacks import Stack, aligned, stack_heads
 
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
 MAX_STACKED_PARAMETERS = 1_000_000
@@ -42,19 +44,23 @@ def train_heads(
     frames: np.ndarray,
     targets: np.ndarray,
     *,
+    head: Head,
+    loss: Loss,
     seeds: Sequence[int],
     protocol: Protocol,
     settings: Sequence[tuple[str, float]] | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[nn.Module]:
-    """Train one head for each pair of ``features[k]`` and ``seeds[k]``, by cross-entropy.
+    """Train one head for each pair of ``features[k]`` and ``seeds[k]``.
 
     Args:
         build: returns a freshly initialised head for a seed; it maps (B, D), or (B, F, D) for F > 1, to (B, K).
         features: embeddings of the images, float32 (M, D), all of one D.
         frames: int (N, F), the images of each example as rows of the features.
-        targets: int (N,), the classes.
+        targets: int (N,), the classes; or (N, K), labels or numbers.
+        head: what ``build`` builds; it may have its gradients written out.
+        loss: whose mean over the examples of a batch is minimised.
         seeds: of the initial weights and of the order of the examples.
         settings: each head's optimiser and learning rate, where they are not the protocol's.
         progress: called as ``progress(done, total)`` in epochs.
@@ -83,7 +89,8 @@ def train_heads(
                 progress(k * total + done, n_groups * total)
 
         with one_thread():
-            _train_together(members, frames, targets, protocol, torch.device(device), tick)
+            stack = stack_heads(head, [member.head for member in members], loss, device, dim=features[0].shape[1])
+            _train_together(members, stack, frames, targets, protocol, torch.device(device), tick)
     return heads
 
 
@@ -98,6 +105,7 @@ class _Member:
 
 def _train_together(
     members: Sequence[_Member],
+    stack: Stack,
     frames: np.ndarray,
     targets: np.ndarray,
     protocol: Protocol,
@@ -106,14 +114,14 @@ def _train_together(
 ) -> None:
     n = len(frames)
     heads = [member.head for member in members]
-    stack = stack_heads(heads, device)
     optimizers, first = [], 0
     for (kind, lr), same in groupby(members, key=lambda member: (member.optimizer, member.lr)):
         end = first + len(list(same))
         optimizers.append(make_optimizer(stack.parameters(first, end), kind, lr))
         first = end
     read = _reader([member.features for member in members], frames, device)
-    labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
+    wanted = torch.from_numpy(np.ascontiguousarray(targets)).to(device)
+    wanted = wanted.float() if wanted.is_floating_point() else wanted.long()
     generators = [torch.Generator().manual_seed(member.seed) for member in members]
     size = min(protocol.batch_size, n)
     for epoch in range(protocol.epochs):
@@ -123,7 +131,7 @@ def _train_together(
             chosen = order[:, start : start + size]  # (H, B): each head has its own order
             if count < aligned(size):
                 chosen = torch.cat([chosen, chosen[:, :1].expand(-1, aligned(size) - count)], dim=1)
-            stack.set_gradients(read(chosen), labels[chosen], count)
+            stack.set_gradients(read(chosen), wanted[chosen], count)
             for optimizer in optimizers:
                 optimizer.step()
         is_finite = stack.is_finite()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from virb.contracts.head import Head
+from virb.contracts.loss import Loss
 from virb.contracts.task import Protocol
 from virb.images.sets import ImageSet
 from virb.networks.encoder import FrozenEncoder
@@ -30,7 +32,9 @@ class Problem:
     targets: np.ndarray  # int (N,)
     n_classes: int
     augmentations: tuple[str, ...]
-    build_head: Callable[[int, int], nn.Module]  # (dim, seed): the task's own head, with fresh weights
+    head: Head
+    loss: Loss
+    build_head: Callable[[FrozenEncoder, int], nn.Module]  # (encoder, seed): the task's own head, with fresh weights
     score: Callable[[np.ndarray, np.ndarray], float]  # of class scores (M, K) and classes (M,), by the task's metric
 
 
@@ -97,12 +101,14 @@ def training(protocol: Protocol) -> dict[str, Any]:
 def _fit_gradient(
     problem: Problem, setups: Sequence[Setup], device: torch.device, progress: Report
 ) -> list[Classifier]:
-    dim = setups[0].source.encoder.dim
+    encoder = setups[0].source.encoder
     heads = gradient.train_heads(
-        lambda seed: problem.build_head(dim, seed),
+        lambda seed: problem.build_head(encoder, seed),
         [setup.source.features for setup in setups],
         problem.frames,
         problem.targets,
+        head=problem.head,
+        loss=problem.loss,
         seeds=[setup.seed for setup in setups],
         protocol=setups[0].protocol,
         settings=[(setup.protocol.optimizer, setup.protocol.lr) for setup in setups],
@@ -199,3 +205,20 @@ def _fit_finetune(problem: Problem, setup: Setup, device: torch.device, progress
         protocol,
         lambda test, frames, progress: finetune.predict(network, test.images, frames, device=device, progress=progress),
     )
+
+
+def settings(probe: str, protocol: Mapping[str, Any], augmentations: Sequence[str]) -> dict[str, Any]:
+    """Return every setting of a probe with its value, as far as it is known before the data are.
+
+    Args:
+        protocol: the probe's or the task's, by field.
+        augmentations: those that keep the task's targets.
+    """
+    if probe == "knn":
+        return {"k": knn.K, "temperature": knn.TEMPERATURE}
+    if probe == "lbfgs":
+        names = ("PENALTIES", "FIRST_STRIDE", "VALIDATION", "MAX_ITERATIONS", "HISTORY", "TOLERANCE")
+        return {name.lower(): getattr(lbfgs, name) for name in names}
+    if probe == "finetune":
+        return {**protocol, "momentum": finetune.MOMENTUM, "augmentations": list(augmentations)}
+    return dict(protocol)

@@ -23,3 +23,8 @@ def cache_root(override: str | os.PathLike[str] | None = None) -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "virb" / "Cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "virb"
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return a path that means the same from any working folder: ``~`` expanded, absolute, links left as they are."""
+    return Path(os.path.abspath(Path(path).expanduser()))

@@ -18,8 +18,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from virb.errors import UsageError
-from virb.networks.external import External
 from virb.networks.families import Family
+from virb.networks.tokens import Tokens, check_sizes
 
 DEFAULTS = {
     "dim": 768,
@@ -113,66 +113,45 @@ class _Net(VisionTransformer):
         return torch.cat([*prefix, x], dim=1) + torch.cat([table[:, :n_prefix], patches], dim=1)
 
 
-class VitFamily(External):
-    """A Vision Transformer without its classifier. The pyramid is the blocks' outputs at the quarters of the depth.
+def build(options: Mapping[str, Any], is_initialised: bool) -> Tokens:
+    """Return the network of all ``options``.
 
-    The last of the four maps is normalised where the network has a last norm on its tokens.
+    Raises:
+        UsageError: they contradict each other.
     """
-
-    def __init__(self, options: Mapping[str, Any], is_initialised: bool) -> None:
-        dim, heads, depth = options["dim"], options["heads"], options["depth"]
-        if not heads or dim % heads or not depth or not options["patch"]:
-            raise UsageError(
-                f"vit: width {dim} with {heads} heads, {depth} blocks and patches of {options['patch']} is no network: "
-                "heads must divide the width, and there is at least one block."
-            )
-        if options["pool"] == "token" and not options["cls"]:
-            raise UsageError("vit: pool=token needs the class token; with cls=0 say pool=avg or pool=attention.")
-        parts: dict[str, Any] = {"embed_layer": ConvStem} if options["stem"] == "conv" else {}
-        net = _Net(
-            img_size=options["image_size"],
-            patch_size=options["patch"],
-            embed_dim=dim,
-            depth=depth,
-            num_heads=heads,
-            mlp_ratio=(options["hidden"] + 0.5) / dim,
-            qkv_bias=bool(options["qkv_bias"]),
-            init_values=1e-5 if options["layer_scale"] else None,
-            class_token=bool(options["cls"]),
-            reg_tokens=options["registers"],
-            pos_embed="none" if options["positions"] == "none" else "learn",
-            no_embed_class=options["positions"] == "patches",
-            pre_norm=bool(options["norm_pre"]),
-            fc_norm=options["norm"] == "pooled",
-            global_pool={"attention": "map"}.get(options["pool"], options["pool"]),
-            num_classes=0,
-            norm_layer=partial(nn.LayerNorm, eps=options["eps"]),
-            dynamic_img_size=True,
-            dynamic_img_pad=True,
-            weight_init="" if is_initialised else "skip",
-            **_MLPS[options["mlp"]],
-            **parts,
-        )
-        net.resize = options["resize"]
-        if options["project"]:
-            net.head = nn.Linear(dim, options["project"], bias=False)
-        super().__init__(net, options["image_size"])
-        self.taps = sorted({max(1, round(depth * quarter / 4)) - 1 for quarter in range(1, 5)})
-        self.dim = options["project"] or dim
-        self.channels = (dim,) * len(self.taps)
-        self.strides = (options["patch"],) * len(self.taps)
-
-    def look(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        net: Any = self.net
-        tokens, maps = net.forward_intermediates(x, indices=self.taps)
-        rows, columns = maps[-1].shape[2:]
-        patches = tokens[:, net.num_prefix_tokens :]
-        maps[-1] = patches.reshape(len(x), rows, columns, -1).permute(0, 3, 1, 2).contiguous()
-        return net.forward_head(tokens), maps
-
-    def embed(self, x: Tensor) -> Tensor:
-        net: Any = self.net
-        return net(x)
+    dim = options["dim"]
+    check_sizes("vit", options)
+    if options["pool"] == "token" and not options["cls"]:
+        raise UsageError("vit: pool=token needs the class token; with cls=0 say pool=avg or pool=attention.")
+    parts: dict[str, Any] = {"embed_layer": ConvStem} if options["stem"] == "conv" else {}
+    net = _Net(
+        img_size=options["image_size"],
+        patch_size=options["patch"],
+        embed_dim=dim,
+        depth=options["depth"],
+        num_heads=options["heads"],
+        mlp_ratio=(options["hidden"] + 0.5) / dim,
+        qkv_bias=bool(options["qkv_bias"]),
+        init_values=1e-5 if options["layer_scale"] else None,
+        class_token=bool(options["cls"]),
+        reg_tokens=options["registers"],
+        pos_embed="none" if options["positions"] == "none" else "learn",
+        no_embed_class=options["positions"] == "patches",
+        pre_norm=bool(options["norm_pre"]),
+        fc_norm=options["norm"] == "pooled",
+        global_pool={"attention": "map"}.get(options["pool"], options["pool"]),
+        num_classes=0,
+        norm_layer=partial(nn.LayerNorm, eps=options["eps"]),
+        dynamic_img_size=True,
+        dynamic_img_pad=True,
+        weight_init="" if is_initialised else "skip",
+        **_MLPS[options["mlp"]],
+        **parts,
+    )
+    net.resize = options["resize"]
+    if options["project"]:
+        net.head = nn.Linear(dim, options["project"], bias=False)
+    return Tokens(net, options)
 
 
-BACKBONE = Family("vit", DEFAULTS, VitFamily, CHOICES)
+BACKBONE = Family("vit", DEFAULTS, build, CHOICES)

@@ -1,0 +1,116 @@
+"""The parts that a task names, found and checked against each other before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from virb.contracts.head import Head
+from virb.contracts.loss import Loss
+from virb.contracts.metric import Metric, State, TargetFacts
+from virb.contracts.parts import PIXELWISE, resolve
+from virb.contracts.task import Task
+from virb.errors import UsageError
+from virb.heads import build_head, find_head
+from virb.losses import find_loss
+from virb.metrics import find_metric
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from virb.networks.encoder import FrozenEncoder
+
+OF_TARGETS = ("out_channels", "ignore_index")  # options of the targets themselves
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a task is made of. ``target`` is the kind of its targets (:data:`virb.contracts.parts.TARGETS`)."""
+
+    task: Task
+    head: Head
+    loss: Loss
+    metric: Metric
+    target: str
+    head_options: Mapping[str, Any]
+    metric_options: Mapping[str, Any]
+
+    @property
+    def ignore_index(self) -> int | None:
+        """The class in a mask that counts for nothing; crops are padded with it."""
+        return self.task.options.get("ignore_index", None if self.task.protocol.crop is None else 255)
+
+    def build_head(self, encoder: FrozenEncoder, seed: int, initial_output: float = 0.0) -> nn.Module:
+        """Return the task's head for ``encoder``, with fresh weights."""
+        if self.head.is_pixelwise:
+            of_encoder: dict[str, Any] = {
+                "channels": encoder.channels,
+                "strides": encoder.strides_at(self.head.output_stride),
+            }
+        else:
+            of_encoder = {"dim": encoder.dim}
+        return build_head(
+            self.head,
+            n_out=self.task.n_out,
+            n_frames=self.task.n_frames,
+            seed=seed,
+            initial_output=initial_output,
+            **of_encoder,
+            **self.head_options,
+        )
+
+    def new_state(self) -> State:
+        """Return a fresh state of the task's metric."""
+        return self.metric.state(TargetFacts(self.task.n_classes, self.ignore_index), **self.metric_options)
+
+
+def parts_of(task: Task) -> Parts:
+    """Return the parts that ``task`` names.
+
+    Raises:
+        UsageError: one is unknown or broken, or they do not fit together or with what the task says of its targets.
+    """
+    where = f"Task {task.name!r}"
+    head, loss, metric = find_head(task.head), find_loss(task.loss), find_metric(task.metric)
+    target = _target(task, loss, metric, where)
+    if head.is_pixelwise != task.category.is_pixelwise:
+        raise UsageError(f"{where} is a {task.category.value} task, and its head {head.name} reads {head.reads}.")
+    if not head.fits(task.n_frames):
+        raise UsageError(f"{where} has {task.n_frames} frames an example, which its head {head.name} does not take.")
+    fewest = {"class": 2, "mask": 2, "labels": 1}.get(target, 0)
+    if task.n_classes < fewest or (fewest == 0 and task.n_classes):
+        wanted = f"needs classes=(names) or a number of at least {fewest}" if fewest else "has numbers, and no classes"
+        raise UsageError(f"{where}: {loss.name} {wanted}.")
+    of_head, of_metric = ({option.name for option in part.options} for part in (head, metric))
+    for name in task.options:
+        if name not in of_head | of_metric | set(OF_TARGETS):
+            known = ", ".join(sorted({*of_head, *of_metric, *OF_TARGETS}))
+            raise UsageError(
+                f"{where} has the option {name!r}, which is none of its head's or metric's; known: {known}."
+            )
+    given = dict(task.options)
+    return Parts(
+        task,
+        head,
+        loss,
+        metric,
+        target,
+        resolve(head.options, {k: v for k, v in given.items() if k in of_head}, f"{where}, head {head.name}"),
+        resolve(metric.options, {k: v for k, v in given.items() if k in of_metric}, f"{where}, metric {metric.name}"),
+    )
+
+
+def _target(task: Task, loss: Loss, metric: Metric, where: str) -> str:
+    """Return what kind of target the task has: what its loss and its metric both take, of pixels or of examples."""
+    both = loss.takes & metric.takes & {task.target or word for word in loss.takes}
+    fitting = sorted(word for word in both if (word in PIXELWISE) == task.category.is_pixelwise)
+    if not fitting:
+        said = f"; the task says {task.target}" if task.target else ""
+        raise UsageError(
+            f"{where} is a {task.category.value} task; its loss {loss.name} takes {', '.join(sorted(loss.takes))}, its "
+            f"metric {metric.name} {', '.join(sorted(metric.takes))}{said}. There is no target that fits them all."
+        )
+    if len(fitting) > 1:
+        raise UsageError(f"{where}: its targets may be {' or '.join(fitting)}; say which with target=.")
+    return fitting[0]

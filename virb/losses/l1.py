@@ -1,0 +1,13 @@
+"""The absolute error."""
+
+from __future__ import annotations
+
+from virb.contracts.loss import Loss
+from virb.losses.numbers import of_errors
+
+LOSS = Loss(
+    name="l1",
+    summary="the absolute error of a number",
+    takes=frozenset({"number", "map"}),
+    total=of_errors(lambda error: error.abs()),
+)

@@ -1,0 +1,14 @@
+"""One minus the share of pixels whose flow is an outlier (KITTI 2015)."""
+
+from __future__ import annotations
+
+from virb.contracts.metric import Metric
+from virb.metrics.flow import FlowMetric
+
+METRIC = Metric(
+    name="one_minus_all",
+    summary="one minus the share of pixels whose flow is an outlier (KITTI 2015)",
+    takes=frozenset({"map"}),
+    unit="fraction",
+    state=lambda facts: FlowMetric(name="one_minus_all"),
+)
