@@ -17,7 +17,7 @@ class Canvas:
     """
 
     pixels: Tensor
-    sizes: Tensor  # (N, 2) heights and widths, whole numbers
+    sizes: Tensor  # (N, 2) heights and widths, whole numbers, on the host, where boxes are drawn
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -28,11 +28,6 @@ class Canvas:
     @property
     def device(self) -> torch.device:
         return self.pixels.device
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Canvas:
-        """Return the canvas on ``device``."""
-        pixels = self.pixels.to(device, non_blocking=non_blocking)
-        return Canvas(pixels, self.sizes.to(device, non_blocking=non_blocking))
 
     def squares(self) -> Tensor:
         """Return the largest central square of each image as a box (N, 4): top, left, height, width."""
