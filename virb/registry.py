@@ -79,6 +79,22 @@ class Entry:
     problem: str = ""  # why it cannot be used: another file claims its name
 
     @property
+    def about(self) -> str:
+        """The ``summary`` that the part declares as a plain text, else the file's; nothing is imported."""
+        try:
+            tree = ast.parse(self.path.read_text(encoding="utf-8"))
+        except (SyntaxError, ValueError, OSError):
+            return ""
+        for statement in tree.body:
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+            if isinstance(target, ast.Name) and target.id == KINDS[self.kind].attribute:
+                given = statement.value.keywords if isinstance(getattr(statement, "value", None), ast.Call) else []
+                for keyword in given:
+                    if keyword.arg == "summary" and isinstance(keyword.value, ast.Constant):
+                        return str(keyword.value.value)
+        return self.summary
+
+    @property
     def is_built_in(self) -> bool:
         return self.origin == BUILT_IN
 
