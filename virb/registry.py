@@ -86,10 +86,11 @@ class Entry:
         except (SyntaxError, ValueError, OSError):
             return ""
         for statement in tree.body:
-            target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+            if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(statement.value, ast.Call):
+                continue
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
             if isinstance(target, ast.Name) and target.id == KINDS[self.kind].attribute:
-                given = statement.value.keywords if isinstance(getattr(statement, "value", None), ast.Call) else []
-                for keyword in given:
+                for keyword in statement.value.keywords:
                     if keyword.arg == "summary" and isinstance(keyword.value, ast.Constant):
                         return str(keyword.value.value)
         return self.summary

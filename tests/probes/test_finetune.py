@@ -230,7 +230,7 @@ def test_labels_and_numbers_train_too(loss, targets):
         n_classes=targets.shape[1],
         seed=0,
     )
-    protocol = Protocol(epochs=6, batch_size=16, optimizer="sgd", lr=0.05)
+    protocol = Protocol(epochs=12, batch_size=16, optimizer="sgd", lr=0.01)
     finetune.train(net, images(), FRAMES, targets, loss=find_loss(loss), protocol=protocol, seed=0)
     outputs = logits(net)
     assert outputs.shape == targets.shape

@@ -61,12 +61,15 @@ def run(args: argparse.Namespace) -> int:
         analysis = registry.load("analyses", args.name)
         analysis.parse_options(given)
 
+    from virb.cli.common import say_problems
     from virb.contracts.analysis import run_by_name
     from virb.scores.table import read_scores
     from virb.system.files import check_writable
 
     # Analyses of encoders and images need no scores; all others say so themselves.
     scores = read_scores(args.results, probe=args.probe) if args.results else None
+    if scores is not None:
+        say_problems(scores)
     if is_all and scores is None:
         raise UsageError("`virb analyze all` needs --results, a results folder or a CSV of scores.")
     out = Path(args.out)

@@ -4,14 +4,53 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from virb.contracts.options import RunOptions, flags
+
 if TYPE_CHECKING:
+    import argparse
+
     import pandas as pd
 
     from virb.contracts.examples import DataContext
+
+
+def add_run_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    only: Sequence[str] | None = None,
+    helps: Mapping[str, str] | None = None,
+    **defaults: str,
+) -> None:
+    """Add the flags of :class:`RunOptions`, or ``only`` some of its fields; ``helps`` and ``defaults`` replace its own."""
+    for flag in flags():
+        if only is not None and flag.field not in only:
+            continue
+        default = defaults.get(flag.field, getattr(RunOptions, flag.field))
+        text = (helps or {}).get(flag.field, flag.help)
+        if flag.type is bool:
+            parser.add_argument(flag.name, dest=flag.field, action="store_true", help=text)
+            continue
+        if default is not None:
+            text += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+        parser.add_argument(
+            flag.name,
+            dest=flag.field,
+            type=flag.type,
+            default=default,
+            metavar=flag.metavar,
+            choices=flag.choices,
+            help=text,
+        )
+
+
+def run_options(args: argparse.Namespace) -> RunOptions:
+    """Return the options that the flags of :func:`add_run_flags` say."""
+    return RunOptions(**{flag.field: getattr(args, flag.field) for flag in flags() if hasattr(args, flag.field)})
 
 
 def data_context(values: Sequence[str]) -> DataContext:
@@ -49,3 +88,11 @@ def data_context(values: Sequence[str]) -> DataContext:
 def print_json(table: pd.DataFrame) -> None:
     """Print a table as a JSON array of objects; missing values are null."""
     print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
+
+
+def say_problems(frame: pd.DataFrame) -> None:
+    """Print to standard error what a reader of these scores must know: files that are no records, scores of two things."""
+    from virb.records.compare import mixed
+
+    for sentence in [*frame.attrs.get("problems", ()), *mixed(frame)]:
+        print(sentence, file=sys.stderr)

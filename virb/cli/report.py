@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     import shlex
 
     from virb import registry
+    from virb.cli.common import say_problems
     from virb.report.build import write_report
     from virb.scores.table import read_scores
 
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         for name in names:
             registry.find("analyses", name)
     scores = read_scores(args.results, probe=args.probe)
+    say_problems(scores)
     given = {"--results": args.results, "--probe": args.probe, "--analyses": args.analyses, "--out": args.out}
     given |= {"--title": None if args.title == TITLE else args.title, "--date": args.date}
     words = [word for option, value in given.items() if value is not None for word in (option, value)]

@@ -15,7 +15,8 @@ import numpy as np
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import Task
 from virb.errors import VirbError
-from virb.evaluation.parts import parts_of
+from virb.evaluation.parts import Parts, parts_of
+from virb.evaluation.targets import check_targets
 from virb.images.sets import FileImages
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def validate(
         heads_of: the task that trains the heads, where ``task`` only scores them.
     """
     checks: list[Check] = []
+    try:
+        parts = parts_of(task)
+    except VirbError as error:
+        return [Check("its parts fit together", False, str(error))]
 
     def check(name: str, look: Callable[[], str]) -> bool:
         try:
@@ -79,10 +84,11 @@ def validate(
     few = {split: examples.limited(n_images) for split, examples in splits.items()}
     are_readable = check("images decode", lambda: _images(few))
     are_in_range = check("targets are in range", lambda: _targets(task, splits, few))
-    if not task.category.is_pixelwise:
-        check("every class occurs", lambda: _classes(task, splits))
+    if not parts.is_pixelwise and are_in_range:
+        name = "the numbers differ" if parts.target == "number" else "every class occurs"
+        check(name, lambda: _classes(parts, splits))
     if are_readable and are_in_range:
-        check("a head trains", lambda: _trains(task, few["train"], encoder))
+        check("a head trains", lambda: _trains(parts, few["train"], encoder))
     return checks
 
 
@@ -160,18 +166,7 @@ def _images(few: dict[str, Examples]) -> str:
 
 def _targets(task: Task, splits: dict[str, Examples], few: dict[str, Examples]) -> str:
     if not task.category.is_pixelwise:
-        for split, examples in splits.items():
-            labels = np.asarray(examples.targets)
-            if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-                return _fail(f"{split} has targets {labels.dtype} of shape {labels.shape}; expected integers (N,).")
-            wrong = np.flatnonzero((labels < 0) | (labels >= task.n_classes))
-            if len(wrong):
-                first = int(wrong[0])
-                return _fail(
-                    f"{len(wrong):,} labels of {split} lie outside 0..{task.n_classes - 1}; the first is "
-                    f"{labels[first]} of {examples.ids[first]}."
-                )
-        return f"all labels lie in 0..{task.n_classes - 1}"
+        return [check_targets(task, split, examples) for split, examples in splits.items()][-1]
     low, high, n_valid, n_pixels = math.inf, -math.inf, 0, 0
     for split, examples in few.items():
         for k in range(len(examples)):
@@ -200,34 +195,43 @@ def _trailing(task: Task) -> tuple[int, ...]:
     return (n_out,) if not task.n_classes and n_out > 1 else ()
 
 
-def _classes(task: Task, splits: dict[str, Examples]) -> str:
-    names = task.class_names
-    counts = {split: np.bincount(examples.targets, minlength=task.n_classes) for split, examples in splits.items()}
-    for split, found in counts.items():
-        missing = np.flatnonzero(found == 0)
+def _classes(parts: Parts, splits: dict[str, Examples]) -> str:
+    names = parts.task.class_names
+    found = {split: np.asarray(examples.targets) for split, examples in splits.items()}
+    if parts.target == "number":
+        for split, values in found.items():
+            rows = values.reshape(len(values), -1).astype(np.float64)
+            same = np.flatnonzero(np.nanmin(rows, axis=0) == np.nanmax(rows, axis=0))
+            if len(same):
+                return _fail(f"number {same[0]} is {rows[0, same[0]]:g} in every example of {split}.")
+        return ", ".join(f"{split}: {np.nanmin(v):g} to {np.nanmax(v):g}" for split, v in found.items())
+    counts = {
+        split: (values == 1).sum(axis=0) if values.ndim == 2 else np.bincount(values, minlength=len(names))
+        for split, values in found.items()
+    }
+    for split, n in counts.items():
+        missing = np.flatnonzero(n == 0)
         if len(missing):
             return _fail(
-                f"{len(missing)} of {task.n_classes} classes have no example in {split}; the first is "
-                f"{names[missing[0]]!r}."
+                f"{len(missing)} of {len(names)} classes have no example in {split}; the first is {names[missing[0]]!r}."
             )
-    return ", ".join(f"{split}: {found.min():,} to {found.max():,} examples a class" for split, found in counts.items())
+    return ", ".join(f"{split}: {n.min():,} to {n.max():,} examples a class" for split, n in counts.items())
 
 
-def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
+def _trains(parts: Parts, examples: Examples, encoder_name: str) -> str:
     """Train a fresh head on a few examples, all at once, and see its loss fall."""
     import torch
 
     from virb.convert.load import load_encoder
-    from virb.features.cache import resize
+    from virb.features.cache import compute_layers, resize
 
-    parts = parts_of(task)
     encoder = load_encoder(encoder_name)
     size = encoder.preprocess.size
     rows = np.unique(examples.frames)
     x = encoder.prepare(torch.stack([resize(examples.images.image(int(row)), size) for row in rows]))
     place = torch.from_numpy(np.searchsorted(rows, examples.frames))
-    if task.category.is_pixelwise:
-        pyramid = encoder.pyramid(x)
+    maps = compute_layers(encoder, x, {parts.head.layer})[parts.head.layer]
+    if parts.is_pixelwise:
         is_map = parts.target == "map"
         head = parts.build_head(encoder, 0, _mean_target(examples) if is_map else 0.0)
         targets = [_resized_target(np.asarray(examples.targets[k]), size) for k in range(len(examples))]
@@ -236,15 +240,18 @@ def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
             target = target[:, None] if target.ndim == 3 else target.permute(0, 3, 1, 2)
 
         def loss() -> Tensor:
-            output = head(*[[m[place[:, k]] for m in pyramid] for k in range(place.shape[1])], (size, size))
+            output = head(*[[m[place[:, k]] for m in maps] for k in range(place.shape[1])], (size, size))
             total, n = parts.loss.total(output, target, parts.ignore_index)
             return total / n
 
     else:
-        features = encoder.embed(x)[place]
+        features = maps[0].flatten(1)[place]
         features = features if place.shape[1] > 1 else features[:, 0]
         head = parts.build_head(encoder, 0)
         target = torch.from_numpy(np.asarray(examples.targets))
+        if parts.target == "number":
+            target = target.float().view(len(target), -1)
+            target = (target - target.nanmean(0)) / torch.from_numpy(np.nanstd(target.numpy(), axis=0)).clamp(min=1e-6)
 
         def loss() -> Tensor:
             total, n = parts.loss.total(head(features), target, None)
@@ -253,9 +260,11 @@ def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
     first, last = _fit(head, loss)
     if not math.isfinite(last) or last >= first:
         return _fail(
-            f"the loss of a {task.head} head went from {first:.4g} to {last:.4g} in {N_STEPS} steps; it must fall."
+            f"the loss of a {parts.head.name} head went from {first:.4g} to {last:.4g} in {N_STEPS} steps; it must fall."
         )
-    return f"{task.head} on {encoder.name}: the loss of {len(examples)} examples fell from {first:.4g} to {last:.4g}"
+    return (
+        f"{parts.head.name} on {encoder.name}: the loss of {len(examples)} examples fell from {first:.4g} to {last:.4g}"
+    )
 
 
 def _fit(head: nn.Module, loss: Callable[[], Tensor]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections import deque
@@ -40,7 +41,8 @@ from virb.system.threads import core_pool, n_cores
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
-LAYERS = ("embedding", "pyramid", "pyramid16")  # pyramid16: the last stages dilated to an output stride of 16
+# pyramid16: the last stages dilated to an output stride of 16; tokens: the cells of the coarsest map, one after the other.
+LAYERS = re.compile(r"embedding|tokens|pyramid([1-9]\d*)?")
 VERSION = 3  # of the computation between the pixels and the cached rows: raise it when the numbers change
 SAVE_EVERY_S = 10.0
 BATCHES_AHEAD = 2
@@ -96,9 +98,9 @@ class FeatureCache:
 
         ``progress(done, total)`` counts images. Rows beyond ``upto`` are undefined.
         """
-        unknown = set(layers) - set(LAYERS)
+        unknown = sorted(layer for layer in layers if not LAYERS.fullmatch(layer))
         if unknown:
-            raise ValueError(f"unknown layers {sorted(unknown)}; expected some of {LAYERS}")
+            raise ValueError(f"unknown layers {unknown}; expected embedding, tokens, pyramid or pyramidSTRIDE")
         wanted = len(images) if upto is None else min(upto, len(images))
         entries = [
             [_Entry(self._folder(enc, images, layer), layer, enc.name, images.name) for layer in layers]
@@ -293,8 +295,11 @@ def compute_layers(encoder: FrozenEncoder, x: torch.Tensor, layers: set[str]) ->
         maps["embedding"] = [encoder.embed(x)]
     elif "pyramid" in layers:
         maps["pyramid"] = encoder.pyramid(x)
-    if "pyramid16" in layers:
-        maps["pyramid16"] = encoder.pyramid(x, output_stride=16)
+    if "tokens" in layers:
+        coarsest = (maps["pyramid"] if "pyramid" in maps else encoder.pyramid(x))[-1]
+        maps["tokens"] = [coarsest.flatten(2).transpose(1, 2)]
+    for layer in layers - {"embedding", "tokens", "pyramid"}:
+        maps[layer] = encoder.pyramid(x, output_stride=int(layer.removeprefix("pyramid")))
     return maps
 
 

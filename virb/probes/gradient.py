@@ -4,7 +4,7 @@ Kotar et al. 2021, Section 3.1 and Appendix C: the encoder is frozen, the head s
 with Adam at 3e-4 for the task's number of epochs; the score is read once, after the last epoch. Image-level input is
 not augmented, so an epoch never needs the encoder.
 
-Heads of one shape (encoders x seeds) train as one batched problem (:mod:`virb.probes.stacks`). On CPU each head's bits
+Heads of one shape (encoders x seeds) train as one batched problem (:mod:`virb.training.stacks`). On CPU each head's bits
 are the same whatever other heads share its batch (tests/probes/test_gradient.py), so a resumed run equals an undisturbed
 one. For the same reason heads train on one core, whatever their size and however many cores there are; tasks train side
 by side.

@@ -29,6 +29,10 @@ ROW_COLUMNS = frozenset(
         "n_train",
         "n_test",
         "overrides",
+        "task_version",
+        "data_digest",
+        "settings_digest",
+        "encoder_digest",
         "labels",
         "chance",
     }

@@ -1,0 +1,133 @@
+"""Pretraining on a GPU: the CPU's losses on the same views, resume to the bit, and budgets of launches and waits."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from virb import registry
+from virb.contracts.method import Setup
+from virb.networks.backbones import build_backbone
+from virb.pretraining.data import ArrayPixels, PretrainingData
+from virb.pretraining.plan import Plan
+from virb.pretraining.reporting import Reporter
+from virb.pretraining.trainer import Trainer
+from virb.training import augment
+
+BATCH, SIZE, STEPS = 16, 32, 4
+METHODS = [name for name in registry.names("methods") if registry.load("methods", name).learner is not None]
+HEADS = {
+    "barlow-twins": {"projection_dim": 32},
+    "byol": {"hidden_dim": 64, "projection_dim": 32},
+    "dino": {"hidden_dim": 32, "bottleneck_dim": 16, "prototypes": 64, "small_crops": 2},
+    "jigsaw": {"permutations": 20, "tile_dim": 16},
+    "moco-v3": {"hidden_dim": 64, "projection_dim": 32},
+    "pirl": {"projection_dim": 32},
+    "simsiam": {"projection_dim": 64, "bottleneck_dim": 16},
+    "swav": {"hidden_dim": 32, "projection_dim": 16, "prototypes": 20, "small_crops": 2, "queue_epoch": 0.0},
+    "vicreg": {"projection_dim": 32},
+}
+
+
+def trainer(method, device, folder, *, steps=STEPS, precision="fp32", views_from_host=False, **how):
+    found = registry.load("methods", method)
+    n = 4 * BATCH
+    pixels = np.random.default_rng(0).integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
+    label = np.arange(n) % 4
+    data = PretrainingData("noise", "noise", ArrayPixels(pixels), np.arange(n), SIZE, label, tuple("abcd"))
+    setup = Setup(SIZE, n, 4, BATCH, STEPS, n // BATCH, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
+    torch.manual_seed(0)
+    learner = found.learner(build_backbone("resnet18", width=0.25), found.resolve(HEADS.get(method, {})), setup)
+    if views_from_host:  # a GPU's generator draws other numbers
+        on_host, calls = copy.deepcopy(learner), [0]
+
+        def views(images, generator):
+            calls[0] += 1
+            made = on_host.views(images.cpu(), torch.Generator().manual_seed(calls[0]))
+            on_host_state = [name for name in vars(on_host) if name not in vars(learner)]
+            assert not on_host_state
+            for name, value in vars(on_host).items():  # what a method remembers of its views
+                if not name.startswith("_") and torch.is_tensor(value):
+                    setattr(learner, name, value.to(device))
+            return [view.to(device) for view in made]
+
+        learner.views = views
+    plan = Plan(found.training, 0.01, steps, BATCH, device=device, precision=precision, checkpoint_s=1e9, **how)
+    return Trainer(learner, data, plan, folder=folder, identity={"method": method})
+
+
+def run(made):
+    """Train to the end; return the losses of the updates."""
+    losses, update = [], made._update
+
+    def watched(*args):
+        found = update(*args)
+        losses.append(float(found[1]))
+        return found
+
+    made._update = watched
+    made.run(Reporter("test", quiet=True))
+    return losses
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_losses_equal_the_cpus_on_the_same_views(card, keep, tmp_path, method):
+    there = run(trainer(method, card, tmp_path / "there", views_from_host=True))
+    here = run(trainer(method, "cpu", tmp_path / "here", views_from_host=True))
+    off = max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(there, here, strict=True))
+    keep(largest=off, here=here, there=there)
+    assert len(there) == STEPS
+    assert off < 1e-3
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("method", ["simclr", "moco-v2", "dino"])
+def test_other_precisions_train(card, keep, tmp_path, method, precision):
+    losses = run(trainer(method, card, tmp_path, precision=precision))
+    keep(losses=losses)
+    assert all(np.isfinite(losses))
+
+
+@pytest.mark.parametrize("method", ["simclr", "moco-v2", "dino", "pirl"])
+def test_a_resumed_run_ends_as_an_undisturbed_one(card, keep, tmp_path, method):
+    whole = trainer(method, card, tmp_path / "whole")
+    whole.run(Reporter("test", quiet=True))
+    first = trainer(method, card, tmp_path / "cut", checkpoint_steps=2)
+    update = first._update
+
+    def killed(*args):
+        if first.step == 2:
+            raise KeyboardInterrupt
+        return update(*args)
+
+    first._update = killed
+    with pytest.raises(KeyboardInterrupt):
+        first.run(Reporter("test", quiet=True))
+    second = trainer(method, card, tmp_path / "cut")
+    assert second.resume()
+    second.run(Reporter("test", quiet=True))
+    off = {}
+    for (name, a), b in zip(whole.learner.state_dict().items(), second.learner.state_dict().values(), strict=True):
+        off[name] = float((a.double() - b.double()).abs().max()) if a.numel() else 0.0
+    keep(largest=max(off.values()))
+    assert max(off.values()) < 1e-5
+
+
+@pytest.mark.gpu
+def test_a_compiled_encoder_trains(keep, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    plain = run(trainer("simclr", "cuda", tmp_path / "plain"))
+    compiled = run(trainer("simclr", "cuda", tmp_path / "compiled", compile=True))
+    keep(plain=plain, compiled=compiled)
+    assert abs(plain[0] - compiled[0]) < 1e-2
+    assert all(np.isfinite(compiled))
+
+
+def test_nearest_neighbours_are_counted_during_training(card, tmp_path):
+    made = trainer("simclr", card, tmp_path, knn_epochs=0.5, knn_images=32, knn_size=SIZE)
+    made.run(Reporter("test", quiet=True))
+    assert "knn_top1" in (tmp_path / "log.csv").read_text().splitlines()[0]

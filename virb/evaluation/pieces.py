@@ -1,0 +1,351 @@
+"""Run pieces: encode their images, train the heads that share them, and write one record a job."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+import virb
+from virb import probes
+from virb.contracts.examples import DataContext, Examples
+from virb.contracts.metric import State
+from virb.contracts.options import RunOptions
+from virb.contracts.probe import Predictor, Probe, Setup, Source
+from virb.contracts.task import Protocol, Task
+from virb.errors import DataError, VirbError
+from virb.evaluation.about import About
+from virb.evaluation.grid import Failure, Job, Piece, effective
+from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
+from virb.evaluation.parts import parts_of
+from virb.evaluation.stages import Encoding, Found, check_finite, make_ready
+from virb.features.cache import FeatureCache
+from virb.networks.encoder import FrozenEncoder
+from virb.probes import dense
+from virb.records.store import ResultStore, probe_name
+from virb.system import devices
+from virb.system.progress import Progress
+from virb.system.threads import core_pool, n_cores
+
+MOST_DECODERS = 32  # threads; beyond, they wait for the interpreter
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A head of a group that trains as one problem."""
+
+    piece: Piece
+    encoder: int
+    seed: int
+    encode_s: float
+
+    @property
+    def tasks(self) -> list[Task]:
+        return self.piece.jobs[self.encoder, self.seed]
+
+
+class Runner:
+    """Runs the pieces of a plan on this machine."""
+
+    def __init__(
+        self,
+        encoders: Sequence[FrozenEncoder],
+        store: ResultStore,
+        context: DataContext,
+        probe: Probe,
+        options: RunOptions,
+        *,
+        about: About,
+        progress: Progress,
+    ) -> None:
+        self.encoders = encoders
+        self.store = store
+        self.about = about
+        self.probe = probe
+        self.label = probe_name(probe.name, options.overrides())
+        self.options = options
+        self.device = encoders[0].device
+        self.progress = progress
+        self.cache = FeatureCache(
+            context.cache, n_workers=min(MOST_DECODERS, n_cores()), limit_gb=options.cache_limit_gb
+        )
+        self.encoding = Encoding(encoders, self.cache, min(options.cache_gb * 1e9, self.cache.limit_bytes), progress)
+        self._pool: ThreadPoolExecutor | None = None
+        self._futures: list[Future[None]] = []
+        self._is_stopped = threading.Event()
+        self._lock = threading.Lock()
+        self.failures: list[Failure] = []
+        self.n_run = 0
+
+    def run(self, pieces: Sequence[Piece], failures: list[Failure]) -> int:
+        """Run the pieces' jobs and return how many have a record now; what fails is added to ``failures``."""
+        self.failures = failures
+        self.progress.set_jobs(sum(piece.n_jobs for piece in pieces))
+        ready = []
+        for piece in pieces:
+            with self._guard(piece.unit.trains.name):
+                make_ready(piece, self.options, self.progress)
+                self._drop(piece, self.encoding.unfit(piece))
+                ready.append(piece)
+        # On CPU, heads train side by side on one core each while the next images are encoded; a GPU takes them in turn.
+        with contextlib.ExitStack() as stack:
+            if self.device.type == "cpu":
+                self._pool = stack.enter_context(core_pool())
+            try:
+                for together in self._problems([piece for piece in ready if piece.jobs]):
+                    self._run_problem(together, ready)
+                for future in self._futures:
+                    future.result()
+            except BaseException:
+                self._is_stopped.set()  # heads in training stop at their next step; the pool drops those that wait
+                raise
+        self._futures.clear()
+        self.cache.trim()  # what this run held is free to go now
+        return self.n_run
+
+    def _drop(self, piece: Piece, failed: Mapping[int, Failure]) -> None:
+        """Take the jobs of encoders that cannot do a task out of its piece."""
+        for found in failed.values():
+            self.failures.append(found)
+            self.progress.note(f"{found.what}: FAILED: {found.reason}")
+        piece.jobs = {key: tasks for key, tasks in piece.jobs.items() if key[0] not in failed}
+
+    def _submit(self, what: str, job: Callable[[], None]) -> None:
+        def guarded() -> None:
+            with self._guard(what):
+                job()
+
+        if self._pool is None:
+            guarded()
+        else:
+            self._futures.append(self._pool.submit(guarded))
+
+    @contextlib.contextmanager
+    def _stage(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A progress stage whose reports end the job once the run is stopped."""
+        with self.progress.stage(what) as advance:
+
+            def report(done: int, total: int) -> None:
+                if self._is_stopped.is_set():
+                    raise StoppedError
+                advance(done, total)
+
+            yield report
+
+    def _protocol(self, task: Task) -> Protocol:
+        return effective(self.probe.protocol or task.protocol, self.options)
+
+    def _release_networks(self) -> None:
+        for encoder in self.encoders:
+            encoder.release_network()
+        devices.free_memory(self.device)
+
+    def _guard(self, what: str) -> Guard:
+        return Guard(what, self.failures, self.progress)
+
+    def _problems(self, pieces: Sequence[Piece]) -> list[list[Piece]]:
+        """Put together what trains as one problem: the settings of a grid. Most often each is alone."""
+        groups: list[list[Piece]] = []
+        for piece in pieces:
+            may_join = self.probe.together and not piece.parts.is_pixelwise
+            twins = next((group for group in groups if group[0].is_twin(piece)), None) if may_join else None
+            if twins is None:
+                groups.append([piece])
+            else:
+                twins.append(piece)
+        return groups
+
+    def _run_problem(self, together: Sequence[Piece], everything: Sequence[Piece]) -> None:
+        features: Found = {}
+        members: list[_Member] = []
+        for piece in together:
+            task = piece.unit.trains
+            with self._guard(task.name):
+                begun = time.monotonic()
+                # On crops, or where it trains itself, the encoder runs anew in each epoch: there is nothing to keep.
+                if task.protocol.crop is None and self.probe.is_frozen:
+                    found, failed = self.encoding.encode(piece, everything)
+                    features |= found
+                    self._drop(piece, failed)
+                encode_s = (time.monotonic() - begun) / max(1, len(piece.encoders))
+                members += [_Member(piece, encoder, seed, encode_s) for encoder, seed in piece.jobs]
+        for group in self._groups(members, features):
+            what = self._name(group[0]) if len(group) == 1 else group[0].piece.unit.trains.name
+            self._submit(what, partial(self._run_group, group, features))
+
+    def _name(self, member: _Member) -> str:
+        return f"{self.encoders[member.encoder].name} on {member.piece.unit.trains.name}, seed {member.seed}"
+
+    def _groups(self, members: Sequence[_Member], features: Found) -> list[list[_Member]]:
+        """Heads of one shape train as one problem, where the probe trains them so; all others are fitted one by one."""
+        groups: dict[int | None, list[_Member]] = {}
+        for member in members:
+            is_pixelwise = member.piece.parts.is_pixelwise
+            with self._guard(self._name(member)):
+                shape: int | None = None
+                for split in member.piece.splits if self.probe.is_frozen and not is_pixelwise else ():
+                    rows = self._source(member, split, features).features
+                    check_finite(self.encoders[member.encoder].name, rows, split)
+                    shape = rows.shape[1]
+                is_alone = is_pixelwise or not self.probe.together
+                groups.setdefault(id(member) if is_alone else shape, []).append(member)
+        return list(groups.values())
+
+    def _source(self, member: _Member, split: Examples, features: Found) -> Source:
+        """Return what a probe reads of a split: features, or the images where the encoder runs anew."""
+        encoder, piece = self.encoders[member.encoder], member.piece
+        found = features.get((member.encoder, split.images.digest))
+        if not piece.parts.is_pixelwise:
+            rows = None if found is None else found.parts[0].reshape(len(found.parts[0]), -1)
+            return Source(encoder, split.images, rows)
+        protocol, ignore_index = self._protocol(piece.unit.trains), piece.parts.ignore_index
+        pixels: dense.Source
+        if protocol.crop is not None and split is not piece.train:
+            pixels = dense.WholeSource(encoder, piece.layer, split)
+        elif protocol.crop is not None:
+            assert ignore_index is not None
+            pixels = dense.CropSource(
+                encoder, piece.layer, split, protocol=protocol, seed=member.seed, ignore_index=ignore_index
+            )
+        elif found is None:
+            pixels = dense.ComputedSource(encoder, piece.layer, split)
+        else:
+            pixels = dense.CachedSource(found.parts, split, size=encoder.preprocess.size, device=self.device)
+        return Source(encoder, split.images, pixels=pixels)
+
+    def _run_group(self, group: Sequence[_Member], features: Found) -> None:
+        """Fit the probe for members that share a problem, and score what was fitted."""
+        piece = group[0].piece
+        task = piece.unit.trains
+        started = time.monotonic()
+        if self.probe.together and not piece.parts.is_pixelwise:
+            what = f"{task.name}: {len(group)} head{'s' * (len(group) > 1)}"
+        else:
+            which = "" if self.probe.trains_head else f"{self.probe.name}, "
+            what = f"{task.name}: {which}{self.encoders[group[0].encoder].name}, seed {group[0].seed}"
+        is_too_large = False
+        fitted: list[Predictor] = []
+        with self._stage(what) as advance:
+            try:
+                setups = [
+                    Setup(
+                        self._source(member, piece.train, features),
+                        member.seed,
+                        self._protocol(member.piece.unit.trains),
+                    )
+                    for member in group
+                ]
+                fitted = probes.fit(
+                    self.probe, piece.parts.problem(piece.train), setups, device=self.device, progress=advance
+                )
+            except (StoppedError, DataError):
+                raise
+            except Exception as error:
+                if len(group) == 1:
+                    raise
+                is_too_large = is_out_of_memory(error)
+            train_s = (time.monotonic() - started) / len(group)
+            for member, predictor in zip(group, fitted, strict=False):
+                with self._guard(self._name(member)):
+                    for scored in member.tasks:
+                        test = member.piece.tests[scored.name]
+                        since = time.monotonic()
+                        state = parts_of(scored).new_state()
+                        is_pixelwise = piece.parts.is_pixelwise
+                        step = 8192 if not is_pixelwise else 1 if task.protocol.crop is not None else 32
+                        _score(
+                            state, predictor, self._source(member, test, features), test, advance, step, is_pixelwise
+                        )
+                        seconds = {"train": train_s, "predict": time.monotonic() - since}
+                        self._write(member, scored, state, seconds, predictor.protocol)
+        if not fitted:
+            if is_too_large:
+                self._release_networks()
+            for member in group:  # one bad head must not take the others along: try them one at a time
+                with self._guard(self._name(member)):
+                    self._run_group([member], features)
+
+    def _write(
+        self,
+        member: _Member,
+        task: Task,
+        metric: State,
+        seconds: Mapping[str, float],
+        protocol: Mapping[str, Any],
+    ) -> None:
+        e, piece = self.encoders[member.encoder], member.piece
+        test = piece.tests[task.name]
+        metrics = metric.compute()
+        per_class = metric.per_class()
+        names = task.class_names
+        record = {
+            "encoder": self.about.encoder(e),
+            "task": self.about.task(task),
+            "probe": self.label,
+            "seed": member.seed,
+            "score": metric.score,
+            "metrics": metrics,
+            "per_class": None if per_class is None else dict(zip(names, [_number(v) for v in per_class], strict=True)),
+            "n_train": len(piece.train),
+            "n_test": len(test),
+            "overrides": self.options.overrides(),
+            "protocol": dict(protocol),
+            "fingerprint": piece.fingerprints[Job(member.encoder, task.name, member.seed)],
+            "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
+            "device": str(self.device),
+            "ran_on": devices.describe(e.device, e.dtype if self.probe.is_frozen else torch.float32),
+            "versions": _versions(),
+        }
+        if not np.isfinite(metric.score):
+            raise VirbError(
+                f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."
+            )
+        self.store.write(record, {"ids": np.asarray(list(test.ids)), **metric.per_example()})
+        with self._lock:
+            self.n_run += 1
+            self.progress.job_done()
+
+
+def _score(
+    state: State,
+    predictor: Predictor,
+    source: Source,
+    test: Examples,
+    progress: Callable[[int, int], None],
+    step: int,
+    is_pixelwise: bool,
+) -> None:
+    """Give the metric the outputs a few examples at a time: those of a large split are not all kept."""
+    n_blocks = -(-len(test) // step)
+    for k in range(n_blocks):
+        rows = np.arange(k * step, min((k + 1) * step, len(test)))
+
+        def report(done: int, total: int, k: int = k) -> None:
+            progress(k * total + done, n_blocks * total)
+
+        if is_pixelwise:
+            state.update(*predictor.outputs(source, rows, report))
+        else:
+            state.update(predictor.outputs(source, test.frames[rows], report), np.asarray(test.targets)[rows])
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None  # an absent class has no accuracy
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "virb": virb.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
