@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import ScoresError, UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.roles import ROLES_OPTION, analysed
+from virb.scores.schema import as_words, encoder_table, word
+from virb.scores.units import of_one_unit
 from virb.stats.variance import anova, encoder_level, level_contrasts, mixed_model
 
 if TYPE_CHECKING:
@@ -21,44 +24,46 @@ USUAL = ("method", "dataset", "balance", "dataset_size", "epochs")
 
 
 def run(
-    scores: DataFrame, out: Outputs, *, factors: tuple[str, ...], scale: str, exclude: tuple[str, ...], missing: str
+    scores: DataFrame,
+    out: Outputs,
+    *,
+    factors: tuple[str, ...],
+    scale: str,
+    roles: tuple[str, ...],
+    exclude: tuple[str, ...],
+    missing: str,
 ) -> None:
     import numpy as np
     import pandas as pd
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
-    about = encoder_table(data.frame)
-    ssl = encoder_kind(data.frame) == "self-supervised"
-    kept = data.frame[data.frame["encoder"].isin(ssl.index[ssl])]
-    kept = kept.groupby(["encoder", "task"], sort=False)["score"].mean().reset_index()
-    about = about.loc[ssl].copy()
-    unknown = [name for name in factors if name not in about]
-    if unknown:
-        raise UsageError(
-            f"factors={','.join(factors)}: {unknown[0]!r} is no column; there are {names_in_words(list(about), 12)}."
-        )
-    chosen = list(factors or [name for name in USUAL if name in about])
-    chosen = [name for name in chosen if about[name].notna().all() and about[name].astype(str).nunique() > 1]
-    if not chosen:
-        raise NotApplicable("No column about the self-supervised encoders is complete and has two values.")
-    for name in chosen:
-        about[name] = about[name].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-    if not factors:
-        chosen = _separable(about, chosen, out)
+    chosen: list[str] = []
+
+    def pick(frame: DataFrame) -> list[str]:
+        names = analysed(frame, out, asked=roles)
+        table = encoder_table(frame).loc[names]
+        chosen[:], kept = _usable(table, factors, frame, out)
+        return kept
+
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True, pick=pick)
+    about = encoder_table(data.frame)[chosen].apply(as_words)
+    chosen = _separable(about, chosen, out)
+    kept = data.frame.groupby(["encoder", "task"], sort=False)["score"].mean().reset_index()
     for name in chosen:
         kept[name] = kept["encoder"].map(about[name])
     if scale == "z":
         # Tasks differ in spread: without this, the widest decides.
         spread = kept.groupby("task")["score"].transform("std")
         kept["score"] = (kept["score"] - kept.groupby("task")["score"].transform("mean")) / spread
+    else:
+        kept = kept[kept["task"].isin(of_one_unit(data.frame, data.wide, out))]
     columns = {name: f"f{k}" for k, name in enumerate(chosen)}
     renamed = kept.rename(columns=columns)
     cells = anova(renamed, "score ~ task + " + " + ".join(columns.values())).rename(
         index={v: k for k, v in columns.items()}
     )
-    once = encoder_level(kept, chosen).rename(index=lambda name: name.removeprefix('Q("').removesuffix('")'))
+    once = encoder_level(kept, chosen)
     tables = []
     for name, table in (("cells", cells), ("encoders", once)):
         tables.append(table.rename_axis("term").reset_index().assign(form=name))
@@ -115,9 +120,47 @@ def run(
             plots.Patch(facecolor=shades["encoders"], label="each encoder once"),
             plots.Patch(facecolor=shades["cells"], label="each task as independent (paper)"),
         ]
-        note = f"n = {len(about)} self-supervised encoders, {data.wide.shape[1]} tasks; 95% intervals; the other factors held. {data.note}"
+        note = f"n = {len(about)} encoders, {kept['task'].nunique()} tasks; 95% intervals; the other factors held. {data.note}"
         plots.titles(fig, f"Effects of {names_in_words(chosen)}", note, handles=handles)
     out.figure(fig)
+
+
+def _usable(about: DataFrame, asked: tuple[str, ...], frame: DataFrame, out: Outputs) -> tuple[list[str], list[str]]:
+    """The factors that can be analysed and the encoders that have them; what is left out is said.
+
+    A factor that was asked for is analysed on the encoders that have it; of the usual ones only those that all have.
+    """
+    for name in asked:
+        if name not in about:
+            reason = "differs between rows of one encoder" if name in frame else "is no column"
+            raise UsageError(
+                f"factors={','.join(asked)}: {name!r} {reason}; columns about encoders are "
+                f"{names_in_words(list(about), 12)}."
+            )
+    names = list(asked or [name for name in USUAL if name in about])
+    if asked:
+        for name in names:
+            without = list(about.index[about[name].isna()])
+            if without and len(without) < len(about):
+                out.say(f"left out, {name} being unknown: {names_in_words(without)}")
+                about = about[about[name].notna()]
+    chosen = []
+    for name in names:
+        n_missing, n_levels = int(about[name].isna().sum()), about[name].nunique()
+        if n_missing:
+            out.say(
+                f"{name} is left out: {n_missing} of {len(about)} encoders have none (--option factors={name} keeps the others)"
+            )
+        elif n_levels < 2:
+            level = word(about[name].iloc[0]) if len(about) else "none"
+            out.say(f"{name} is left out: all encoders have the same ({level})")
+        else:
+            chosen.append(name)
+    if not chosen:
+        raise NotApplicable(
+            f"No column about the {len(about)} encoders is complete and has two values ({names_in_words(names) or 'none of the usual'})."
+        )
+    return chosen, [str(name) for name in about.index]
 
 
 def _separable(about: DataFrame, chosen: list[str], out: Outputs) -> list[str]:
@@ -128,14 +171,20 @@ def _separable(about: DataFrame, chosen: list[str], out: Outputs) -> list[str]:
     kept: list[str] = []
     design = np.ones((len(about), 1))
     for name in chosen:
-        dummies = pd.get_dummies(about[name].astype(str), drop_first=True).to_numpy(float)
+        dummies = pd.get_dummies(about[name], drop_first=True).to_numpy(float)
         wider = np.hstack([design, dummies])
-        if np.linalg.matrix_rank(wider) == wider.shape[1] and wider.shape[1] < len(about):
-            kept, design = [*kept, name], wider
-        else:
+        if dummies.shape[1] == 0:
+            out.say(f"{name} is left out: the encoders that remain have the same")
+        elif wider.shape[1] >= len(about):
+            out.say(
+                f"{name} is left out: with its {dummies.shape[1] + 1} levels nothing of {len(about)} encoders is left to judge by"
+            )
+        elif np.linalg.matrix_rank(wider) < wider.shape[1]:
             out.say(f"{name} is left out: its levels cannot be told from those of {names_in_words(kept) or 'nothing'}")
+        else:
+            kept, design = [*kept, name], wider
     if not kept:
-        raise NotApplicable("No column about the encoders can be told from the others.")
+        raise NotApplicable(f"Nothing about the encoders can be told from the rest: {names_in_words(chosen)}.")
     return kept
 
 
@@ -144,7 +193,6 @@ ANALYSIS = Analysis(
     summary="Analysis of variance of the pretraining factors, with each encoder counted once beside the paper's form",
     source="Kotar et al. 2021, Question 6 and Appendix F",
     run=run,
-    needs=("method",),
     min_encoders=5,
     min_tasks=2,
     options=(
@@ -155,6 +203,7 @@ ANALYSIS = Analysis(
             type=comma_list,
         ),
         Option("scale", "raw", "Analyse raw scores, as the paper, or z scores within each task.", choices=("raw", "z")),
+        ROLES_OPTION,
         EXCLUDE,
         MISSING,
     ),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
-from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.scores.layout import EXCLUDE, MISSING, mean_scores, prepare
+from virb.scores.schema import as_words, encoder_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,16 +21,14 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
-    if task and task not in data.wide:
-        raise UsageError(
-            f"task={task!r} is no task of the scores; they have {names_in_words(list(data.wide.columns))}."
-        )
+    data = prepare(scores, out, exclude=exclude, missing=missing, task=task, is_complete=False)
     about = encoder_table(data.frame).dropna(subset=["augmentation_a", "augmentation_b"])
     if about.empty:
         raise NotApplicable("No encoder names its two augmentations.")
-    score = data.wide.loc[about.index, task] if task else data.wide.loc[about.index].mean(axis=1)
-    table = about[["augmentation_a", "augmentation_b"]].astype(str).assign(score=score)
+    score = mean_scores(data, about.index, task, out)
+    table = about[["augmentation_a", "augmentation_b"]].apply(as_words).assign(score=score).dropna(subset=["score"])
+    if table.empty:
+        raise NotApplicable("No encoder that names its two augmentations has all scores.")
     names = list(dict.fromkeys([*table["augmentation_a"], *table["augmentation_b"]]))
     square = table.pivot_table(
         index="augmentation_a", columns="augmentation_b", values="score", aggfunc="mean"

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
-from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
-from virb.stats.budget import parse_count
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.scores.layout import EXCLUDE, MISSING, as_counts, mean_scores, prepare
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.comparisons import rule_differences
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from virb.scores.table import Prepared
+    from virb.scores.layout import Prepared
 
 
 def run(
@@ -34,16 +33,14 @@ def run(
 
     import pandas as pd
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
-    if task and task not in data.wide:
-        raise UsageError(
-            f"task={task!r} is no task of the scores; they have {names_in_words(list(data.wide.columns))}."
-        )
-    about = encoder_table(data.frame).dropna(subset=["batch_size", "epochs"])
-    score = data.wide.loc[about.index, task] if task else data.wide.loc[about.index].mean(axis=1)
-    table = about[["batch_size", "epochs"]].map(parse_count).assign(score=score)
-    rules = list(dict.fromkeys(about[rule].dropna().astype(str))) if rule in about else []
-    table["rule"] = about[rule].astype(str) if len(rules) > 1 else ""
+    data = prepare(scores, out, exclude=exclude, missing=missing, task=task, is_complete=False)
+    about = encoder_table(data.frame)
+    table = pd.DataFrame({name: as_counts(about[name], name, out) for name in ("batch_size", "epochs")}).dropna()
+    table["score"] = mean_scores(data, table.index, task, out)
+    table = table.dropna(subset=["score"])
+    about = about.loc[table.index]
+    rules = list(dict.fromkeys(as_words(about[rule].dropna()))) if rule in about else []
+    table["rule"] = as_words(about[rule]) if len(rules) > 1 else ""
     # Two rules averaged would be neither: each has its figure.
     grids = {name: _grid(part) for name, part in table.groupby("rule", sort=False)}
     if all(grid.shape[0] < 2 for grid in grids.values()):

@@ -6,10 +6,13 @@ three. Pitfall: the best of many is compared with one; the more encoders, the la
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
-from virb.scores.table import EXCLUDE, MISSING, REFERENCE, encoder_kind, encoder_table, prepare, reference_encoder
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.roles import REFERENCE, analysed, reference_encoder
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.effects import best_against
 
 if TYPE_CHECKING:
@@ -19,23 +22,39 @@ if TYPE_CHECKING:
 def run(
     scores: DataFrame, out: Outputs, *, reference: str, colour: str, exclude: tuple[str, ...], missing: str
 ) -> None:
+    import pandas as pd
+
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     reference = reference_encoder(data.frame, reference)
-    kinds = encoder_kind(data.frame)
-    candidates = [name for name in data.wide.index if kinds[name] == "self-supervised" and name != reference]
+    candidates = [name for name in analysed(data.frame, out) if name != reference]
     if not candidates:
-        raise NotApplicable("There is no self-supervised encoder to compare with the reference.")
-    table = best_against(data.wide, reference, candidates)
+        raise NotApplicable("There is no encoder to compare with the reference.")
+    tables = []
+    for task in data.wide.columns:  # one by one: a score that is missing costs its own task alone
+        known = data.wide[[task]].dropna()
+        there = [name for name in candidates if name in known.index]
+        if reference in known.index and there:
+            tables.append(best_against(known, reference, there).assign(n_candidates=len(there)))
+        else:
+            out.say(
+                f"{task} is left out: {'the others have' if reference in known.index else f'{reference} has'} no score"
+            )
+    if not tables:
+        raise NotApplicable(f"{reference} and the others have no task in common.")
+    table = pd.concat(tables, ignore_index=True).sort_values(
+        "relative", ascending=False, kind="stable", ignore_index=True
+    )
+    table["candidates"] = table["task"].map(lambda task: _names(data.wide.loc[candidates, task].dropna().index))
     table["category"] = table["task"].map(data.categories)
     about = encoder_table(data.frame)
     has_groups = colour in about
-    table["group"] = table["best"].map(about[colour].fillna("unknown").astype(str)) if has_groups else ""
+    table["group"] = table["best"].map(as_words(about[colour])) if has_groups else ""
     out.table(table)
     behind = table[table["relative"] < 0]
     out.say(
-        f"the best of {len(candidates)} self-supervised encoders leads {reference} on "
+        f"the best of {len(candidates)} encoders leads {reference} on "
         f"{int((table['relative'] > 0).sum())} of "
         f"{len(table)} tasks" + (f"; it is behind on {', '.join(behind['task'])}" if 0 < len(behind) <= 6 else "")
     )
@@ -45,13 +64,17 @@ def run(
         axes = fig.add_subplot()
         shades = plots.palette(table["group"]) if has_groups else {"": plots.OKABE_ITO[0]}
         plots.bars(axes, list(shown["task"]), list(shown["relative"]), [shades[g] for g in shown["group"]])
-        axes.set_xlabel(f"best self-supervised vs. {reference} (%)")
+        axes.set_xlabel(f"best of the others vs. {reference} (%)")
         handles = plots.colour_handles(shades, shown["group"]) if has_groups else []
         note = f"Best of n = {len(candidates)} encoders. {data.note}"
         plots.titles(
-            fig, "Best self-supervised against supervised", note, handles=handles, legend_title=f"{colour} of the best:"
+            fig, f"Best encoder against {reference}", note, handles=handles, legend_title=f"{colour} of the best:"
         )
     out.figure(fig)
+
+
+def _names(names: Iterable[object]) -> str:
+    return " + ".join(map(str, names))
 
 
 ANALYSIS = Analysis(

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
-from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
+from virb.errors import ScoresError
+from virb.scores.layout import EXCLUDE, MISSING, as_counts, mean_scores, prepare
+from virb.scores.roles import ROLES_OPTION, analysed
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.budget import budget_columns, inconsistency_flags, normalised_gains, parse_count
 
 if TYPE_CHECKING:
@@ -18,18 +20,31 @@ if TYPE_CHECKING:
 
 
 def run(
-    scores: DataFrame, out: Outputs, *, task: str, baseline: str, by: str, exclude: tuple[str, ...], missing: str
+    scores: DataFrame,
+    out: Outputs,
+    *,
+    task: str,
+    baseline: str,
+    by: str,
+    roles: tuple[str, ...],
+    exclude: tuple[str, ...],
+    missing: str,
 ) -> None:
     from virb.figures import plots
 
-    if task and task not in set(scores["task"]):
-        raise UsageError(
-            f"task={task!r} is no task of the scores; they have {names_in_words(list(scores['task'].unique()))}."
-        )
-    # Of one task only its own scores must be complete.
-    data = prepare(scores[scores["task"] == task] if task else scores, out, exclude=exclude, missing=missing)
-    ssl = encoder_kind(data.frame) == "self-supervised"
-    table = budget_columns(encoder_table(data.frame)[ssl])
+    data = prepare(
+        scores,
+        out,
+        exclude=exclude,
+        missing=missing,
+        task=task,
+        is_complete=False,
+        pick=lambda frame: analysed(frame, out, asked=roles),
+    )
+    about = encoder_table(data.frame)
+    for name in {"dataset_size", "epochs", "images_seen"} & set(about):
+        about[name] = as_counts(about[name], name, out)
+    table = budget_columns(_agreeing(about, out))
     unknown = table.index[table["C"].isna()]
     if len(unknown):
         out.say(f"left out, two of dataset_size, epochs and images_seen being unknown: {names_in_words(list(unknown))}")
@@ -37,8 +52,13 @@ def run(
     if len(table) < 2:
         raise NotApplicable("Fewer than two encoders say two of dataset_size, epochs and images_seen.")
     what = task or "mean over tasks"
-    table["score"] = data.wide.loc[table.index, task] if task else data.wide.loc[table.index].mean(axis=1)
-    within = [name for name in by.split("+") if name in table and table[name].notna().all()]
+    table["score"] = mean_scores(data, table.index, task, out)
+    table = table[table["score"].notna()].copy()
+    if len(table) < 2:
+        raise NotApplicable("Fewer than two encoders with known budgets have all scores.")
+    within = [name for name in by.split("+") if name in table]
+    for name in within:
+        table[name] = as_words(table[name])
     flags = inconsistency_flags(table.reset_index(), by=within)
     smallest = parse_count(baseline) if baseline else float(table["N"].min())
     full = normalised_gains(flags, baseline_n=smallest, by=within)
@@ -110,6 +130,18 @@ def run(
         note = f"n = {len(full)} encoders; lines join equal budgets C = N E. Flagged: more compute, no more data, higher score. {data.note}"
         plots.titles(fig, "Data and compute apart", note, handles=handles)
     out.figure(fig)
+
+
+def _agreeing(about: DataFrame, out: Outputs) -> DataFrame:
+    """Encoders whose images, epochs and images seen do not contradict one another."""
+    good = []
+    for name in about.index:
+        try:
+            budget_columns(about.loc[[name]])
+            good.append(name)
+        except ScoresError as error:
+            out.say(f"left out: {error}")
+    return about.loc[good]
 
 
 def _group_names(full: DataFrame, within: list[str]) -> Series:
@@ -222,6 +254,7 @@ ANALYSIS = Analysis(
         Option("task", "", "Task whose score is used; the mean over tasks if not given."),
         Option("baseline", "", "Pretraining images of the baseline; the smallest number if not given."),
         Option("by", "method+arch+network", "Columns, joined by +, within which encoders are compared."),
+        ROLES_OPTION,
         EXCLUDE,
         MISSING,
     ),

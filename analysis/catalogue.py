@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Outputs
-from virb.scores.table import encoder_kind, encoder_table, task_categories
+from virb.scores.layout import task_categories
+from virb.scores.roles import families, roles
+from virb.scores.schema import encoder_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -44,7 +46,9 @@ def run(scores: DataFrame, out: Outputs) -> None:
         protocols.append(protocol)
     tasks, training = pd.DataFrame(rows), pd.DataFrame(protocols)
     encoders = encoder_table(scores)
-    encoders.insert(0, "kind", encoder_kind(scores))
+    encoders = encoders.drop(columns=[name for name in ("role", "family") if name in encoders])
+    encoders.insert(0, "role", roles(scores))
+    encoders.insert(1, "family", families(scores))
     encoders["n_tasks"] = scores.groupby("encoder")["task"].nunique()
     out.table(tasks, "tasks")
     out.table(training, "training")
@@ -53,7 +57,7 @@ def run(scores: DataFrame, out: Outputs) -> None:
     out.say(
         f"{len(tasks)} end task{'s' * (len(tasks) > 1)}"
         + (f" ({', '.join(f'{n} {c}' for c, n in counts.items())})" if counts.index.any() else ""),
-        f"{len(encoders)} encoders ({', '.join(f'{n} {k}' for k, n in encoders['kind'].value_counts().items())})",
+        f"{len(encoders)} encoders ({', '.join(f'{n} {k}' for k, n in encoders['role'].value_counts(sort=False).items())})",
     )
 
 

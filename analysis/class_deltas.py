@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import ScoresError, UsageError
 from virb.records.predictions import class_names, labels, read_predictions
-from virb.scores.table import EXCLUDE, encoder_kind, prepare
+from virb.scores.layout import EXCLUDE, prepare
+from virb.scores.roles import roles
 from virb.stats.granularity import class_deltas
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def run(scores: DataFrame, out: Outputs, *, task: str, a: str, b: str, groups: s
     order = data.wide.loc[list(predictions), task].sort_values(ascending=False, kind="stable").index
     if len(order) < 2:
         raise NotApplicable(f"Only one encoder has predictions on {task}.")
-    kinds = encoder_kind(data.frame)
+    of = roles(data.frame)
     b = b or str(order[0])
-    supervised = [name for name in order if kinds[name] == "supervised" and name != b]
+    supervised = [name for name in order if of[name] == "supervised" and name != b]
     a = a or str(supervised[0] if supervised else next(name for name in order if name != b))
     target, first = labels(predictions[a], task)
     _, second = labels(predictions[b], task)

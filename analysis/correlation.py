@@ -9,7 +9,8 @@ import re
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Option, Outputs, names_in_words
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.correlation import METHODS, CorrelationMatrix, correlation_matrix, leave_one_out_range
 from virb.stats.effects import detectable_correlation
 
@@ -34,7 +35,7 @@ def run(
 ) -> None:
     import pandas as pd
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
     wide, categories = data.wide, data.categories
     clusters = None
     if family:
@@ -45,7 +46,16 @@ def run(
             raise UsageError(
                 f"family={family!r} is no column of the scores; they have {names_in_words(list(about), 12)}."
             )
-        clusters, interval = about.loc[wide.index, family].astype(str).tolist(), "bootstrap"
+        given = about.loc[wide.index, family]
+        if given.isna().any():
+            out.say(
+                f"no {family} is given for {names_in_words(list(given.index[given.isna()]))}: each is a family of its own"
+            )
+        # An encoder of no known family must not share one with another, nor with a family of its own name.
+        known = "known " + as_words(given)
+        clusters, interval = known.where(given.notna(), "alone " + given.index.to_series()).tolist(), "bootstrap"
+        of_family = as_words(given, missing="")
+        out.table(of_family.rename("family").rename_axis("encoder").reset_index(), "families")
     tables = []
     for method in METHODS:
         result = correlation_matrix(

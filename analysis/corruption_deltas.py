@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Outputs
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
+from virb.contracts.analysis import Analysis, NotApplicable, Outputs, names_in_words
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.schema import as_words, encoder_table
+from virb.scores.units import of_one_unit
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-CLEAN = ("", "none", "clean", "nan")
+CLEAN = ("", "none", "clean")
 
 
 def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
@@ -23,11 +25,15 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame)
-    kind = about["corruption"].astype(str).str.strip()
+    without = about.index[about["method"].isna()]
+    if len(without):
+        out.say(f"left out, the method being unknown: {names_in_words(list(without))}")
+        about = about.drop(index=without)
+    kind = as_words(about["corruption"], missing="none").str.strip()
     is_clean = kind.str.lower().isin(CLEAN)
-    method = about["method"].astype(str)
+    method = as_words(about["method"])
     rows = []
     for name, group in about.groupby(method, sort=False):
         clean = data.wide.loc[group.index[is_clean[group.index]]]
@@ -36,7 +42,9 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
             continue
         for corruption, members in group[~is_clean[group.index]].groupby(kind[group.index], sort=False):
             for task in data.wide.columns:
-                hurt = data.wide.loc[members.index, task]
+                hurt = data.wide.loc[members.index, task].dropna()
+                if hurt.empty or clean[task].isna().all():
+                    continue
                 rows.append(
                     (
                         name,
@@ -52,13 +60,19 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
         raise NotApplicable("No method has both a clean and a corrupted encoder (column corruption).")
     table = pd.DataFrame(rows, columns=["method", "corruption", "task", "clean", "corrupted", "cost", "n_encoders"])
     out.table(table)
-    mean = table.groupby(["corruption", "method"], sort=False)["cost"].agg(["mean", "std", "count"]).reset_index()
+    one_unit = of_one_unit(data.frame, data.wide, out)
+    mean = (
+        table[table["task"].isin(one_unit)]
+        .groupby(["corruption", "method"], sort=False)["cost"]
+        .agg(["mean", "std", "count"])
+        .reset_index()
+    )
     order = list(mean.groupby("corruption")["mean"].max().sort_values().index)
     methods = list(dict.fromkeys(mean["method"]))
     worst = mean.loc[mean["mean"].idxmax()]
     out.say(
         f"costliest: {worst['corruption']} for {worst['method']}, {worst['mean']:.3f} on average over "
-        f"{data.wide.shape[1]} tasks"
+        f"{len(one_unit)} tasks"
     )
     shades = plots.palette(methods)
     with plots.style():
@@ -77,8 +91,8 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         axes.set_xlabel("score lost against the method's clean encoder")
-        lines = " Lines: 95% over tasks." if data.wide.shape[1] > 1 else ""
-        note = f"Mean over {data.wide.shape[1]} tasks.{lines} {data.note}"
+        lines = " Lines: 95% over tasks." if len(one_unit) > 1 else ""
+        note = f"Mean over {len(one_unit)} tasks.{lines} {data.note}"
         plots.titles(fig, "Cost of corrupted pretraining images", note, handles=plots.colour_handles(shades))
     out.figure(fig)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Option, Outputs
-from virb.scores.table import EXCLUDE, MISSING, encoder_kind, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.roles import roles
 from virb.stats.ranking import cliques, critical_difference, friedman, holm_wilcoxon, nemenyi, rank_bootstrap
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def run(scores: DataFrame, out: Outputs, *, alpha: float, top: int, exclude: tup
     limit = critical_difference(len(wide), wide.shape[1], alpha=alpha)
     groups = data.categories if data.categories.nunique() > 1 else None
     ranks = rank_bootstrap(wide, top=top, groups=groups)
-    out.table(ranks.rename_axis("encoder").reset_index())
+    table = ranks.rename_axis("encoder").reset_index()
+    out.table(table.assign(role=table["encoder"].map(roles(data.frame))))
     pairs = holm_wilcoxon(wide)
     p = nemenyi(wide)
     pairs["p_nemenyi"] = [p.loc[a, b] for a, b in zip(pairs["encoder_a"], pairs["encoder_b"], strict=True)]
@@ -46,15 +48,15 @@ def run(scores: DataFrame, out: Outputs, *, alpha: float, top: int, exclude: tup
     with plots.style():
         fig = plots.figure(plots.COLUMN, 0.5 + 0.15 * max(len(order), 3))
         axes = fig.add_subplot()
-        kinds = encoder_kind(data.frame)
-        shades = {"self-supervised": plots.OKABE_ITO[0], "supervised": plots.BLACK, "baseline": plots.GREY}
+        of = roles(data.frame)
+        shades = plots.role_colours(of)
         for k, name in enumerate(order.index):
-            axes.plot(order[name], k, "o", markersize=3.5, color=shades[kinds[name]], markeredgewidth=0, zorder=3)
+            axes.plot(order[name], k, "o", markersize=3.5, color=shades[of[name]], markeredgewidth=0, zorder=3)
             axes.hlines(
                 k,
                 ranks.loc[name, "mean_low"],
                 ranks.loc[name, "mean_high"],
-                color=shades[kinds[name]],
+                color=shades[of[name]],
                 linewidth=0.7,
                 alpha=0.6,
             )
@@ -80,7 +82,8 @@ def run(scores: DataFrame, out: Outputs, *, alpha: float, top: int, exclude: tup
         axes.grid(axis="x")
         note = f"{wide.shape[1]} tasks; thin lines: 95% interval of the mean rank over resampled tasks; bars below join encoders that "
         note += f"Nemenyi's test at {alpha:g} cannot tell apart. {data.note}"
-        plots.titles(fig, f"Ranking of {len(order)} encoders", note)
+        handles = plots.colour_handles(shades) if len(shades) > 1 else []
+        plots.titles(fig, f"Ranking of {len(order)} encoders", note, handles=handles)
     out.figure(fig)
 
 

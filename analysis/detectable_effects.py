@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
-from virb.scores.table import EXCLUDE, MISSING, prepare
+from virb.scores.layout import EXCLUDE, MISSING, as_counts, prepare
 from virb.stats.effects import detectable_correlation, detectable_mean_difference
 from virb.stats.permutation import detectable_difference
 
@@ -27,15 +27,16 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     rows = []
     for task in data.wide.columns:
         part = data.frame[data.frame["task"] == task]
         gap = float(data.wide[task].max() - data.wide[task].median())
         sample = seeds = np.nan
         is_top1 = "metric" not in part or str(part["metric"].iloc[0]).lower() in OF_EXAMPLES
-        if "n_test" in part and is_top1 and part["n_test"].notna().all():
-            sample = detectable_difference(int(part["n_test"].iloc[0]), discordant, power=power)
+        n_test = as_counts(part["n_test"], "n_test", out).dropna() if "n_test" in part else ()
+        if is_top1 and len(n_test) == len(part):
+            sample = detectable_difference(int(n_test.min()), discordant, power=power)
         cells = part.groupby("encoder")["score"]
         counts = cells.count()
         df = int((counts - 1).clip(lower=0).sum())

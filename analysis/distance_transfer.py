@@ -12,38 +12,40 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
 from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.read import read_csv
+from virb.scores.roles import ROLES_OPTION, analysed
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.distances import transfer_affinity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, distances: str, exclude: tuple[str, ...], missing: str) -> None:
+def run(
+    scores: DataFrame, out: Outputs, *, distances: str, roles: tuple[str, ...], exclude: tuple[str, ...], missing: str
+) -> None:
     import pandas as pd
 
     from virb.figures import plots
 
     if not distances:
         raise NotApplicable("It needs distances between data: --option distances=FILE.csv (dataset, task, distance).")
-    if not Path(distances).exists():
-        raise UsageError(f"There is no file {distances}. Expected a CSV with the columns dataset, task, distance.")
-    table = pd.read_csv(distances)
-    absent = [name for name in ("dataset", "task", "distance") if name not in table]
-    if absent or table[["dataset", "task", "distance"]].isna().to_numpy().any():
-        raise UsageError(
-            f"{distances} needs complete columns dataset, task and distance"
-            + (f"; {', '.join(absent)} is absent." if absent else ".")
-        )
+    table = read_csv(Path(distances), needed=("dataset", "task", "distance"))
+    table["distance"] = pd.to_numeric(table["distance"], errors="coerce")
+    if table[["dataset", "task", "distance"]].isna().to_numpy().any():
+        raise UsageError(f"{distances} needs complete columns dataset, task and distance, the last of numbers.")
     if "metric" not in table:
         table["metric"] = "distance"
-    data = prepare(scores, out, exclude=exclude, missing=missing)
-    about = encoder_table(data.frame)
-    ssl = encoder_kind(data.frame) == "self-supervised"
-    groups = about.loc[ssl & about["dataset"].notna(), "dataset"].astype(str)
+    data = prepare(
+        scores, out, exclude=exclude, missing=missing, is_complete=False, pick=lambda f: analysed(f, out, asked=roles)
+    )
+    groups = as_words(encoder_table(data.frame)["dataset"].dropna())
     mean = data.wide.loc[groups.index].groupby(groups).mean().stack().rename("score")
     mean.index = mean.index.set_names(["dataset", "task"])
-    both = table.assign(dataset=table["dataset"].astype(str)).merge(mean.reset_index(), on=["dataset", "task"])
+    both = table.assign(dataset=as_words(table["dataset"]), task=as_words(table["task"])).merge(
+        mean.reset_index(), on=["dataset", "task"]
+    )
     if both.empty:
         raise NotApplicable("No row of the distances names a data set and a task of the scores.")
     rows, panels = [], list(both.groupby("metric", sort=False))
@@ -89,6 +91,7 @@ ANALYSIS = Analysis(
     min_encoders=2,
     options=(
         Option("distances", "", "CSV with the columns dataset, task, distance, and metric where there are several."),
+        ROLES_OPTION,
         EXCLUDE,
         MISSING,
     ),

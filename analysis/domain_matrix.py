@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, match_tasks, prepare
+from virb.scores.layout import EXCLUDE, MISSING, match_tasks, prepare
+from virb.scores.roles import ROLES_OPTION, analysed
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.effects import domain_margins
 
 if TYPE_CHECKING:
@@ -18,39 +20,50 @@ if TYPE_CHECKING:
 
 
 def run(
-    scores: DataFrame, out: Outputs, *, by: str, match: tuple[str, ...], exclude: tuple[str, ...], missing: str
+    scores: DataFrame,
+    out: Outputs,
+    *,
+    by: str,
+    match: tuple[str, ...],
+    roles: tuple[str, ...],
+    exclude: tuple[str, ...],
+    missing: str,
 ) -> None:
     import numpy as np
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(
+        scores, out, exclude=exclude, missing=missing, is_complete=False, pick=lambda f: analysed(f, out, asked=roles)
+    )
     about = encoder_table(data.frame)
     if by not in about:
-        raise UsageError(f"by={by!r} is no column of the scores.")
-    ssl = encoder_kind(data.frame) == "self-supervised"
-    groups = about.loc[ssl & about[by].notna(), by].astype(str)
+        raise UsageError(f"by={by!r} is no column about encoders; there are {names_in_words(list(about), 12)}.")
+    groups = as_words(about[by].dropna())
+    if len(groups) < len(about):
+        out.say(f"left out, {by} being unknown: {names_in_words(list(about.index[about[by].isna()]))}")
     wide = data.wide.loc[groups.index].groupby(groups, sort=False).mean()
     counts = groups.value_counts()
     if len(wide) < 2:
-        raise NotApplicable(f"It compares values of {by} among self-supervised encoders, and there are {len(wide)}.")
+        raise NotApplicable(f"It compares values of {by} among the encoders, and there are {len(wide)}.")
+    wide = wide.dropna(axis=1, how="all")
     home = match_tasks(wide.columns, wide.index, match)
+    members = groups.groupby(groups).agg(lambda part: " + ".join(part.index))
     tidy = wide.rename_axis(by).reset_index().melt(by, var_name="task", value_name="score")
+    tidy["encoders"] = tidy[by].map(members)
     tidy["n_encoders"], tidy["is_in_domain"] = (
         tidy[by].map(counts),
         [home.get(t) == b for t, b in zip(tidy["task"], tidy[by], strict=True)],
     )
     out.table(tidy)
-    if home:
-        import pandas as pd
-
-        margins = domain_margins(wide[list(home)], pd.Series(home))
+    margins = _margins(wide, home, out)
+    if home and not margins.empty:
         out.table(margins, "margins")
         out.say(
             f"in-domain pretraining is best on {int(margins['is_best'].sum())} of {len(margins)} tasks with data of "
             "their own"
         )
-    else:
+    elif not home:
         out.say("no task is named after a data set; give pairs with --option match=task:dataset,...")
     centred = wide - wide.mean()
     spread = centred / centred.abs().max().replace(0, np.nan)
@@ -67,7 +80,7 @@ def run(
         size = float(np.clip(0.62 * 72 * (width - 1.1) / n_columns / 4, 4.2, 6.5))
         for i, b in enumerate(wide.index):
             for j, t in enumerate(wide.columns):
-                value = plots.score_text(float(wide.iloc[i, j]))
+                value = plots.score_text(float(wide.iloc[i, j])) if wide.notna().iloc[i, j] else ""
                 axes.text(
                     j, i, value, ha="center", va="center", fontsize=size, weight="bold" if best[i, j] else "normal"
                 )
@@ -83,7 +96,7 @@ def run(
             category = data.categories[task]
             if category:
                 label.set_color(plots.darker(plots.category_colours([category])[category]))
-        note = f"Mean score of self-supervised encoders by {by} (number of encoders). Bold: best of the column; frame: in-domain; "
+        note = f"Mean score of encoders by {by} (number of encoders). Bold: best of the column; frame: in-domain; "
         note += f"colour: above (red) or below (blue) the column's mean. {data.note}"
         plots.titles(
             fig,
@@ -92,6 +105,20 @@ def run(
             handles=plots.category_handles(data.categories),
         )
     out.figure(fig)
+
+
+def _margins(wide: DataFrame, home: dict[str, str], out: Outputs) -> DataFrame:
+    """Margins of the tasks with data of their own, each over the values that have a score on it."""
+    import pandas as pd
+
+    tables = []
+    for task, own in home.items():
+        known = wide[[task]].dropna()
+        if own in known.index and len(known) > 1:
+            tables.append(domain_margins(known, pd.Series({task: own})))
+        else:
+            out.say(f"{task} has no margin: {own if own not in known.index else 'every other'} has no score on it")
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 ANALYSIS = Analysis(
@@ -106,6 +133,7 @@ ANALYSIS = Analysis(
         Option(
             "match", (), "In-domain pairs task:dataset, with commas between; by name if not given.", type=comma_list
         ),
+        ROLES_OPTION,
         EXCLUDE,
         MISSING,
     ),

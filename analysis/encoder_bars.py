@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Option, Outputs, comma_list
 from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_kind, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.roles import roles
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,13 +22,13 @@ def run(scores: DataFrame, out: Outputs, *, encoders: tuple[str, ...], exclude: 
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     unknown = [name for name in encoders if name not in data.wide.index]
     if unknown or (encoders and not 2 <= len(encoders) <= 6):
         raise UsageError(f"encoders={','.join(encoders)}: expected 2 to 6 of {', '.join(map(str, data.wide.index))}.")
     if not encoders:
         # The three best by mean rank are what one wants to see first.
-        rank = data.wide.rank(ascending=False).mean(axis=1).sort_values(kind="stable")
+        rank = data.wide.rank(ascending=False).mean(axis=1).sort_values(kind="stable").dropna()
         encoders = tuple(rank.index[:3])
     part = data.wide.loc[list(encoders)]
     sd = data.frame.groupby(["encoder", "task"])["score"].agg(["std", "count"])
@@ -35,9 +36,10 @@ def run(scores: DataFrame, out: Outputs, *, encoders: tuple[str, ...], exclude: 
     table["category"] = table["task"].map(data.categories)
     if len(encoders) == 3:
         values = part.to_numpy()
-        table["middle_is_between"] = (values[1] - values[0]) * (values[1] - values[2]) <= 0
+        is_known = ~np.isnan(values).any(axis=0)
+        table["middle_is_between"] = is_known & ((values[1] - values[0]) * (values[1] - values[2]) <= 0)
         share = int(table["middle_is_between"].sum())
-        out.say(f"{encoders[1]} lies between {encoders[0]} and {encoders[2]} on {share} of {len(table)} tasks")
+        out.say(f"{encoders[1]} lies between {encoders[0]} and {encoders[2]} on {share} of {int(is_known.sum())} tasks")
     out.table(table)
     with plots.style():
         wide_enough = max(plots.COLUMN, min(plots.PAGE, 0.9 + 0.3 * part.shape[1]))
@@ -46,15 +48,12 @@ def run(scores: DataFrame, out: Outputs, *, encoders: tuple[str, ...], exclude: 
         fig = plots.figure(wide_enough, 1.35 + (0.1 if is_short else longest))
         axes = fig.add_subplot()
         width = 0.8 / len(encoders)
-        kinds = encoder_kind(data.frame)
-        # Supervised and random encoders keep their black and grey whatever their names are.
-        keys = [name if kinds[name] == "self-supervised" else f"{kinds[name]} {name}" for name in encoders]
-        colours = plots.palette(keys)
-        for k, (name, key) in enumerate(zip(encoders, keys, strict=True)):
+        colours = plots.palette(encoders, roles(data.frame))
+        for k, name in enumerate(encoders):
             place = np.arange(part.shape[1]) + (k - (len(encoders) - 1) / 2) * width
-            axes.bar(place, part.loc[name], width=width * 0.92, color=colours[key], linewidth=0)
+            axes.bar(place, part.loc[name], width=width * 0.92, color=colours[name], linewidth=0)
             for x, task in zip(place, part.columns, strict=True):
-                spread, count = sd.loc[(name, task)]
+                spread, count = sd.loc[(name, task)] if (name, task) in sd.index else (0.0, 0)
                 if count > 1:
                     middle = part.loc[name, task]
                     axes.vlines(x, middle - spread, middle + spread, color=plots.BLACK, linewidth=0.7)
@@ -66,7 +65,7 @@ def run(scores: DataFrame, out: Outputs, *, encoders: tuple[str, ...], exclude: 
         axes.tick_params(axis="x", length=0)
         axes.set_ylabel("score (higher is better)")
         axes.grid(axis="y")
-        handles = [plots.Patch(facecolor=colours[key], label=name) for name, key in zip(encoders, keys, strict=True)]
+        handles = [plots.Patch(facecolor=colours[name], label=name) for name in encoders]
         seeds = " Lines: sd over seeds." if (sd["count"] > 1).any() else ""
         note = f"Scores as measured; their scales differ by task.{seeds} {data.note}"
         plots.titles(fig, "Encoders task by task", note, handles=handles)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Outputs
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
+from virb.contracts.analysis import Analysis, NotApplicable, Outputs, names_in_words
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.effects import fusion_gains
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
-    said = encoder_table(data.frame)["parts"].dropna().astype(str)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    said = as_words(encoder_table(data.frame)["parts"].dropna())
     parts = {str(name): [p.strip() for p in text.split("+")] for name, text in said.items() if "+" in text}
     if not parts:
         raise NotApplicable("No encoder's column parts names two encoders ('a+b').")
-    table = fusion_gains(data.wide, parts)
+    table = _gains(data.wide, parts, out)
     table["category"] = table["task"].map(data.categories)
     out.table(table)
     out.say(
@@ -47,6 +48,26 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
             handles=plots.colour_handles(shades),
         )
     out.figure(fig)
+
+
+def _gains(wide: DataFrame, parts: dict[str, list[str]], out: Outputs) -> DataFrame:
+    """Gains of every fused encoder on the tasks that it and its parts have scores on."""
+    import pandas as pd
+
+    tables = []
+    for fused, members in parts.items():
+        absent = [name for name in members if name not in wide.index]
+        if absent:
+            out.say(f"{fused} is left out: there are no scores of {names_in_words(absent)}, which it is made of")
+            continue
+        known = wide.loc[[fused, *members]].dropna(axis=1)
+        if known.shape[1] < wide.shape[1]:
+            out.say(f"{fused}: {wide.shape[1] - known.shape[1]} tasks are left out, where it or a part has no score")
+        if known.shape[1]:
+            tables.append(fusion_gains(known, {fused: members}))
+    if not tables:
+        raise NotApplicable("No encoder made of others has scores beside those of its parts.")
+    return pd.concat(tables, ignore_index=True)
 
 
 ANALYSIS = Analysis(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
 from virb.records.predictions import class_names, labels, read_predictions
-from virb.scores.table import EXCLUDE, encoder_kind, prepare
+from virb.scores.layout import EXCLUDE, prepare
+from virb.scores.roles import roles
 from virb.stats.granularity import level_accuracy
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def run(scores: DataFrame, out: Outputs, *, task: str, hierarchy: str, exclude: 
             f"kappa {best['kappa']:.3f}"
         )
     order = list(table[table["level"] == "class"].sort_values("accuracy", ascending=False)["encoder"])
-    kinds = encoder_kind(data.frame)
+    of = roles(data.frame)
     shown = order[:6]
     colours = dict(zip(shown, plots.OKABE_ITO, strict=False))
-    colours.update({name: plots.BLACK for name in order if kinds[name] == "supervised"})
+    colours.update({name: plots.BLACK for name in order if of[name] == "supervised"})
     with plots.style():
         fig = plots.figure(plots.PAGE * 0.75, 1.9)
         panels = fig.subplots(1, 2)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
 from virb.errors import ScoresError, UsageError
 from virb.records.predictions import class_names, labels, read_predictions
-from virb.scores.table import EXCLUDE, prepare
+from virb.scores.layout import EXCLUDE, prepare
 from virb.stats.granularity import extreme_classes
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
-from virb.errors import UsageError
+from virb.errors import ScoresError, UsageError
 from virb.records.store import base_probe
-from virb.scores.table import EXCLUDE
+from virb.scores.layout import EXCLUDE
 from virb.stats.correlation import fisher_interval
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
 
     from virb.figures import plots
 
-    kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude)]
-    pairs_of = kept.groupby(kept["probe"].astype(str)).apply(
+    kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude) & scores["probe"].notna()]
+    if len(kept) < len(scores) and scores["probe"].isna().any():
+        out.say(f"{int(scores['probe'].isna().sum())} scores say no probe, and are left out")
+    pairs_of = kept.groupby("probe").apply(
         lambda part: len(part[["encoder", "task"]].drop_duplicates()), include_groups=False
     )
     found = sorted(pairs_of.index, key=lambda name: (-pairs_of[name], name))
@@ -48,6 +50,8 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
             out.say(f"{names_in_words(found)}: drawn are {' and '.join(probes)}; --option probes=A,B chooses others")
     if len(probes) != 2 or any(name not in found for name in probes):
         raise UsageError(f"probes={','.join(probes)}: expected two of {names_in_words(found)}.")
+    if "labels" in kept and kept["labels"].nunique(dropna=False) > 1:
+        raise ScoresError("The scores mix several numbers of labels. Keep the rows of one: --select labels=N.")
     wide = kept.pivot_table(index=["task", "encoder"], columns="probe", values="score", aggfunc="mean", sort=False)
     pairs = wide[list(probes)].dropna().reset_index()
     lost = len(wide) - len(pairs)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
-from virb.scores.table import EXCLUDE, MISSING, encoder_kind, encoder_table, match_tasks, prepare
+from virb.scores.layout import EXCLUDE, MISSING, match_tasks, prepare
+from virb.scores.roles import ROLES_OPTION, analysed
+from virb.scores.schema import as_words, encoder_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,6 +23,7 @@ def run(
     *,
     match: tuple[str, ...],
     combination: str,
+    roles: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
 ) -> None:
@@ -28,10 +31,10 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
-    about = encoder_table(data.frame)
-    ssl = encoder_kind(data.frame) == "self-supervised"
-    datasets = about.loc[ssl & about["dataset"].notna(), "dataset"].astype(str)
+    data = prepare(
+        scores, out, exclude=exclude, missing=missing, is_complete=False, pick=lambda f: analysed(f, out, asked=roles)
+    )
+    datasets = as_words(encoder_table(data.frame)["dataset"].dropna())
     home = match_tasks(data.wide.columns, set(datasets), match)
     if not home:
         raise NotApplicable(
@@ -40,7 +43,7 @@ def run(
         )
     rows = []
     for task, own in home.items():
-        order = data.wide.loc[datasets.index, task].sort_values(ascending=False, kind="stable")
+        order = data.wide.loc[datasets.index, task].dropna().sort_values(ascending=False, kind="stable")
         for place, (name, score) in enumerate(order.items(), 1):
             kind = (
                 "in-domain"
@@ -51,6 +54,9 @@ def run(
             )
             rows.append((task, place, name, datasets[name], score, kind))
     table = pd.DataFrame(rows, columns=["task", "place", "encoder", "dataset", "score", "kind"])
+    if table.empty:
+        raise NotApplicable("No encoder whose data are known has a score on a matched task.")
+    home = {task: own for task, own in home.items() if task in set(table["task"])}
     out.table(table)
     best = table[table["place"] == 1]
     out.say(f"the best encoder is in-domain on {int((best['kind'] == 'in-domain').sum())} of {len(home)} matched tasks")
@@ -82,7 +88,7 @@ def run(
             axes.set_title(f"{task} \u2013 {home[task]}")
         for axes in list(grid.flat)[len(home) :]:
             axes.remove()
-        note = f"n = {len(datasets)} self-supervised encoders, best first; axes do not start at 0. {data.note}"
+        note = f"n = {len(datasets)} encoders, best first; axes do not start at 0. {data.note}"
         plots.titles(fig, "Matched pretraining and end task", note, handles=plots.colour_handles(shades, table["kind"]))
     out.figure(fig)
 
@@ -97,6 +103,7 @@ ANALYSIS = Analysis(
     options=(
         Option("match", (), "Pairs task:dataset, with commas between; by name if not given.", type=comma_list),
         Option("combination", "combination", "Name of the data set that combines all others."),
+        ROLES_OPTION,
         EXCLUDE,
         MISSING,
     ),

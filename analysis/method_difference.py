@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
-from virb.errors import ScoresError, UsageError
-from virb.scores.table import EXCLUDE, MISSING, OUTLIERS, encoder_kind, encoder_table, prepare, without_outliers
+from virb.errors import UsageError
+from virb.scores.layout import EXCLUDE, MISSING, OUTLIERS, prepare, without_outliers
+from virb.scores.roles import ROLES_OPTION, analysed
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.effects import paired_differences
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def run(
     by: str,
     compare: tuple[str, ...],
     outliers: tuple[str, ...],
+    roles: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
 ) -> None:
@@ -31,19 +34,24 @@ def run(
 
     from virb.figures import plots
 
-    data = without_outliers(prepare(scores, out, exclude=exclude, missing=missing), outliers, out)
+    data = without_outliers(prepare(scores, out, exclude=exclude, missing=missing, is_complete=False), outliers, out)
     about = encoder_table(data.frame)
     if by not in about:
-        raise UsageError(f"by={by!r} is no column of the scores; they have {names_in_words(list(about), 12)}.")
-    groups = about[by].astype(str)
-    ssl = encoder_kind(data.frame) == "self-supervised"
-    counts = groups[ssl & about[by].notna()].value_counts()
+        raise UsageError(f"by={by!r} is no column about encoders; there are {names_in_words(list(about), 12)}.")
+    if not compare:  # two values that are named are compared whatever their encoders' role is
+        about = about.loc[analysed(data.frame, out, asked=roles)]
+    groups = as_words(about[by].dropna())
+    if len(groups) < len(about):
+        out.say(f"left out, {by} being unknown: {names_in_words(list(about.index[about[by].isna()]))}")
+    counts = groups.value_counts()
     if compare:
         if len(compare) != 2 or any(name not in set(groups) for name in compare):
             raise UsageError(f"compare={','.join(compare)}: expected two of {names_in_words(sorted(set(groups)), 12)}.")
         first, second = compare
     elif len(counts) < 2:
-        raise NotApplicable(f"It compares two values of {by} among self-supervised encoders, and there is one.")
+        raise NotApplicable(
+            f"It compares two values of {by} among encoders, and there {'is one' if len(counts) else 'is none'}."
+        )
     else:
         first, second = sorted(counts.index[:2])
     a, b = (list(groups.index[groups == name]) for name in (first, second))
@@ -52,8 +60,12 @@ def run(
         known = data.wide[[task]].dropna()
         own = [[name for name in group if name in known.index] for group in (a, b)]
         if not all(own):
-            raise ScoresError(f"No score of {first if not own[0] else second} on {task} is left.")
-        tables.append(paired_differences(known, *own))
+            out.say(f"{task} is left out: no score of {first if not own[0] else second} on it")
+            continue
+        members = {f"encoders_{side}": " + ".join(names) for side, names in zip("ab", own, strict=True)}
+        tables.append(paired_differences(known, *own).assign(**members))
+    if not tables:
+        raise NotApplicable(f"{first} and {second} have no task in common.")
     table = pd.concat(tables, ignore_index=True)
     table["category"] = table["task"].map(data.categories)
     table.insert(0, "b", second)
@@ -115,6 +127,7 @@ ANALYSIS = Analysis(
             "compare", (), "The two values, with a comma between; the two most frequent if not given.", type=comma_list
         ),
         OUTLIERS,
+        ROLES_OPTION,
         EXCLUDE,
         MISSING,
     ),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
 from virb.errors import ScoresError
 from virb.records.predictions import read_predictions, sampling_sd
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.variance import noise_layers
 
 if TYPE_CHECKING:
@@ -28,16 +29,19 @@ OF_EXAMPLES = ("top1", "top-1", "top-1 accuracy")
 
 def run(scores: DataFrame, out: Outputs, *, column: str, exclude: tuple[str, ...], missing: str) -> None:
     import numpy as np
+    import pandas as pd
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame)
     families = about.index.to_series()
-    if column in about and about[column].notna().any():
+    if "repeat" in about and about["repeat"].notna().any():
+        families = families.where(about["repeat"].isna(), "repeat\n" + as_words(about["repeat"]))
+    elif column in about and about[column].notna().any():
         others = about.drop(columns=column).astype(object)
         described = others.notna().any(axis=1) & about[column].notna()
-        text = others.where(others.notna(), "").astype(str).agg("\n".join, axis=1)
+        text = others.map(lambda value: "" if pd.isna(value) else str(value)).agg("\n".join, axis=1)
         families = families.where(~described, "family\n" + text)
     table = noise_layers(data.frame, families, _sampling(data.frame, scores.attrs.get("results"), out))
     table["category"] = table["task"].map(data.categories)
@@ -46,7 +50,7 @@ def run(scores: DataFrame, out: Outputs, *, column: str, exclude: tuple[str, ...
     if not known:
         raise NotApplicable(
             "It needs test examples (n_test with top-1, or a results folder), several seeds of the probe, or encoders "
-            f"that differ in {column} alone."
+            f"that are repeats (column repeat) or differ in {column} alone."
         )
     out.table(table)
     for name, text in LAYERS.items():

@@ -9,18 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, Option, Outputs
-from virb.scores.table import (
-    EXCLUDE,
-    MISSING,
-    OUTLIERS,
-    REFERENCE,
-    encoder_kind,
-    encoder_table,
-    prepare,
-    reference_encoder,
-    without_outliers,
-)
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.scores.layout import EXCLUDE, MISSING, OUTLIERS, prepare, without_outliers
+from virb.scores.roles import REFERENCE, ROLES_OPTION, analysed, reference_encoder
+from virb.scores.schema import as_words, encoder_table
 from virb.stats.effects import normalised_scores
 
 if TYPE_CHECKING:
@@ -37,20 +29,35 @@ def run(
     pool: str,
     ddof: int,
     by: str,
+    roles: tuple[str, ...],
     outliers: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
 ) -> None:
+    import pandas as pd
+
     from virb.figures import plots
 
-    data = without_outliers(prepare(scores, out, exclude=exclude, missing=missing), outliers, out)
+    prepared = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False, is_varying=True)
+    data = without_outliers(prepared, outliers, out)
     reference = reference_encoder(data.frame, reference)
-    kinds = encoder_kind(data.frame)
-    ssl = [name for name in data.wide.index if kinds[name] == "self-supervised" and name != reference]
-    chosen = ssl if pool == "self-supervised" else list(data.wide.index)
-    z = normalised_scores(data.wide, reference, pool=chosen, ddof=ddof)
+    shown = [name for name in analysed(data.frame, out, asked=roles) if name != reference]
+    chosen = shown if pool == "shown" else list(data.wide.index)
+    if len(shown) < 1 or len(chosen) < 2:
+        raise NotApplicable("It needs the reference and at least two other encoders.")
+    spread = data.wide.loc[chosen].std(ddof=ddof)
+    lost = [
+        str(t)
+        for t in data.wide
+        if not (spread[t] > 1e-12 * data.wide[t].abs().max()) or pd.isna(data.wide[t][reference])
+    ]
+    if lost:
+        out.say(f"left out, {reference} having no score there or the scores no spread: {names_in_words(lost)}")
+    if len(lost) == data.wide.shape[1]:
+        raise NotApplicable(f"No task has a score of {reference} and a spread.")
+    z = normalised_scores(data.wide.drop(columns=lost), reference, pool=chosen, ddof=ddof)
     long = (
-        z.loc[ssl]
+        z.loc[shown]
         .rename_axis("encoder")
         .reset_index()
         .melt("encoder", var_name="task", value_name="z")
@@ -58,12 +65,10 @@ def run(
     )
     long["category"] = long["task"].map(data.categories)
     about = encoder_table(data.frame)
-    long["group"] = long["encoder"].map(about[by].fillna("unknown").astype(str)) if by in about else long["encoder"]
+    long["group"] = long["encoder"].map(as_words(about[by])) if by in about else long["encoder"]
     out.table(long.assign(reference=reference, pool=pool, ddof=ddof))
-    n = f"n = {len(ssl)} self-supervised encoders"
-    how = (
-        f"0: {reference}; sd over {'all' if pool == 'all' else 'self-supervised'} encoders ({len(chosen)}), ddof {ddof}"
-    )
+    n = f"n = {len(shown)} encoders"
+    how = f"0: {reference}; sd over {'all' if pool == 'all' else 'these'} encoders ({len(chosen)}), ddof {ddof}"
     out.say(f"{n}; {how}")
     has_categories = data.categories.nunique() > 1
     for part, key in (("category", "category"), ("encoder", "group")):
@@ -118,7 +123,8 @@ ANALYSIS = Analysis(
     min_encoders=3,
     options=(
         REFERENCE,
-        Option("pool", "all", "Encoders that a task's sd is taken over.", choices=("all", "self-supervised")),
+        Option("pool", "all", "Encoders that a task's sd is taken over.", choices=("all", "shown")),
+        ROLES_OPTION,
         Option(
             "ddof", 0, "0 for the population sd, as in the paper's code; 1 for the sample sd.", type=int, choices=(0, 1)
         ),

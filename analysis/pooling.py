@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, match_tasks, prepare
-from virb.stats.budget import parse_count
+from virb.scores.layout import EXCLUDE, MISSING, as_counts, match_tasks, prepare
+from virb.scores.schema import as_words, encoder_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,12 +25,14 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
     from virb.figures import plots
     from virb.pretraining.sources import split_amount
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    # Papers print the cells that they need: an in-domain encoder is often known on its own task alone.
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame).dropna(subset=["dataset", "dataset_size"])
     about = about[about["dataset"] != "none"]  # untrained
-    parts = about["dataset"].astype(str).map(lambda text: [split_amount(part.strip())[0] for part in text.split("+")])
-    size = about["dataset_size"].map(parse_count)
-    method = about["method"] if "method" in about else pd.Series("", index=about.index)
+    size = as_counts(about["dataset_size"], "dataset_size", out).dropna()
+    about = about.loc[size.index]
+    parts = as_words(about["dataset"]).map(lambda text: [split_amount(part.strip())[0] for part in text.split("+")])
+    method = as_words(about["method"]) if "method" in about else pd.Series("", index=about.index)
     pooled = [name for name in about.index if len(parts[name]) > 1]
     single = [name for name in about.index if len(parts[name]) == 1]
     home = match_tasks(data.wide.columns, {part for each in parts for part in each}, match)
@@ -38,13 +40,18 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
     for name in pooled:
         for task, own in home.items():
             score = float(data.wide[task][name])
+            if np.isnan(score):
+                continue
             row = {"encoder": name, "dataset": "+".join(parts[name]), "task": task, "size": size[name], "score": score}
             row["has_own_data"] = own in parts[name]
             for key, wanted in (("same_size", size[name]), ("own_part", size[name] / len(parts[name]))):
                 alike = [
                     s
                     for s in single
-                    if parts[s] == [own] and np.isclose(size[s], wanted, rtol=0.05) and method[s] == method[name]
+                    if pd.notna(data.wide[task][s])
+                    and parts[s] == [own]
+                    and np.isclose(size[s], wanted, rtol=0.05)
+                    and method[s] == method[name]
                 ]
                 reference = (
                     float(data.wide.loc[alike, task].mean())

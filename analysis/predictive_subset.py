@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Option, Outputs
-from virb.scores.table import EXCLUDE, MISSING, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.stats.structure import predictive_subset
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, max_size: int, exclude: tuple[str, ...], missing: str) -> None:
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
     result = predictive_subset(data.wide, max_size=max_size)
     table = result.table
     out.table(table)

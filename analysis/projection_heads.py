@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
-from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
-from virb.stats.budget import parse_count
+from virb.scores.layout import EXCLUDE, MISSING, as_counts, mean_scores, prepare
+from virb.scores.schema import as_words, encoder_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,17 +29,19 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
             through = names_in_words(list(dict.fromkeys(scores.loc[is_through, "encoder"])))
             out.say(f"left out, as they show the projection itself: {through}")
         scores = scores[~is_through]
-    data = prepare(scores, out, exclude=exclude, missing=missing)
-    if task and task not in data.wide:
-        raise UsageError(
-            f"task={task!r} is no task of the scores; they have {names_in_words(list(data.wide.columns))}."
-        )
+        if scores.empty:
+            raise NotApplicable(
+                "Every encoder is read through its projection, and what is compared is the layer below."
+            )
+    data = prepare(scores, out, exclude=exclude, missing=missing, task=task, is_complete=False)
     about = encoder_table(data.frame).dropna(subset=["head", "head_dim"])
+    about = about.assign(head=as_words(about["head"]), head_dim=as_counts(about["head_dim"], "head_dim", out))
+    score = mean_scores(data, about.index, task, out)
+    about = about[about["head_dim"].notna() & score.notna()]
     if about["head"].nunique() < 2:
         kinds = names_in_words(sorted(map(str, about["head"].unique()))) if len(about) else "none"
         raise NotApplicable(f"It compares kinds of projection head (column head); the encoders have {kinds}.")
-    score = data.wide.loc[about.index, task] if task else data.wide.loc[about.index].mean(axis=1)
-    cells = about.assign(head=about["head"].astype(str), head_dim=about["head_dim"].map(parse_count), score=score)
+    cells = about.assign(score=score)
     table = cells.groupby(["head", "head_dim"], sort=False)["score"].agg(["mean", "min", "max", "count"]).reset_index()
     table = table.rename(columns={"mean": "score", "count": "n_encoders"}).sort_values(["head", "head_dim"])
     out.table(table.assign(score_of=task or "mean over tasks"))

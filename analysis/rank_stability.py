@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Outputs
-from virb.scores.table import EXCLUDE, MISSING, encoder_kind, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.roles import roles
 from virb.stats.ranking import rank_stability
 
 if TYPE_CHECKING:
@@ -44,13 +45,13 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
         n = len(shown)
         fig = plots.figure(max(plots.COLUMN, min(plots.PAGE, 0.5 + long + 0.42 * n)), 0.95 + 0.125 * max(len(order), 3))
         axes = fig.add_subplot()
-        kinds = encoder_kind(data.frame)
+        of = roles(data.frame)
         highlighted = [*order[:6]]
         shades = dict(zip(highlighted, plots.OKABE_ITO, strict=False))
         for name in order:
             ranks = shown[name].to_numpy(float)
-            colour = plots.BLACK if kinds[name] == "supervised" else shades.get(name, plots.LIGHT)
-            width = 1.3 if name in shades or kinds[name] == "supervised" else 0.8
+            colour = plots.BLACK if of[name] == "supervised" else shades.get(name, plots.LIGHT)
+            width = 1.3 if name in shades or of[name] == "supervised" else 0.8
             axes.plot(
                 range(n),
                 ranks,

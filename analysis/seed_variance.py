@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Outputs
 from virb.errors import ScoresError
-from virb.scores.table import EXCLUDE, MISSING, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.stats.effects import seed_variation
 from virb.stats.variance import variance_shares
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     try:
         table = seed_variation(data.frame)
     except ScoresError as error:

@@ -9,29 +9,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, encoder_table, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.schema import as_words, encoder_table
+from virb.scores.units import of_one_unit
 from virb.stats.comparisons import pairs_alike_but, setting_changes
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 
-def run(scores: DataFrame, out: Outputs, *, column: str, baseline: str, exclude: tuple[str, ...], missing: str) -> None:
+#: Columns of a run that two runs of equal settings differ in.
+RUN_WORDS = ("run", "repeat", "family", "seconds", "device", "torch", "virb", "sha256", "source", "title")
+
+
+def run(
+    scores: DataFrame,
+    out: Outputs,
+    *,
+    column: str,
+    baseline: str,
+    but: tuple[str, ...],
+    exclude: tuple[str, ...],
+    missing: str,
+) -> None:
     import numpy as np
     import pandas as pd
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame)
     if column not in about:
         raise NotApplicable(
             f"It compares encoders that differ in the column {column!r} alone, which the scores do not have; choose "
             "another with --option column=NAME."
         )
-    values = list(dict.fromkeys(about[column].dropna().astype(str)))
+    if about[column].isna().all():
+        raise NotApplicable(f"No encoder has a value of {column}; choose another column with --option column=NAME.")
+    # What a run leaves behind beside its settings is no setting: an identity, how long it took, on what.
+    about = about.drop(columns=[name for name in (*RUN_WORDS, *but) if name in about and name != column]).apply(_plain)
+    values = list(dict.fromkeys(about[column].dropna()))
     baseline = baseline or next((value for value in values if value.lower() in ("no", "none", "false")), values[0])
     if baseline not in values:
         raise UsageError(f"baseline={baseline!r}: the values of {column} are {names_in_words(values)}.")
@@ -40,7 +59,13 @@ def run(scores: DataFrame, out: Outputs, *, column: str, baseline: str, exclude:
         raise NotApplicable(f"No two encoders differ in {column} alone, one of them having {baseline!r}.")
     tables = []
     for value, part in pairs.groupby("value", sort=False):
-        tables.append(setting_changes(data.wide, part).assign(value=value))
+        for task in data.wide.columns:  # one by one: a score that is missing costs its pair on its task alone
+            known = data.wide[[task]].dropna()
+            there = part[part["encoder"].isin(known.index) & part["base"].isin(known.index)]
+            if len(there):
+                tables.append(setting_changes(known, there).assign(value=value))
+    if not tables:
+        raise NotApplicable("No pair has both scores on any task.")
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "column", column)
     table.insert(1, "baseline", baseline)
@@ -50,14 +75,17 @@ def run(scores: DataFrame, out: Outputs, *, column: str, baseline: str, exclude:
         for row in pairs.itertuples()
         for task in data.wide.columns
     ]
-    single = pd.DataFrame(each, columns=["encoder", "base", "value", "task", "change"])
+    single = pd.DataFrame(each, columns=["encoder", "base", "value", "task", "change"]).dropna(subset=["change"])
     out.table(single, "pairs")
     for value, part in table.groupby("value", sort=False):
-        change = single.loc[single["value"] == value, "change"]
+        one_unit = set(of_one_unit(data.frame, data.wide, out))
+        change = single.loc[(single["value"] == value) & single["task"].isin(one_unit), "change"]
+        if change.empty:
+            continue
         clear = part["low"].notna() & ((part["low"] > 0) | (part["high"] < 0))
         out.say(
             f"{column} {value} less {baseline}: {change.mean():+.4f} on average, {change.min():+.4f} to "
-            f"{change.max():+.4f} over {int(part['n_pairs'].iloc[0])} pairs and {len(part)} tasks; the 95% interval "
+            f"{change.max():+.4f} over {int(part['n_pairs'].max())} pairs and {len(part)} tasks; the 95% interval "
             f"leaves out 0 on {int(clear.sum())}"
         )
         if part["detectable"].notna().any():
@@ -71,6 +99,7 @@ def run(scores: DataFrame, out: Outputs, *, column: str, baseline: str, exclude:
         for k, (value, part) in enumerate(groups):
             shift = (k - (len(groups) - 1) / 2) * 0.8 / len(groups)
             place = np.arange(len(tasks)) + shift
+            part = part.set_index("task").reindex(tasks)
             own = single[single["value"] == value]
             for y, task in zip(place, tasks, strict=True):
                 dots = own.loc[own["task"] == task, "change"]
@@ -88,12 +117,16 @@ def run(scores: DataFrame, out: Outputs, *, column: str, baseline: str, exclude:
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.set_xlabel(f"change in score (less {column} {baseline})")
-        counts = ", ".join(f"{value} {int(part['n_pairs'].iloc[0])}" for value, part in groups)
+        counts = ", ".join(f"{value} {int(part['n_pairs'].max())}" for value, part in groups)
         lines = " Lines: 95% Student interval over pairs." if table["low"].notna().any() else " One pair: no interval."
         note = f"Pairs of encoders alike in all else: {counts}. Dots: pairs; ticks: mean.{lines} {data.note}"
         handles = plots.colour_handles({f"{column} {value}": colour for value, colour in shades.items()})
         plots.titles(fig, f"Change in score with {column}", note, handles=handles)
     out.figure(fig)
+
+
+def _plain(column: Series) -> Series:
+    return as_words(column).where(column.notna())
 
 
 ANALYSIS = Analysis(
@@ -105,6 +138,9 @@ ANALYSIS = Analysis(
     options=(
         Option("column", "resized", "Column of the encoder in which the two of a pair differ."),
         Option("baseline", "", "Its value that others are compared with; no, none or false, else the first."),
+        Option(
+            "but", (), "Further columns in which the two of a pair may differ, with commas between.", type=comma_list
+        ),
         EXCLUDE,
         MISSING,
     ),

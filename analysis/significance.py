@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
 from virb.errors import ScoresError
 from virb.records.predictions import compare, read_predictions
-from virb.scores.table import EXCLUDE, MISSING, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.stats.correlation import adjust_p
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
     rows = []
     for task in data.wide.columns:
         part = data.frame[data.frame["task"] == task]
@@ -67,8 +67,10 @@ def run(
     table = pd.DataFrame(rows, columns=columns)
     out.table(table)
     tasks = [task for task in data.wide.columns if task in set(table["task"])]
-    wide = table.pivot(index="encoder", columns="task", values="score").loc[list(data.wide.index), tasks]
-    bold = table.pivot(index="encoder", columns="task", values="is_not_worse").loc[wide.index, tasks].to_numpy(bool)
+    compared = [name for name in data.wide.index if name in set(table["encoder"])]
+    wide = table.pivot(index="encoder", columns="task", values="score").loc[compared, tasks]
+    bold = table.pivot(index="encoder", columns="task", values="is_not_worse").loc[wide.index, tasks]
+    bold = bold.fillna(False).to_numpy(bool)
     counts = bold.sum(axis=1)
     order = np.argsort(-counts, kind="stable")
     out.say(
@@ -93,7 +95,7 @@ def run(
         size = 6.0 if len(tasks) <= 14 else 4.8
         for i in range(len(shown)):
             for j in range(len(tasks)):
-                text = plots.score_text(float(shown.iloc[i, j]))
+                text = plots.score_text(float(shown.iloc[i, j])) if np.isfinite(shown.iloc[i, j]) else "–"
                 axes.text(
                     j, i, text, ha="center", va="center", fontsize=size, weight="bold" if mark[i, j] else "normal"
                 )

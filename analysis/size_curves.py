@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import ScoresError, UsageError
-from virb.scores.table import EXCLUDE, encoder_kind, encoder_table, task_categories
-from virb.stats.budget import gain_per_doubling, parse_count
+from virb.scores.layout import EXCLUDE, as_counts, task_categories
+from virb.scores.roles import roles
+from virb.scores.schema import as_words, encoder_table
+from virb.stats.budget import gain_per_doubling
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -23,16 +25,24 @@ def run(scores: DataFrame, out: Outputs, *, x: str, lines: str, exclude: tuple[s
     from virb.figures import plots
 
     parts = [name.strip() for name in lines.split("+")]
-    kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude)]
+    kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude)].copy()
     if x not in kept or kept[x].isna().all():
         raise NotApplicable(f"The scores have no column {x} to draw against; choose another with --option x=COLUMN.")
     about = encoder_table(kept)
-    kinds = encoder_kind(kept)
-    kept = kept[kept[x].notna() & pd.to_numeric(kept[x], errors="coerce").ne(0)].copy()  # 0: not pretrained
-    kept["x"] = kept[x].map(parse_count)
+    of = roles(kept)
+    if x in about:
+        kept["x"] = kept["encoder"].map(as_counts(about[x].where(~_is_nought(about[x])), x, out))  # 0: not pretrained
+        nought = list(about.index[_is_nought(about[x])])
+        if nought:
+            out.say(f"left out, {x} being 0: {names_in_words(nought)}")
+    else:
+        kept["x"] = as_counts(kept[x].set_axis(kept["encoder"].to_numpy()), x, out).to_numpy()
+    kept = kept[kept["x"].notna()]
+    if kept.empty:
+        raise NotApplicable(f"No value of {x} is a positive number.")
     for column in ("probe", "labels"):
         if column in kept and column != x and column not in parts and kept[column].nunique(dropna=False) > 1:
-            found = names_in_words(sorted(kept[column].astype(str).unique()))
+            found = names_in_words(sorted(as_words(kept[column]).unique()))
             raise ScoresError(
                 f"The scores mix several values of {column} ({found}), which must not be averaged. Draw a line for each: "
                 f"--option lines={lines}+{column}; or keep the rows of one."
@@ -40,11 +50,11 @@ def run(scores: DataFrame, out: Outputs, *, x: str, lines: str, exclude: tuple[s
     texts = []
     for name in parts:
         if name in about:
-            texts.append(kept["encoder"].map(about[name].fillna("unknown").astype(str)))
+            texts.append(kept["encoder"].map(as_words(about[name])))
         elif name in ("probe", "labels") and name in kept:
-            texts.append(kept[name].astype(str))
-        elif len(parts) == 1 and name == "method":
-            texts.append(kept["encoder"].map(kinds))
+            texts.append(as_words(kept[name]))
+        elif name == "role" or (len(parts) == 1 and name == "method"):
+            texts.append(kept["encoder"].map(of))
         else:
             raise UsageError(f"lines={lines}: {name!r} is no column; there are {names_in_words(list(about), 12)}.")
     kept["line"] = texts[0].str.cat(texts[1:], sep=", ") if len(texts) > 1 else texts[0]
@@ -61,7 +71,7 @@ def run(scores: DataFrame, out: Outputs, *, x: str, lines: str, exclude: tuple[s
     ]
     doubling = pd.concat(gains, ignore_index=True).rename(columns={"line": lines})
     out.table(doubling, "doublings")
-    _say_gaps(curves, x, lines, kept, kinds, out)
+    _say_gaps(curves, x, lines, kept, of, out)
     last = doubling[doubling["n_to"] == doubling["n_to"].max()]["per_doubling"].mean()
     out.say(
         f"gain for each doubling of {x} at the largest sizes: {last:+.4f} on average; positive in "
@@ -104,12 +114,12 @@ def run(scores: DataFrame, out: Outputs, *, x: str, lines: str, exclude: tuple[s
     out.figure(fig)
 
 
-def _say_gaps(curves: DataFrame, x: str, lines: str, kept: DataFrame, kinds: Series, out: Outputs) -> None:
+def _say_gaps(curves: DataFrame, x: str, lines: str, kept: DataFrame, of: Series, out: Outputs) -> None:
     """Table every line's distance from the supervised one at the same place (Cole Figures 2, 3; Chen Figure 7)."""
     import pandas as pd
 
     supervised = {
-        line for line, encoder in zip(kept["line"], kept["encoder"], strict=True) if kinds[encoder] == "supervised"
+        line for line, encoder in zip(kept["line"], kept["encoder"], strict=True) if of[encoder] == "supervised"
     }
     base = curves[curves[lines].isin(supervised)].groupby(["task", x])["score"].mean()
     rows = [
@@ -126,6 +136,10 @@ def _say_gaps(curves: DataFrame, x: str, lines: str, kept: DataFrame, kinds: Ser
         out.say(
             f"{line} less supervised at the largest {x}: {part['less_supervised'].mean():+.4f} on average over tasks"
         )
+
+
+def _is_nought(values: Series) -> Series:
+    return as_words(values, missing="").isin(["0", "0.0"])
 
 
 ANALYSIS = Analysis(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import UsageError
 from virb.records.predictions import class_names, labels, read_predictions
-from virb.scores.table import EXCLUDE, encoder_kind, prepare
+from virb.scores.layout import EXCLUDE, prepare
+from virb.scores.roles import roles
 from virb.stats.granularity import group_accuracy
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def run(
     best = wide.idxmax(axis=1)
     out.say(", ".join(f"{name} is best on {int((best == name).sum())}" for name in chosen) + f" of {len(wide)} groups")
     place_of = wide.mean(axis=1).sort_values(ascending=False, kind="stable").index
-    kinds = encoder_kind(data.frame)
-    keys = [name if kinds[name] == "self-supervised" else f"{kinds[name]} {name}" for name in chosen]
-    shades = plots.palette(keys)
+    shades = plots.palette(chosen, roles(data.frame))
     with plots.style():
         longest = plots.text_width([f"{g} (00)" for g in place_of], 6.5)
         width_in = max(plots.COLUMN, min(plots.PAGE, 0.6 + 0.34 * len(place_of)))
@@ -73,10 +72,10 @@ def run(
         fig = plots.figure(width_in, 1.35 + (0.1 if is_short else min(1.3, longest)))
         axes = fig.add_subplot()
         width = 0.8 / len(chosen)
-        for k, (name, key) in enumerate(zip(chosen, keys, strict=True)):
+        for k, name in enumerate(chosen):
             part = table[table["encoder"] == name].set_index(level).loc[place_of]
             x = np.arange(len(part)) + (k - (len(chosen) - 1) / 2) * width
-            axes.bar(x, part["accuracy"], width=width * 0.92, color=shades[key], linewidth=0)
+            axes.bar(x, part["accuracy"], width=width * 0.92, color=shades[name], linewidth=0)
             axes.vlines(x, part["low"], part["high"], color=plots.BLACK, linewidth=0.6)
         counts = table.drop_duplicates(level).set_index(level)["n_classes"]
         ticks = [f"{g} ({counts[g]})" for g in place_of]
@@ -85,7 +84,7 @@ def run(
         axes.set_ylabel("accuracy")
         axes.set_ylim(0, None)
         axes.grid(axis="y")
-        handles = [plots.Patch(facecolor=shades[key], label=name) for name, key in zip(chosen, keys, strict=True)]
+        handles = [plots.Patch(facecolor=shades[name], label=name) for name in chosen]
         n = len(predictions[chosen[0]]["ids"])
         note = f"{task}, n = {n} test images; mean over classes, their number in brackets. Lines: 95% Student interval over classes. {data.note}"
         plots.titles(fig, f"Accuracy by {level}", note, handles=handles)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.errors import UsageError
-from virb.scores.table import EXCLUDE, MISSING, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.stats.correlation import adjust_p, fisher_interval, pearson_p, score_table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run(scores: DataFrame, out: Outputs, *, anchor: str, exclude: tuple[str, ...
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
     wide = score_table(data.wide)
     if anchor and anchor not in wide:
         raise UsageError(f"anchor={anchor!r} is no task of the scores; they have {', '.join(map(str, wide.columns))}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.errors import ScoresError
-from virb.scores.table import EXCLUDE, MISSING, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.stats.correlation import correlation_matrix
 from virb.stats.structure import dendrogram, pocket_test
 
@@ -26,7 +26,7 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
     tree = dendrogram(data.wide, method, resamples=resamples)
     rows = []
     sets: list[list[int]] = [[k] for k in range(len(tree.tasks))]

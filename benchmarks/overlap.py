@@ -47,14 +47,14 @@ class StandIn:
 def encode(examples: Examples, encoder: FrozenEncoder, rate: float) -> tuple[float, float]:
     """Return the clock's seconds, and those in which the stand-in was busy."""
     stand_in = StandIn(rate)
-    before, features._encode = features._encode, stand_in
+    before, features.encode_batch = features.encode_batch, stand_in
     try:
         with tempfile.TemporaryDirectory() as place:
             begun = time.perf_counter()
             FeatureCache(Path(place), n_workers=n_cores()).encode([encoder], examples.images)
             return time.perf_counter() - begun, stand_in.busy_s
     finally:
-        features._encode = before
+        features.encode_batch = before
 
 
 def main() -> None:

@@ -32,11 +32,11 @@ EVALUATE = """
 import os, sys
 from virb.cli import main
 from virb.features import cache as features
-first = features._encode
+first = features.encode_batch
 def encode(*args):
     found = first(*args)
     os._exit(77)
-features._encode = encode
+features.encode_batch = encode
 main(sys.argv[1:])
 """
 ENCODED = 77

@@ -39,6 +39,7 @@ class BarlowTwins(Learner):
 
 METHOD = Method(
     name="barlow-twins",
+    role="self-supervised",
     source="Zbontar et al. 2021, Barlow Twins: Self-Supervised Learning via Redundancy Reduction (ICML)",
     learner=BarlowTwins,
     # Section 2.2: LARS 0.2 x batch / 256 at 2048, weight decay 1.5e-6, 10 epochs of warm-up, cosine to a thousandth.

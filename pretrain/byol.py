@@ -43,6 +43,7 @@ class BYOL(Learner):
 
 METHOD = Method(
     name="byol",
+    role="self-supervised",
     source="Grill et al. 2020, Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning (NeurIPS)",
     learner=BYOL,
     # Appendix J, 300 epochs: LARS 0.3 x batch / 256 at 4096, weight decay 1e-6, momentum from 0.99, 10 epochs of warm-up.

@@ -81,6 +81,7 @@ class DINO(Learner):
 
 METHOD = Method(
     name="dino",
+    role="self-supervised",
     source="Caron et al. 2021, Emerging Properties in Self-Supervised Vision Transformers (ICCV)",
     learner=DINO,
     # Section 3.2 and the authors' main_dino.py: AdamW 0.0005 x batch / 256 at 1024, ten epochs of warm-up, cosine to

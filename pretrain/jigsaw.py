@@ -80,6 +80,7 @@ class Jigsaw(Learner):
 
 METHOD = Method(
     name="jigsaw",
+    role="self-supervised",
     source="Noroozi, Favaro 2016, Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles (ECCV)",
     learner=Jigsaw,
     # VISSL's jigsaw_8gpu_resnet.yaml, by PIRL's authors, as the paper's own recipe is AlexNet's: SGD 0.1 at 256, weight

@@ -57,6 +57,7 @@ class MoCoV1(Learner):
 
 METHOD = Method(
     name="moco-v1",
+    role="self-supervised",
     source="He, Fan, Wu, Xie, Girshick 2020, Momentum Contrast for Unsupervised Visual Representation Learning (CVPR)",
     learner=MoCoV1,
     # Section 3.3 and the authors' main_moco.py: SGD 0.03 at 256, weight decay 1e-4, steps at epochs 120 and 160 of 200.

@@ -62,6 +62,7 @@ class MoCoV2(Learner):
 
 METHOD = Method(
     name="moco-v2",
+    role="self-supervised",
     source="Chen, Fan, Girshick, He 2020, Improved Baselines with Momentum Contrastive Learning (arXiv:2003.04297)",
     learner=MoCoV2,
     # The authors' main_moco.py: SGD 0.03 at 256, momentum 0.9, weight decay 1e-4 on everything, cosine, 200 epochs.

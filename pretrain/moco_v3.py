@@ -43,6 +43,7 @@ class MoCoV3(Learner):
 
 METHOD = Method(
     name="moco-v3",
+    role="self-supervised",
     source="Chen, Xie, He 2021, An Empirical Study of Training Self-Supervised Vision Transformers (ICCV)",
     learner=MoCoV3,
     # The authors' recipe for ResNet-50: LARS 0.3 x batch / 256 at 4096, weight decay 1.5e-6, 10 epochs of warm-up.

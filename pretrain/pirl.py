@@ -76,6 +76,7 @@ class PIRL(Learner):
 
 METHOD = Method(
     name="pirl",
+    role="self-supervised",
     source="Misra, van der Maaten 2020, Self-Supervised Learning of Pretext-Invariant Representations (CVPR)",
     learner=PIRL,
     # Section 3: SGD 0.12 to 0.00012 on a cosine at 1024, weight decay 1e-4, 800 epochs.

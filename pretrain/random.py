@@ -2,4 +2,8 @@
 
 from virb.contracts.method import Method
 
-METHOD = Method(name="random", source="He et al. 2015, Delving Deep into Rectifiers (ICCV): the initialisation")
+METHOD = Method(
+    name="random",
+    role="untrained",
+    source="He et al. 2015, Delving Deep into Rectifiers (ICCV): the initialisation",
+)

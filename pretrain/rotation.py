@@ -36,6 +36,7 @@ class Rotation(Learner):
 
 METHOD = Method(
     name="rotation",
+    role="self-supervised",
     source="Gidaris, Singh, Komodakis 2018, Unsupervised Representation Learning by Predicting Image Rotations (ICLR)",
     learner=Rotation,
     # VISSL's rotnet_8gpu_resnet.yaml, by PIRL's authors, as the paper's own recipe is AlexNet's: SGD 0.1 at 256, weight

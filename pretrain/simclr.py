@@ -49,6 +49,7 @@ class SimCLR(Learner):
 
 METHOD = Method(
     name="simclr",
+    role="self-supervised",
     source="Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations (ICML)",
     learner=SimCLR,
     # Section 2.2 and Appendix B.1: LARS, 0.3 x batch / 256 at 4096, weight decay 1e-6, ten epochs of warm-up, cosine.

@@ -46,6 +46,7 @@ class SimSiam(Learner):
 
 METHOD = Method(
     name="simsiam",
+    role="self-supervised",
     source="Chen, He 2021, Exploring Simple Siamese Representation Learning (CVPR)",
     learner=SimSiam,
     # Section 3: SGD 0.05 x batch / 256 at 512, weight decay 1e-4 on everything, cosine, 100 epochs.

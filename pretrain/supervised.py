@@ -38,6 +38,7 @@ class Supervised(Learner):
 
 METHOD = Method(
     name="supervised",
+    role="supervised",
     source="He et al. 2016, Deep Residual Learning for Image Recognition (CVPR)",
     learner=Supervised,
     needs_labels=True,

@@ -80,6 +80,7 @@ class SwAV(Learner):
 
 METHOD = Method(
     name="swav",
+    role="self-supervised",
     source="Caron et al. 2020, Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (NeurIPS)",
     learner=SwAV,
     # The authors' script for 256 images an update: SGD under LARC, 0.6 to 0.0006 on a cosine, weight decay 1e-6, no

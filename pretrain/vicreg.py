@@ -35,6 +35,7 @@ class VICReg(Learner):
 
 METHOD = Method(
     name="vicreg",
+    role="self-supervised",
     source="Bardes, Ponce, LeCun 2022, VICReg: Variance-Invariance-Covariance Regularization (ICLR)",
     learner=VICReg,
     # Section 4.2: LARS 0.2 x batch / 256 at 2048, weight decay 1e-6, 10 epochs of warm-up, cosine to 0.002.

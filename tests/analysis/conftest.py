@@ -25,6 +25,7 @@ def figure4() -> pd.DataFrame:
     category.update(dict.fromkeys(list(wide.columns[-5:]), "structural pixelwise"))
     tidy = wide.melt("anon_encoder", var_name="task", value_name="score").rename(columns={"anon_encoder": "encoder"})
     tidy["encoder"] = tidy["encoder"].replace("enc28", "supervised")
+    tidy["role"] = np.where(tidy["encoder"] == "supervised", "supervised", "self-supervised")
     tidy["category"] = tidy["task"].map(category)
     return tidy
 
@@ -47,13 +48,8 @@ def cole2() -> pd.DataFrame:
             dataset = "+".join(name for name in names if row[f"n_{name}_k"] > 0)
             rows += [(f"{dataset}-{row['total_k']}k", t, s, dataset, f"{row['total_k']}k") for t, s in tasks.items()]
         else:
-            # An in-domain row holds one encoder a column, known on its own task alone; .3 stands for the others.
-            own = {name: row[f"eval_{name}"] for name in tasks}
-            for name in tasks:
-                rows += [
-                    (f"{name}-{row['total_k']}k", t, own[t] if t == name else 0.3, name, f"{row['total_k']}k")
-                    for t in tasks
-                ]
+            # An in-domain row holds one encoder a column, known on its own task alone.
+            rows += [(f"{t}-{row['total_k']}k", t, s, t, f"{row['total_k']}k") for t, s in tasks.items()]
     return pd.DataFrame(rows, columns=["encoder", "task", "score", "dataset", "dataset_size"])
 
 
@@ -165,13 +161,15 @@ def mini() -> pd.DataFrame:
     rows = []
     for name, method, dataset, n, balance, epochs in encoders:
         own = {"random": -0.25, "supervised": 0.05}.get(str(method), 0) + 0.02 * rng.normal()
+        role = {"random": "untrained", "supervised": "supervised"}.get(str(method), "self-supervised")
         own += 0.03 * (epochs == 20) + 0.02 * (n == 4000)
         for k, (task, category) in enumerate(MINI_TASKS.items()):
             base = 0.6 + 0.02 * k + own + 0.03 * rng.normal() - 1.2 * (task == "mini-depth")
             for seed in range(2):
                 score = base + 0.004 * rng.normal()
-                rows.append((name, task, seed, score, category, method, dataset, n, balance, epochs))
-    columns = ["encoder", "task", "seed", "score", "category", "method", "dataset", "dataset_size", "balance", "epochs"]
+                rows.append((name, task, seed, score, category, method, role, dataset, n, balance, epochs))
+    columns = ["encoder", "task", "seed", "score", "category", "method", "role", "dataset", "dataset_size", "balance"]
+    columns.append("epochs")
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -271,6 +269,7 @@ def two_probes() -> pd.DataFrame:
                 {
                     "encoder": long["init"] + " " + network,
                     "init": long["init"],
+                    "role": np.where(long["init"] == "Supervised", "supervised", "self-supervised"),
                     "method": long["init"].str.lower(),
                     "params": {"1x": 24e6, "4x": 375e6}[network],
                     "task": long["task"],

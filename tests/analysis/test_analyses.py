@@ -303,7 +303,8 @@ def test_one_broken_analysis_does_not_stop_the_others(
         (["correlation", "--option", "alpha=small"], "alpha"),
         (["correlation", "--option", "interval=exact"], "fisher, bootstrap"),
         (["correlation", "--option", "alpha"], "NAME=VALUE"),
-        (["all", "--option", "alpha=1"], "all"),
+        (["all", "--option", "alhpa=1"], "alpha"),
+        (["all", "--option", "missing=some"], "drop-tasks"),
         (["correlation", "--option", "exclude=c"], "found 2"),
         (["correlation", "--option", "exclude=z"], "z"),
         (["method-difference"], "method"),
@@ -343,7 +344,7 @@ def test_missing_cells_can_be_left_out_and_are_named(tmp_path: Path, capsys: pyt
         capsys, "correlation", "--results", path, "--out", tmp_path / "out", "--option", "missing=drop-encoders"
     )
     assert code == 0
-    assert "Left out because a score is missing: e2." in out
+    assert "Left out because a score is missing: e2 (e2 on yy)." in out
     assert "n = 4 encoders" in out
 
 
@@ -360,7 +361,7 @@ def test_options_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "correlation", "--results", "-", "--option", "help")
     assert code == 0
     assert "adjustment=bh" in out
-    assert "missing=refuse" in out
+    assert "missing=fewest" in out
 
 
 def test_every_analysis_declares_itself() -> None:

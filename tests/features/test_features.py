@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from virb.convert.load import load_encoder
 from virb.errors import DataError, VirbError
+from virb.features import entry
 from virb.features.cache import FeatureCache, resize
 from virb.images.sets import ArrayImages, FileImages
 
@@ -116,6 +119,123 @@ def test_two_callers_do_the_work_once(images, tmp_path):
     assert np.array_equal(both[0][0]["embedding"].embedding, both[1][0]["embedding"].embedding)
 
 
+def test_encoders_that_compute_the_same_share_an_entry(images, tmp_path):
+    counted = Counted(images)
+    one, two = FeatureCache(tmp_path).encode([load_encoder(A), load_encoder(A, name="again")], counted)
+    assert np.array_equal(one["embedding"].embedding, two["embedding"].embedding)
+    assert len(list((tmp_path / "features").iterdir())) == 1
+    assert len(counted.read) == N
+
+
+# -- damage
+
+
+def damage_everywhere(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = bytes(byte ^ 0x80 for byte in content[len(content) // 2 :])
+    path.write_bytes(content)
+
+
+def edited_state(**changes):
+    def edit(path):
+        if path.name == "state.json":
+            path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return edit
+
+
+def on_arrays(change):
+    return lambda path: change(path) if path.suffix == ".npy" else None
+
+
+DAMAGE = {
+    "flipped": on_arrays(damage_everywhere),
+    "truncated": on_arrays(lambda path: os.truncate(path, path.stat().st_size // 2)),
+    "empty": on_arrays(lambda path: path.write_bytes(b"")),
+    "gone": on_arrays(lambda path: path.unlink()),
+    "another array": on_arrays(lambda path: np.save(path, np.zeros((N, 3), np.float32))),
+    "pickled": on_arrays(lambda path: np.save(path, np.array([{}] * 3, dtype=object), allow_pickle=True)),
+    "state is a list": lambda path: path.write_text("[]") if path.name == "state.json" else None,
+    "state is nothing": lambda path: path.write_bytes(b"\xff\x00") if path.name == "state.json" else None,
+    "state is nested": lambda path: path.write_text("[" * 100_000) if path.name == "state.json" else None,
+    "parts is a number": edited_state(parts=3),
+    "parts is empty": edited_state(parts=[]),
+    "rows is a text": edited_state(rows="many"),
+    "too many rows": edited_state(rows=N + 1),
+    "rows below 0": edited_state(rows=-5),
+    "of other images": edited_state(n=N + 1),
+    "of an older virb": edited_state(format=None),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("layers", [["embedding"], ["embedding", "pyramid"]], ids=["embedding", "both"])
+def test_damage_is_noticed_said_in_a_line_and_computed_again(kind, layers, images, tmp_path, monkeypatch):
+    encoder, said = load_encoder(A), []
+    before = FeatureCache(tmp_path).encode([encoder], images, layers=layers)
+    kept = {layer: [np.array(part) for part in before[0][layer].parts] for layer in layers}
+    del before
+    monkeypatch.setattr(entry, "_verified", {})  # as another process would find it
+    for path in list(tmp_path.rglob("*")):
+        if path.is_file():
+            DAMAGE[kind](path)
+    (after,) = FeatureCache(tmp_path, note=said.append).encode([encoder], images, layers=layers)
+    for layer in layers:
+        assert all(np.array_equal(a, b) for a, b in zip(kept[layer], after[layer].parts, strict=True))
+    assert len(said) == len(layers)
+    assert all("on noise is damaged" in line and "\n" not in line for line in said)
+    monkeypatch.setattr(entry, "_verified", {})
+    FeatureCache(tmp_path, note=said.append).encode([encoder], images, layers=layers)
+    assert len(said) == len(layers)  # it is whole again
+
+
+def test_only_rows_from_the_first_damaged_block_on_are_computed_again(images, tmp_path, monkeypatch):
+    encoder = load_encoder(A)
+    FeatureCache(tmp_path).encode([encoder], images)
+    monkeypatch.setattr(entry, "_verified", {})
+    (path,) = tmp_path.rglob("*.npy")
+    with path.open("r+b") as file:
+        file.seek(-100 * 64 * 4, os.SEEK_END)  # row 50 of 150, in the first batch; then row 100, in the second
+        file.write(b"\1\2\3")
+    counted = Counted(images)
+    FeatureCache(tmp_path, note=lambda _: None).encode([encoder], counted)
+    assert min(counted.read) == 0
+    monkeypatch.setattr(entry, "_verified", {})
+    with path.open("r+b") as file:
+        file.seek(-50 * 64 * 4, os.SEEK_END)
+        file.write(b"\1\2\3")
+    counted = Counted(images)
+    FeatureCache(tmp_path, note=lambda _: None).encode([encoder], counted)
+    assert min(counted.read) == 64
+
+
+def test_rows_that_nobody_asked_for_are_not_checked(images, tmp_path, monkeypatch):
+    encoder, said = load_encoder(A), []
+    whole = FeatureCache(tmp_path).encode([encoder], images)[0]["embedding"].embedding[:64].copy()
+    monkeypatch.setattr(entry, "_verified", {})
+    (path,) = tmp_path.rglob("*.npy")
+    with path.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\1\2\3")
+    part = FeatureCache(tmp_path, note=said.append).encode([encoder], images, upto=64)[0]["embedding"].embedding
+    assert not said
+    assert np.array_equal(part[:64], whole)
+
+
+def test_readers_of_a_file_that_is_made_anew_keep_what_they_read(images, tmp_path, monkeypatch):
+    encoder = load_encoder(A)
+    read = FeatureCache(tmp_path).encode([encoder], images)[0]["embedding"].embedding
+    before = np.array(read)
+    monkeypatch.setattr(entry, "_verified", {})
+    for path in tmp_path.rglob("state.json"):
+        path.write_text("[]")
+    FeatureCache(tmp_path, note=lambda _: None).encode([encoder], images)
+    assert np.array_equal(read, before)  # a truncated map would end the process here
+
+
+# -- room
+
+
 def test_a_full_disk_is_refused_before_anything_is_written(images, tmp_path, monkeypatch):
     from virb.features import cache as features
 
@@ -123,3 +243,36 @@ def test_a_full_disk_is_refused_before_anything_is_written(images, tmp_path, mon
     cache = FeatureCache(tmp_path, limit_gb=1)
     with pytest.raises(VirbError, match=r"take 0\.0 GB.*virb data cache --clear"):
         cache.encode([load_encoder(A)], images)
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_what_all_encoders_need_together_is_what_counts(images, tmp_path, monkeypatch):
+    """Each of them alone fits."""
+    from virb.features import cache as features
+
+    one = N * 64 * 4
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda _: SimpleNamespace(free=1.5 * one))
+    encoders = [load_encoder(A), load_encoder(B)]
+    with pytest.raises(VirbError, match="features of 2 encoders on noise take"):
+        FeatureCache(tmp_path, limit_gb=1).encode(encoders, images)
+    FeatureCache(tmp_path, limit_gb=1).encode(encoders[:1], images)
+    FeatureCache(tmp_path, limit_gb=1).encode(encoders, images, upto=100)  # the rest of one and a part of the other
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "truncate"])
+def test_a_write_that_fails_is_a_sentence_that_names_the_cache(call, images, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    if call == "fsync":
+        monkeypatch.setattr(entry.os, "fsync", full)
+    else:
+        made = entry.Entry._create
+
+        def create(self, part):
+            file = made(self, part)
+            return SimpleNamespace(seek=file.seek, write=full, close=file.close) if call == "write" else full()
+
+        monkeypatch.setattr(entry.Entry, "_create", create)
+    with pytest.raises(VirbError, match=r"cannot be written to the cache .*features: No space left.*VIRB_CACHE"):
+        FeatureCache(tmp_path).encode([load_encoder(A)], images)

@@ -12,8 +12,10 @@ from virb.figures import plots
 
 def test_colours_depend_on_the_names_alone() -> None:
     assert plots.palette(["swav", "simclr"]) == plots.palette(["simclr", "swav", "swav"])
-    colours = plots.palette(["Supervised", "random-resnet18", "a", "b"])
-    assert (colours["Supervised"], colours["random-resnet18"]) == (plots.BLACK, plots.GREY)
+    assert plots.BLACK not in plots.palette(["Supervised", "random-resnet18"]).values()  # a name is no role
+    roles = {"mine": "supervised", "floor": "untrained", "a": "unknown", "b": "self-supervised"}
+    colours = plots.palette(list(roles), roles)
+    assert (colours["mine"], colours["floor"]) == (plots.BLACK, plots.GREY)
     assert len(set(plots.palette(f"m{k}" for k in range(15)).values())) == 15
     assert set(plots.category_colours([c.value for c in Category])) == {c.value for c in Category}
     assert len(set(plots.category_colours(["x", "y", Category.SEMANTIC_IMAGE.value]).values())) == 3

@@ -225,7 +225,7 @@ def test_our_file_comes_back_whole(tmp_path: Path) -> None:
     encoder = virb.load_encoder(tmp_path / "my.encoder.pt")
     assert encoder.name == "my.encoder"
     assert (encoder.sha256, encoder.identity) == (source.sha256, source.identity)
-    assert encoder.meta == {"method": "simclr", "epochs": 3}
+    assert encoder.meta == {"method": "simclr", "role": "self-supervised", "epochs": 3}
     assert encoder.preprocess == source.preprocess == Preprocess(32)
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(encoder.embed(images), source.embed(images))
@@ -271,7 +271,7 @@ def test_random_encoders_are_their_seed_and_leave_the_generator_alone() -> None:
     one, two, other = (load_encoder(f"random:resnet18:width=0.125,seed={seed}") for seed in (1, 1, 2))
     assert torch.equal(torch.rand(3), expected)
     assert one.sha256 == two.sha256 != other.sha256
-    assert one.meta == {"method": "random", "seed": 1}
+    assert one.meta == {"method": "random", "role": "untrained", "seed": 1}
     assert one.name == "random-resnet18-seed1-width0.125"
     assert load_encoder("random:resnet18:width=0.125").sha256 == load_encoder(TINY, seed=0).sha256
 

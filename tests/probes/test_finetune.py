@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,22 @@ def test_the_memory_of_a_step_grows_with_its_images_and_asking_changes_nothing()
     twice = finetune.bytes_needed(network(n_frames=2), 2, 16)
     assert twice > 1.9 * few - weights
     assert all(torch.equal(net.state_dict()[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("arch", ["resnet18:width=0.125", "vit_tiny_patch16:depth=2,image_size=32", "timm:resnet10t"])
+def test_no_tensor_of_a_job_stays_alive(arch):
+    """Counting what a step needs holds nothing: a saved tensor that is given back as it is holds its own graph."""
+    encoder = load_encoder(f"random:{arch},size=32" if "=" in arch else f"random:{arch}:size=32")
+    alive = []
+    for _ in range(3):
+        net = network(encoder)
+        finetune.bytes_needed(net, 1, 16)
+        finetune.train(net, images(), FRAMES, TARGETS, protocol=Protocol(epochs=1, batch_size=16), seed=0)
+        finetune.predict(net, images(), FRAMES[:4])
+        del net
+        gc.collect()
+        alive.append(sum(isinstance(item, torch.Tensor) for item in gc.get_objects()))
+    assert alive[1] == alive[2]
 
 
 def test_prediction_reports_its_progress():

@@ -123,15 +123,29 @@ def scores() -> pd.DataFrame:
     for e, (encoder, method) in enumerate(
         [("poor", "random"), ("fair", "simclr"), ("good", "supervised"), ("late", "simclr")]
     ):
+        role = {"random": "untrained", "simclr": "self-supervised"}.get(method, method)
         skill = {"poor": 0.2, "fair": 0.5, "good": 0.6, "late": 0.4}[encoder]
         for t in range(6):
             shift = -0.15 if (encoder, t) == ("good", 5) else 0.0
             for seed in range(2):
                 score = skill + shift + 0.02 * t + 0.002 * rng.normal()
                 rows.append(
-                    (encoder, f"task-{t}", seed, "gradient", score, CATEGORIES[t // 2], "top1", 500, method, 10**e)
+                    (
+                        encoder,
+                        f"task-{t}",
+                        seed,
+                        "gradient",
+                        score,
+                        CATEGORIES[t // 2],
+                        "top1",
+                        500,
+                        method,
+                        role,
+                        10**e,
+                    )
                 )
-    columns = ["encoder", "task", "seed", "probe", "score", "category", "metric", "n_test", "method", "dataset_size"]
+    columns = ["encoder", "task", "seed", "probe", "score", "category", "metric", "n_test", "method", "role"]
+    columns.append("dataset_size")
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -14,7 +14,8 @@ from virb.records.predictions import read_predictions, sampling_sd
 from virb.report.build import write_report
 from virb.report.study import study_of
 from virb.report.task_page import _has_own_head, _protocol
-from virb.scores.table import check_scores, read_scores
+from virb.scores.read import read_scores
+from virb.scores.schema import check_scores
 
 HOSTILE = '<script>alert("&")</script>/..\\"'
 

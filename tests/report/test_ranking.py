@@ -7,7 +7,7 @@ import pytest
 
 from virb.report.ranking import rank
 from virb.report.study import study_of
-from virb.scores.table import check_scores
+from virb.scores.schema import check_scores
 from virb.stats.ranking import rank_bootstrap
 
 

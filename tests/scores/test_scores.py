@@ -10,17 +10,10 @@ import pytest
 
 from virb.contracts.analysis import NotApplicable
 from virb.errors import ScoresError
-from virb.scores.table import (
-    check_scores,
-    encoder_kind,
-    encoder_table,
-    match_tasks,
-    matrix,
-    missing_cells,
-    read_scores,
-    reference_encoder,
-    task_categories,
-)
+from virb.scores.layout import match_tasks, matrix, missing_cells, task_categories
+from virb.scores.read import read_scores
+from virb.scores.roles import reference_encoder, roles
+from virb.scores.schema import check_scores, encoder_table
 
 GOOD = "encoder,task,score,category,method\na,x,0.1,Semantic Image-level,m\na,y,0.2,Structural Pixelwise,m\n"
 GOOD += "b,x,0.3,Semantic Image-level,n\nb,y,0.4,Structural Pixelwise,n\n"
@@ -78,7 +71,7 @@ def test_missing_cells_are_named_kept_or_dropped() -> None:
         ("", ["empty"]),
         ("encoder,task,score\n", ["no scores"]),
         ("encoder,task\na,x\n", ["score", "encoder, task"]),
-        ("encoder,x,y\na,1,2\n", ["wide", "melt"]),
+        ("encoder,x,y\na,1,2\n", ["wide", "--wide"]),
         ("encoder,task,score\na,x,\nb,x,1\n", ["a on x", "nothing"]),
         ("encoder,task,score\na,x,nan\nb,x,1\n", ["a on x"]),
         ("encoder,task,score\na,x,inf\n", ["a on x", "inf"]),
@@ -88,7 +81,6 @@ def test_missing_cells_are_named_kept_or_dropped() -> None:
         ("encoder,task,score,seed\na,x,1,0\na,x,2,0\n", ["seed 0"]),
         ("encoder,task,score,method\na,x,1,m\na,y,2,n\n", ["encoder a", "method", "m and n"]),
         ("encoder,task,score,category\na,x,1,p\nb,x,2,q\n", ["task x", "category"]),
-        ("encoder,task,score,category\na,x,1,\n", ["category", "x"]),
         ('encoder,task,score\n"a,x,1\n', ["CSV"]),
     ],
 )
@@ -130,13 +122,15 @@ def test_tasks_find_their_data_set_by_name_or_by_pairs() -> None:
 
 def test_kinds_of_encoders_and_the_one_to_compare_with() -> None:
     frame = check_scores(pd.DataFrame({"encoder": ["Random", "sup", "x"], "task": "t", "score": [1, 2, 3]}))
-    assert encoder_kind(frame).tolist() == ["baseline", "self-supervised", "self-supervised"]
+    assert roles(frame).tolist() == ["unknown"] * 3
     with pytest.raises(NotApplicable, match="reference=ENCODER"):
         reference_encoder(frame)
     assert reference_encoder(frame, "sup") == "sup"
     with pytest.raises(ScoresError, match="'y'"):
         reference_encoder(frame, "y")
-    assert reference_encoder(frame.assign(method=["random", "supervised", "simclr"])) == "sup"
+    with pytest.raises(NotApplicable, match="there is none"):  # a method's name is no role
+        reference_encoder(check_scores(frame.assign(method=["random", "supervised", "simclr"])))
+    assert reference_encoder(check_scores(frame.assign(role=["baseline", "supervised", None]))) == "sup"
 
 
 def test_the_input_frame_is_left_alone() -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virb.cli.common import add_scores_arguments, parse_options, scores_of
+
 if TYPE_CHECKING:
     from virb.contracts.analysis import AnalysisRun
 
@@ -15,7 +17,9 @@ HELP = "draw the papers' figures and tables from results or from a CSV of scores
 EPILOG = """examples:
   virb analyze correlation --results results
   virb analyze correlation --results scores.csv --option adjustment=holm --option exclude=kitti-flow
-  virb analyze all --results results --out figures
+  virb analyze all --results results --out figures --option missing=drop-tasks
+  virb analyze anova --results results --meta encoders.csv          roles, families, factors: column encoder and others
+  virb analyze correlation --results paper.csv --wide --unit percent --exclude baseline,scratch
   virb analyze cka --option encoders=a.pt,b.pt --option images=photos/
   virb list analyses                       what there is, and what each is about
 """
@@ -25,25 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", metavar="NAME|all", help="an analysis (see `virb list analyses`), or all that the input allows"
     )
-    parser.add_argument(
-        "--results", metavar="DIR|FILE.csv",
-        help="a results folder, or a tidy CSV with the columns encoder, task, score (higher is better) and optionally "
-        "seed, category, method, dataset, dataset_size, balance, epochs, ...",
-    )  # fmt: skip
+    add_scores_arguments(parser, is_required=False)
     parser.add_argument(
         "--out", default="figures", metavar="DIR", help="where figures and tables go (default: figures)"
     )
-    parser.add_argument("--probe", help="use the scores of this probe, where the results hold several")
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE",
-        help="set an option of the analysis; may be repeated; `--option help` lists them",
+        help="set an option of the analysis (with all: of those that have it); may be repeated; `--option help` lists them",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     from virb import registry
+    from virb.contracts.analysis import check_options, run_by_name
     from virb.errors import UsageError
+    from virb.system.files import check_writable
 
     is_all = args.name == "all"
     if "help" in args.option:
@@ -51,31 +52,21 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("`--option help` lists the options of one analysis; name it instead of `all`.")
         _print_options(registry.load("analyses", args.name))
         return 0
-    given = _parse_pairs(args.option)
-    if is_all and given:
-        raise UsageError(
-            "Options belong to one analysis; with `all` every analysis runs with its defaults. Name one instead."
-        )
+    given = parse_options(args.option)
+    names = registry.names("analyses") if is_all else [args.name]
     # A single name that is unknown, or an option that is wrong, is the call's fault: say so before reading anything.
-    if not is_all:
-        analysis = registry.load("analyses", args.name)
-        analysis.parse_options(given)
-
-    from virb.cli.common import say_problems
-    from virb.contracts.analysis import run_by_name
-    from virb.scores.table import read_scores
-    from virb.system.files import check_writable
+    if is_all:
+        check_options(names, given)
+    else:
+        registry.load("analyses", args.name).parse_options(given)
 
     # Analyses of encoders and images need no scores; all others say so themselves.
-    scores = read_scores(args.results, probe=args.probe) if args.results else None
-    if scores is not None:
-        say_problems(scores)
+    scores = scores_of(args) if args.results else None
     if is_all and scores is None:
         raise UsageError("`virb analyze all` needs --results, a results folder or a CSV of scores.")
     out = Path(args.out)
     check_writable(out)
     runs: list[AnalysisRun] = []
-    names = registry.names("analyses") if is_all else [args.name]
     for name in names:
         runs.append(run_by_name(name, scores, out, given, is_alone=not is_all))
         if not args.json:
@@ -89,18 +80,6 @@ def run(args: argparse.Namespace) -> int:
         skipped = sum(run.status == "skipped" for run in runs)
         print(f"{done} done, {skipped} skipped, {len(failed)} failed; files in {out}")
     return 1 if failed else 0
-
-
-def _parse_pairs(pairs: list[str]) -> dict[str, str]:
-    from virb.errors import UsageError
-
-    given: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--option {pair!r} is not NAME=VALUE. `--option help` lists an analysis's options.")
-        given[name.strip()] = value
-    return given
 
 
 def _print_run(run: AnalysisRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -12,8 +13,6 @@ from typing import TYPE_CHECKING
 from virb.contracts.options import RunOptions, flags
 
 if TYPE_CHECKING:
-    import argparse
-
     import pandas as pd
 
     from virb.contracts.examples import DataContext
@@ -90,9 +89,95 @@ def print_json(table: pd.DataFrame) -> None:
     print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
 
 
-def say_problems(frame: pd.DataFrame) -> None:
-    """Print to standard error what a reader of these scores must know: files that are no records, scores of two things."""
+def say_notes(frame: pd.DataFrame) -> None:
+    """Print to standard error what a reader of these scores must know: what was left out, what is not of one thing."""
     from virb.records.compare import mixed
 
-    for sentence in [*frame.attrs.get("problems", ()), *mixed(frame)]:
-        print(sentence, file=sys.stderr)
+    for note in [*frame.attrs.get("notes", ()), *mixed(frame)]:
+        print(f"note: {note}", file=sys.stderr)
+
+
+RESULTS_HELP = (
+    "a results folder, or a CSV or Parquet file with the columns encoder, task, score (higher is better) and any others, "
+    "such as seed, category, unit, role, method, dataset, dataset_size, epochs"
+)
+
+
+def add_scores_arguments(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
+    """Add what every verb takes that reads scores."""
+    parser.add_argument("--results", metavar="DIR|FILE", required=is_required, help=RESULTS_HELP)
+    parser.add_argument("--probe", help="use the scores of this probe, where the results hold several")
+    parser.add_argument(
+        "--meta",
+        metavar="FILE.csv",
+        help="what encoders are: the column encoder and others such as role, family, repeat",
+    )
+    parser.add_argument(
+        "--select", action="append", default=[], metavar="A,B|COLUMN=A,B",
+        help="keep these encoders or tasks, or rows with these values of a column (role=supervised,...); may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="A,B|COLUMN=A,B", help="leave out likewise; may be repeated"
+    )
+    parser.add_argument("--wide", action="store_true", help="the file has one row an encoder and one column a task")
+    parser.add_argument(
+        "--about",
+        default="",
+        metavar="A,B",
+        help="columns of a --wide file that are about encoders though they are numbers",
+    )
+    parser.add_argument(
+        "--unit", action="append", default=[], metavar="[TASK=]UNIT",
+        help="unit of the scores where the table does not say it (fraction, percent, metre, ...); may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--better",
+        action="append",
+        default=[],
+        metavar="[TASK=]lower",
+        help="errors, of which less is better; may be repeated",
+    )
+
+
+SCORES_OPTIONS = ("results", "probe", "meta", "select", "exclude", "wide", "about", "unit", "better")
+
+
+def scores_of(args: argparse.Namespace) -> pd.DataFrame:
+    """Read the scores that the arguments of :func:`add_scores_arguments` name, and print what was left out.
+
+    Raises:
+        VirbError: they cannot be read or fail a check.
+    """
+    from virb.contracts.analysis import comma_list
+    from virb.scores.read import read_scores
+    from virb.scores.select import chosen
+
+    frame = read_scores(
+        args.results,
+        probe=args.probe,
+        wide=args.wide,
+        about=comma_list(args.about),
+        meta=args.meta,
+        units=args.unit,
+        better=args.better,
+    )
+    frame = chosen(frame, select=args.select, exclude=args.exclude)
+    say_notes(frame)
+    return frame
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, str]:
+    """Read ``--option NAME=VALUE`` texts.
+
+    Raises:
+        UsageError: one has no name or no equals sign.
+    """
+    from virb.errors import UsageError
+
+    given: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {pair!r} is not NAME=VALUE. `--option help` lists an analysis's options.")
+        given[name.strip()] = value
+    return given

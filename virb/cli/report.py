@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from virb.cli.common import SCORES_OPTIONS, add_scores_arguments, parse_options, scores_of
+
 TITLE = "Image encoders on end tasks"
 HELP = "write the scores, their ranking and the analyses as HTML pages that open from disk"
 EPILOG = """examples:
@@ -17,18 +19,17 @@ The folder holds all it links to: zip it, mail it, or put it on a web server. Ru
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--results", metavar="DIR|FILE.csv", required=True,
-        help="a results folder, or a tidy CSV with the columns encoder, task, score (higher is better) and what else is "
-        "known, as for `virb analyze`",
-    )  # fmt: skip
+    add_scores_arguments(parser, is_required=True)
     parser.add_argument("--out", default="report", metavar="DIR", help="where the report goes (default: report)")
-    parser.add_argument("--probe", help="use the scores of this probe, where the results hold several")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--analyses", metavar="a,b", help="draw these analyses only (default: all that the scores allow)"
     )
     which.add_argument("--no-analyses", action="store_true", help="draw no analyses")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE",
+        help="set an option of those analyses that have it, such as missing=drop-tasks; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--title", default=TITLE, help="title of the report")
     parser.add_argument("--date", metavar="TEXT", help="date to print (default: today; '' for none)")
 
@@ -38,31 +39,42 @@ def run(args: argparse.Namespace) -> int:
     import shlex
 
     from virb import registry
-    from virb.cli.common import say_problems
+    from virb.contracts.analysis import check_options
     from virb.report.build import write_report
-    from virb.scores.table import read_scores
 
     names = [] if args.no_analyses else registry.names("analyses")
     if args.analyses is not None:
         names = list(dict.fromkeys(name.strip() for name in args.analyses.split(",") if name.strip()))
         for name in names:
             registry.find("analyses", name)
-    scores = read_scores(args.results, probe=args.probe)
-    say_problems(scores)
-    given = {"--results": args.results, "--probe": args.probe, "--analyses": args.analyses, "--out": args.out}
-    given |= {"--title": None if args.title == TITLE else args.title, "--date": args.date}
-    words = [word for option, value in given.items() if value is not None for word in (option, value)]
-    words += ["--no-analyses"] if args.no_analyses else []
-    words += [word for folder in args.include for word in ("--include", folder)]
+    options = parse_options(args.option)
+    check_options(names, options)
+    scores = scores_of(args)
     report = write_report(
         scores,
         args.out,
         analyses=names,
+        options=options,
         title=args.title,
         source=args.results,
-        command=shlex.join(["virb", "report", *words]),
+        command=shlex.join(["virb", "report", *_words(args)]),
         date=datetime.date.today().isoformat() if args.date is None else args.date,
         tell=print,
     )
     print(report.index)
     return 1 if any(one.run.status == "failed" for one in report.drawn) else 0
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """The call again, as words, for the report to print."""
+    words: list[str] = []
+    for name in (*SCORES_OPTIONS, "analyses", "option", "out", "no_analyses", "title", "date", "include"):
+        value = getattr(args, name)
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, list):
+            words += [word for each in value for word in (option, each)]
+        elif value is True:
+            words.append(option)
+        elif value not in (None, False) and (value or name == "date") and not (name == "title" and value == TITLE):
+            words += [option, value]
+    return words

@@ -63,7 +63,7 @@ def yes_no(text: str) -> bool:
 class Analysis:
     """A table or a figure: ``run(scores, out, **options)`` computes with virb.stats and writes through ``out``.
 
-    ``scores`` is the tidy frame of :func:`virb.scores.table.read_scores`. ``needs`` names columns beyond encoder, task and
+    ``scores`` is the tidy frame of :func:`virb.scores.read.read_scores`. ``needs`` names columns beyond encoder, task and
     score. ``needs_predictions`` asks for a results folder, whose path is then in ``scores.attrs["results"]``.
     Without ``needs_scores`` the analysis looks at encoders and images that its options name, and ``scores`` may be
     None. ``source`` is the paper and figure or table that the analysis repeats.
@@ -96,6 +96,11 @@ class Analysis:
         if self.needs_predictions and not scores.attrs.get("results"):
             return "it needs predictions per example, which lie in a results folder, and was given a table of scores"
         return None
+
+    def own_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of ``given`` that this analysis has."""
+        names = {option.name for option in self.options}
+        return {name: value for name, value in given.items() if name in names}
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option's value, defaults filled in. Raises UsageError for an unknown name or a bad value."""
@@ -162,6 +167,32 @@ class AnalysisRun:
         return self.name + {"done": "", "skipped": " skipped: ", "failed": " FAILED: "}[self.status] + self.reason
 
 
+def check_options(names: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Check options that are meant for whichever of several analyses have them.
+
+    Raises:
+        UsageError: none of them has such an option, or one that has it does not take the value.
+    """
+    from virb import registry
+
+    taken: set[str] = set()
+    known: set[str] = set()
+    for name in names if given else ():
+        try:
+            analysis = registry.load("analyses", name)
+        except VirbError:
+            continue  # a broken file is named where it would be run
+        known |= {option.name for option in analysis.options}
+        own = analysis.own_options(given)
+        analysis.parse_options(own)
+        taken |= set(own)
+    for name in given:
+        if name not in taken:
+            close = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UsageError(f"No analysis of these has an option {name!r}.{hint}")
+
+
 def run_by_name(
     name: str,
     scores: DataFrame | None,
@@ -171,6 +202,8 @@ def run_by_name(
     is_alone: bool = False,
 ) -> AnalysisRun:
     """Find an analysis, run it on a copy of ``scores`` if it applies, and say what came of it.
+
+    With ``is_alone`` every option must be one of the analysis's; else it takes those that it has.
 
     Raises:
         VirbError: ``is_alone``, and the analysis is unknown, does not apply or fails. Without it, one analysis of many
@@ -185,10 +218,12 @@ def run_by_name(
         why_not = analysis.reason_not_to_run(scores)
         if why_not is not None:
             raise NotApplicable(f"The analysis {name!r} cannot run: {why_not}." if is_alone else f"{why_not}.")
-        analysis.run(None if scores is None else scores.copy(), outputs, **analysis.parse_options(options or {}))
+        given = dict(options or {}) if is_alone else analysis.own_options(options or {})
+        analysis.run(None if scores is None else scores.copy(), outputs, **analysis.parse_options(given))
     except VirbError as error:
         if is_alone:
-            raise
+            # What was left out on the way is often why the rest is too little.
+            raise type(error)(" ".join([str(error), *outputs.lines])) from error
         status, reason = "skipped" if isinstance(error, (NotApplicable, ScoresError)) else "failed", str(error)
     except Exception as error:
         if is_alone:

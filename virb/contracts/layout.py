@@ -49,6 +49,7 @@ class Layout:
             added to it.
         convert: takes the tensors below the prefix and the facts; returns the architecture, the state under that
             architecture's own names, and the report. It raises CheckpointError where a tensor has no place.
+        model_types: what config.json of transformers calls such networks; none for other releases.
         prefers: parts of a place which this release's readers take first, as I-JEPA's target_encoder.
     """
 
@@ -58,4 +59,5 @@ class Layout:
     anchors: tuple[str, ...]
     recognise: Callable[[Collection[str], Shapes], Facts | None]
     convert: Callable[[State, Facts], tuple[Architecture, dict[str, Tensor], LayoutReport]]
+    model_types: tuple[str, ...] = ()
     prefers: tuple[str, ...] = ()

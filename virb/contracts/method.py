@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from virb.contracts.roles import ROLES
 from virb.errors import RegistryError, UsageError
 
 
@@ -106,6 +107,7 @@ class Method:
     """A pretraining method. ``learner(encoder, options, setup)`` builds the Learner that is trained; None means nothing is.
 
     ``needs_labels`` is "no" or "yes". ``source`` is the paper, ``training`` its settings and where they are published.
+    ``role`` is what its encoders are in every comparison: one of ``ROLES``.
     """
 
     name: str
@@ -114,8 +116,11 @@ class Method:
     learner: Callable[[Any, Mapping[str, Any], Setup], Any] | None = None
     options: tuple[Option, ...] = ()
     needs_labels: bool = False
+    role: str = "unknown"
 
     def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise RegistryError(f"Method {self.name!r}: role={self.role!r} is none of {', '.join(ROLES)}.")
         if (self.learner is None) != (self.training is None):
             raise RegistryError(f"Method {self.name!r}: a learner and its training settings come together.")
         if len({option.name for option in self.options}) != len(self.options):

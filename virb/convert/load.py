@@ -5,14 +5,18 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from virb.convert import published, zoo
+from virb.convert import hub, published, zoo
+from virb.convert.declared import take_declared, with_role
 from virb.convert.detect import detect_architecture
+from virb.convert.folder import Folder, read_folder
 from virb.convert.match import MatchReport, checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
 from virb.convert.options import COMMON, Found, check_known, known_options, take_preprocess
@@ -48,6 +52,9 @@ __all__ = [
 _SUFFIXES = (".pt", ".pth", ".tar", ".torch", ".pkl", ".safetensors", ".ckpt", ".bin")
 
 
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.(safetensors|bin)$")
+
+
 def _stem(path: Path) -> str:
     name = path.name
     while name.lower().endswith(_SUFFIXES) and Path(name).stem:
@@ -62,7 +69,7 @@ def reference_encoders() -> dict[str, Path]:
     return {path.stem: path for folder in virb.encoders.__path__ for path in sorted(Path(folder).glob("*.pt"))}
 
 
-_KINDS = ("random:", "pixels", "timm:", "torchvision:", zoo.PREFIX)
+_KINDS = ("random:", "pixels", "timm:", "torchvision:", zoo.PREFIX, hub.PREFIX)
 
 
 def expand_sources(sources: Sequence[Any]) -> list[Any]:
@@ -98,6 +105,8 @@ def load_encoder(
     ``mine.pt:features=projection``   its embedding as its pretraining's loss saw it, g(h) in place of h; no pyramid
     ``mine.pth.tar`` (.pth, .torch,   a published checkpoint: the architecture is read off the tensors, or given as
     .ckpt, .safetensors, .pkl)        ``mine.pth.tar:arch=resnet50``; ``prefix=`` chooses among several networks
+    ``folder/``                       a network as transformers, timm or OpenCLIP publish it: config.json decides
+    ``hf:NAME``, ``hf:FOLDER``        the same from the Hugging Face hub, or from a folder
     ``supervised``                    an encoder that comes with virb
     ``zoo:moco-v2-imagenet-800``      a published encoder of encoders/zoo.yaml, fetched when it is first named
     ``random:resnet18:seed=1``        random weights, equal wherever the seed is; BatchNorm as initialised
@@ -109,7 +118,8 @@ def load_encoder(
     Options follow the name as ``:key=value,key=value`` or come as keyword arguments: ``size``, ``mean``, ``std`` (three
     numbers as ``0.5/0.5/0.5``) change the preprocessing, ``name`` the name, and the architecture's own (``width``,
     ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. Without them files that carry no
-    preprocessing get 224 pixels and ImageNet's mean and std.
+    preprocessing get 224 pixels and ImageNet's mean and std. ``role``, ``family`` and ``repeat`` declare what the encoder
+    is in comparisons, and do not change its name.
 
     Raises:
         CheckpointError: there is no such encoder, or its file is not exactly that architecture.
@@ -119,11 +129,15 @@ def load_encoder(
     base, asked = (text, {}) if Path(text).is_file() else split_source(text)
     asked = {**asked, **{key: value for key, value in options.items() if value is not None}}
     name = asked.pop("name", None) if name is None else name
+    declared = take_declared(asked, text)
     shown = base
     if Path(base).is_file() or not base.startswith(_KINDS):
         path = _find_file(base)
         shown = _stem(path)
         found = _load_file(path, dict(asked))
+    elif base.startswith(hub.PREFIX):
+        found = _load_file(hub.fetch(base.removeprefix(hub.PREFIX)), dict(asked))
+        shown = base.removeprefix(hub.PREFIX).rstrip("/").rpartition("/")[2]
     elif base.startswith("random:"):
         found = make_random(base.partition(":")[2], dict(asked))
     elif base.startswith("pixels"):
@@ -150,7 +164,7 @@ def load_encoder(
         arch=found.arch,
         arch_options=found.arch_options,
         preprocess=found.preprocess,
-        meta=found.meta,
+        meta=with_role({**found.meta, **declared}, found.backbone),
         device=device,
         dtype=dtype,
         optimize=optimize,
@@ -183,7 +197,15 @@ def _find_file(base: str) -> Path:
 
 
 def _load_file(path: Path, options: dict[str, Any]) -> Found:
-    content = read_checkpoint(path)
+    if path.is_dir():
+        folder = read_folder(path)
+        if folder.arch is not None:
+            options.setdefault("arch", folder.arch)
+    elif _SHARD.search(path.name):
+        raise CheckpointError(f"{path} is one of several files of one network. Name the folder that they are in.")
+    else:
+        folder = Folder(read_checkpoint(path), {})
+    content = folder.content
     if "format" in content:
         return _load_own(path, content, options)
     if "features" in options:
@@ -191,15 +213,15 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     prefix = options.pop("prefix", None)
     if "arch" not in options:
         own = {key: value for key, value in options.items() if key not in COMMON}
-        converted = published.convert(content, asked=own, prefix=prefix, what=str(path))
+        converted = published.convert(content, config=folder.config, asked=own, prefix=prefix, what=str(path))
         if converted is not None:
-            return _converted(converted, options, path)
+            return _converted(converted, options, path, folder)
     if "arch" in options:
         arch, full = canonical_architecture(str(options.pop("arch")))
     else:
         arch, full = detect_architecture(content, prefix=prefix, what=str(path))
     check_known(options, (*known_options(arch), "arch", "prefix"), str(path))
-    preprocess = take_preprocess(options, Preprocess())
+    preprocess = take_preprocess(options, Preprocess(**folder.preprocess))
     arch, full = canonical_architecture(arch, {**full, **options})
     backbone = blank_backbone(arch, full)
     state, report = match_state(content, backbone, prefix=prefix, what=str(path))
@@ -207,15 +229,13 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     return Found(backbone, arch, full, preprocess, {}, report)
 
 
-def _converted(converted: published.Converted, options: dict[str, Any], path: Path) -> Found:
-    """Return a published network with the preprocessing that its release has."""
+def _converted(converted: published.Converted, options: dict[str, Any], path: Path, folder: Folder) -> Found:
+    """Return a published network with the preprocessing that its folder says, else its release."""
     check_known(options, (*known_options(converted.arch), "arch", "prefix"), str(path))
-    said = converted.report.preprocess
-    default = Preprocess(int(said.get("size", 224)), said.get("mean", IMAGENET_MEAN), said.get("std", IMAGENET_STD))
+    default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
-    return Found(
-        converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, converted.match
-    )
+    match = replace(converted.match, notes=(*converted.match.notes, *folder.notes))
+    return Found(converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, match)
 
 
 def _load_own(path: Path, content: Mapping[str, Any], options: dict[str, Any]) -> Found:

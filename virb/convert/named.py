@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from virb.convert.declared import timm_role
 from virb.convert.match import match_state
 from virb.convert.options import COMMON, Found, check_known, known_options, number, take_preprocess
 from virb.convert.read import read_checkpoint
@@ -26,7 +27,7 @@ def make_random(arch: str, options: dict[str, Any]) -> Found:
     arch, full = canonical_architecture(arch, options)
     with own_generator(seed):
         backbone = build_backbone(arch, **full)
-    return Found(backbone, arch, full, preprocess, {"method": "random", "seed": seed})
+    return Found(backbone, arch, full, preprocess, {"method": "random", "role": "untrained", "seed": seed})
 
 
 def make_pixels(base: str, options: dict[str, Any]) -> Found:
@@ -38,7 +39,7 @@ def make_pixels(base: str, options: dict[str, Any]) -> Found:
         options.setdefault("grid", grid)
     preprocess = take_preprocess(options, Preprocess(size=64))
     arch, full = canonical_architecture("pixels", options)
-    return Found(build_backbone(arch, **full), arch, full, preprocess, {"method": "pixels"})
+    return Found(build_backbone(arch, **full), arch, full, preprocess, {"method": "pixels", "role": "baseline"})
 
 
 def load_timm(base: str, options: dict[str, Any]) -> Found:
@@ -65,7 +66,8 @@ def load_timm(base: str, options: dict[str, Any]) -> Found:
         config.get("mean") or IMAGENET_MEAN,
         config.get("std") or IMAGENET_STD,
     )
-    return Found(backbone, base, {}, take_preprocess(options, default), {"source": base})
+    meta = {"source": base, "role": timm_role(str(config.get("tag") or ""))}
+    return Found(backbone, base, {}, take_preprocess(options, default), meta)
 
 
 def load_torchvision(base: str, options: dict[str, Any]) -> Found:
@@ -98,7 +100,9 @@ def load_torchvision(base: str, options: dict[str, Any]) -> Found:
     transform = weights.transforms()
     crop = getattr(transform, "crop_size", [224])
     default = Preprocess(crop[0], getattr(transform, "mean", IMAGENET_MEAN), getattr(transform, "std", IMAGENET_STD))
-    meta = {"source": f"{base}, {weights.name}"}
+    # All of torchvision's classifiers are trained with labels, but for those whose trunk saw hashtags alone.
+    role = "unknown" if "SWAG_LINEAR" in weights.name else "supervised"
+    meta = {"source": f"{base}, {weights.name}", "role": role}
     return Found(backbone, arch, full, take_preprocess(options, default), meta, report)
 
 

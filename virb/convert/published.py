@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from virb.contracts.encoder import MatchReport
 from virb.contracts.layout import Facts, Layout, LayoutReport
 from virb.convert.layouts import all_layouts
+from virb.convert.match import checked_weight
 from virb.convert.tables import SECOND_CHOICE, tables
 from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import blank_backbone, canonical_architecture, spell_architecture
@@ -205,13 +206,5 @@ def _exact(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]
         tensor = state.get(key)
         if tensor is None:
             tensor = torch.zeros((), dtype=torch.long)  # the batch counter of an old file
-        elif value.is_floating_point():
-            if not tensor.is_floating_point():
-                raise CheckpointError(f"the tensor {key} holds {tensor.dtype}; expected floating-point weights.")
-            tensor = tensor.float()
-            if not bool(torch.isfinite(tensor).all()):
-                raise CheckpointError(f"the tensor {key} holds NaN or infinite values.")
-            if key.endswith("running_var") and bool((tensor < 0).any()):
-                raise CheckpointError(f"the running variance {key} is negative somewhere.")
-        result[key] = tensor.contiguous()
+        result[key] = checked_weight(tensor, value, f"the tensor {key}")
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -80,8 +81,10 @@ def save_encoder(
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
     try:
+        buffer = io.BytesIO()  # torch's own writer, met by a full disk, raises what it likes or ends the process
+        torch.save(content, buffer)
         with atomic_write(path) as file:
-            torch.save(content, file)
+            file.write(buffer.getbuffer())
     except VirbError as error:
         cause = error.__cause__
         reason = (cause.strerror or cause) if isinstance(cause, OSError) else error

@@ -58,7 +58,7 @@ class Published:
         return folder() / self.name / file
 
 
-META = ("method", "dataset", "subset", "balance", "dataset_size", "epochs")
+META = ("method", "role", "dataset", "subset", "balance", "dataset_size", "epochs")
 
 
 def folder() -> Path:

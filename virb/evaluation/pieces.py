@@ -76,7 +76,10 @@ class Runner:
         self.device = encoders[0].device
         self.progress = progress
         self.cache = FeatureCache(
-            context.cache, n_workers=min(MOST_DECODERS, n_cores()), limit_gb=options.cache_limit_gb
+            context.cache,
+            n_workers=min(MOST_DECODERS, n_cores()),
+            limit_gb=options.cache_limit_gb,
+            note=progress.note,
         )
         self.encoding = Encoding(encoders, self.cache, min(options.cache_gb * 1e9, self.cache.limit_bytes), progress)
         self._pool: ThreadPoolExecutor | None = None

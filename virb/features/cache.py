@@ -1,7 +1,8 @@
 """The feature cache: every (encoder, image set, layer) is computed once, kept on disk and memory-mapped.
 
-An entry is a folder ``<cache>/features/<key>/`` with one array a part (``embedding.npy``, or ``level0.npy`` ... of a
-pyramid, float16) and ``state.json``, whose ``rows`` says how many leading images are done. Rows are computed in whole
+An entry is a folder ``<cache>/features/<key>/`` (:mod:`virb.features.entry`) with one array a part (``embedding.npy``, or
+``level0.npy`` ... of a pyramid, float16) and ``state.json``, whose ``rows`` says how many leading images are done. The key
+is content: the encoder's identity and the images' digest. Rows are computed in whole
 batches of a fixed size from the start of the set, so a killed run goes on where it was, and the bits do not depend on
 how often it was killed nor on which other encoders shared the pass. One pass over the images serves many encoders:
 each image is decoded and resized once.
@@ -24,16 +25,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from virb.errors import DataError, NoMemoryError, VirbError
+from virb.errors import NoMemoryError, VirbError
+from virb.features.encode import compute_layers, encode_batch, resize
+from virb.features.entry import Entry, Features
 from virb.images import decode
 from virb.images.sets import ArrayImages, ImageSet
-from virb.system import cache, devices, leases
-from virb.system.files import atomic_write
+from virb.system import cache, devices
+from virb.system import progress as reports
 from virb.system.mapped import Walk
 from virb.system.paths import cache_root
 from virb.system.threads import core_pool, n_cores
@@ -41,25 +43,14 @@ from virb.system.threads import core_pool, n_cores
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
+__all__ = ["FeatureCache", "Features", "compute_layers", "resize"]
 # pyramid16: the last stages dilated to an output stride of 16; tokens: the cells of the coarsest map, one after the other.
 LAYERS = re.compile(r"embedding|tokens|pyramid([1-9]\d*)?")
-VERSION = 3  # of the computation between the pixels and the cached rows: raise it when the numbers change
+VERSION = 4  # of the computation between the pixels and the cached rows: raise it when the numbers change
 SAVE_EVERY_S = 10.0
 BATCHES_AHEAD = 2
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Features:
-    """Cached rows of one layer: ``parts`` are arrays whose first axis is the image; one part for an embedding."""
-
-    layer: str
-    parts: tuple[np.ndarray, ...]
-
-    @property
-    def embedding(self) -> np.ndarray:
-        """The embedding, float32 (N, D)."""
-        return self.parts[0]
+Work = tuple["FrozenEncoder", list[Entry]]  # an encoder and its unfinished entries
 
 
 class FeatureCache:
@@ -69,16 +60,24 @@ class FeatureCache:
         root: the cache folder; default as :func:`virb.system.paths.cache_root` says.
         batch_size: images a forward pass. It is part of the key: another size may change the last bits.
         n_workers: threads that decode and resize images from files.
+        note: told in one line what was found damaged; default: standard error.
         limit_gb: how large the cache may grow; default as :func:`virb.system.cache.limit_bytes` says.
     """
 
     def __init__(
-        self, root: Path | None = None, *, batch_size: int = 64, n_workers: int = 4, limit_gb: float | None = None
+        self,
+        root: Path | None = None,
+        *,
+        batch_size: int = 64,
+        n_workers: int = 4,
+        limit_gb: float | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> None:
         self._place = root
         self.root = cache_root(root) / "features"
         self.batch_size = batch_size
         self.n_workers = n_workers
+        self.note = note or reports.Progress().note
         self.limit_bytes = cache.limit_bytes(root, limit_gb)
 
     def trim(self) -> None:
@@ -102,23 +101,29 @@ class FeatureCache:
         if unknown:
             raise ValueError(f"unknown layers {unknown}; expected embedding, tokens, pyramid or pyramidSTRIDE")
         wanted = len(images) if upto is None else min(upto, len(images))
-        entries = [
-            [_Entry(self._folder(enc, images, layer), layer, enc.name, images.name) for layer in layers]
-            for enc in encoders
-        ]
-        for entry in (entry for row in entries for entry in row):
+        entries = [[self._entry(enc, images, layer) for layer in layers] for enc in encoders]
+        # Two encoders may compute the same: they share an entry, and the first of them computes it.
+        shared = {entry.folder: entry for row in reversed(entries) for entry in reversed(row)}
+        entries = [[shared[entry.folder] for entry in row] for row in entries]
+        every = list(shared.values())
+        for entry in every:
             entry.hold()
+        with core_pool() as pool:
+            for entry, problem in zip(every, pool.map(lambda entry: entry.check(wanted), every), strict=True):
+                self._tell(entry, problem)
         with contextlib.ExitStack() as stack:
             unfinished = {e.folder: e for row in entries for e in row if e.rows < wanted}
             for folder in sorted(
                 unfinished
             ):  # one order for everybody, so that two processes cannot wait for each other
-                stack.enter_context(unfinished[folder].lock())
-            work = [
-                (enc, [entry for entry in row if entry.rows < wanted])
-                for enc, row in zip(encoders, entries, strict=True)
-                if any(entry.rows < wanted for entry in row)
-            ]
+                stack.enter_context(unfinished[folder].lock())  # which reads it again: another may have done the work
+            left = {id(entry) for entry in every if entry.rows < wanted}
+            work: list[Work] = []
+            for enc, row in zip(encoders, entries, strict=True):
+                todo = [entry for entry in row if id(entry) in left]
+                left -= {id(entry) for entry in todo}
+                if todo:
+                    work.append((enc, todo))
             if work:
                 self._compute(work, images, wanted, progress)
                 self.trim()
@@ -126,7 +131,21 @@ class FeatureCache:
 
     def has(self, encoder: FrozenEncoder, images: ImageSet, layer: str) -> bool:
         """Whether some rows of this layer are cached."""
-        return _Entry(self._folder(encoder, images, layer), layer).rows > 0
+        return self._entry(encoder, images, layer).rows > 0
+
+    def _entry(self, encoder: FrozenEncoder, images: ImageSet, layer: str) -> Entry:
+        folder = self._folder(encoder, images, layer)
+        return Entry(folder, layer, len(images), self.batch_size, encoder=encoder.name, images=images.name)
+
+    def _tell(self, entry: Entry, problem: str | None) -> None:
+        if problem is None and entry.is_left():
+            problem = "its state is of another kind"
+        if problem is not None:
+            about = entry.about
+            self.note(
+                f"The cached {about['layer']} of {about['encoder']} on {about['images']} is damaged: {problem}; it is "
+                "computed again."
+            )
 
     def _folder(self, encoder: FrozenEncoder, images: ImageSet, layer: str) -> Path:
         key = {
@@ -145,7 +164,7 @@ class FeatureCache:
 
     def _compute(
         self,
-        work: list[tuple[FrozenEncoder, list[_Entry]]],
+        work: list[Work],
         images: ImageSet,
         wanted: int,
         progress: Progress | None,
@@ -162,7 +181,6 @@ class FeatureCache:
         place = work[0][0].device
         with core_pool(n_cores() if place.type == "cpu" else 1) as pool:
             pending: deque[_Pending] = deque()
-            is_trimmed = False
             for start, batches in self._batches(images, first, wanted, sizes):
                 stop = start + len(next(iter(batches.values())))
                 # One trip to a GPU for all encoders, while the batch before is encoded.
@@ -173,28 +191,44 @@ class FeatureCache:
                     if due:
                         layers = {entry.layer for entry in due}
                         batch = batches[encoder.preprocess.size]
-                        jobs.append((due, pool.submit(_encode, encoder, batch, layers)))
+                        jobs.append((due, pool.submit(encode_batch, encoder, batch, layers)))
                 pending.append(_Pending(start, stop, jobs))
                 while len(pending) > BATCHES_AHEAD:
-                    self._finish(pending.popleft(), len(images), first, wanted, progress)
-                    if not is_trimmed:  # the files have their full length now, but take up no room yet
-                        self.trim()
-                        is_trimmed = True
+                    self._finish(pending.popleft(), work, first, wanted, progress)
                 if time.monotonic() - last_saved > SAVE_EVERY_S:
                     _save(work)
                     last_saved = time.monotonic()
             while pending:
-                self._finish(pending.popleft(), len(images), first, wanted, progress)
+                self._finish(pending.popleft(), work, first, wanted, progress)
         _save(work)
 
-    def _finish(self, pending: _Pending, n_total: int, first: int, wanted: int, progress: Progress | None) -> None:
+    def _finish(self, pending: _Pending, work: list[Work], first: int, wanted: int, progress: Progress | None) -> None:
         """Write a batch's rows; batches finish in order, so that the rows done are always the leading ones."""
-        for due, future in pending.jobs:
-            computed = future.result()
+        done = [(due, future.result()) for due, future in pending.jobs]
+        for due, computed in done:
             for entry in due:
-                entry.put(pending.start, pending.stop, n_total, computed[entry.layer])
+                entry.declare(computed[entry.layer])
+        if pending.start == first:
+            self._check_room([entry for _, todo in work for entry in todo], wanted)
+        for due, computed in done:
+            for entry in due:
+                entry.put(pending.start, pending.stop, computed[entry.layer])
+        if pending.start == first:
+            self.trim()  # the files have their full length now, but take up no room yet
         if progress is not None:
             progress(min(pending.stop, wanted) - first, wanted - first)
+
+    def _check_room(self, entries: Sequence[Entry], wanted: int) -> None:
+        """Refuse at once what all entries of this pass together cannot get."""
+        needed, free = sum(entry.missing_bytes(wanted) for entry in entries), shutil.disk_usage(self.root).free
+        if needed > free:
+            names = sorted({entry.about["encoder"] for entry in entries})
+            who = names[0] if len(names) == 1 else f"{len(names)} encoders"
+            raise VirbError(
+                f"The features of {who} on {entries[0].about['images']} take {needed / 1e9:.1f} GB; the cache "
+                f"{self.root} has {free / 1e9:.1f} GB free. Free some space (virb data cache --clear), or name another "
+                "folder in VIRB_CACHE."
+            )
 
     def _batches(
         self, images: ImageSet, first: int, wanted: int, sizes: Sequence[int]
@@ -228,7 +262,7 @@ class _Pending:
 
     start: int
     stop: int
-    jobs: list[tuple[list[_Entry], Future[dict[str, list[np.ndarray]]]]]
+    jobs: list[tuple[list[Entry], Future[dict[str, list[np.ndarray]]]]]
 
 
 def _stacked(
@@ -247,158 +281,7 @@ def _sent(images: torch.Tensor, place: torch.device) -> torch.Tensor:
     return images  # it goes by parts, then
 
 
-def _save(work: list[tuple[FrozenEncoder, list[_Entry]]]) -> None:
+def _save(work: list[Work]) -> None:
     for _, todo in work:
         for entry in todo:
             entry.save()
-
-
-def _encode(encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]) -> dict[str, list[np.ndarray]]:
-    """Return the layers of uint8 ``images``. On CPU large images go a few at a time, so that they stay in the caches."""
-    size = encoder.preprocess.size
-    on_cpu = encoder.device.type == "cpu"
-    step = max(8, min(64, round(64 * (64 / size) ** 2))) if on_cpu else min(len(images), _FITTING.get(encoder, 1 << 30))
-    while True:
-        with contextlib.suppress(torch.OutOfMemoryError):
-            return _encode_by(step, encoder, images, layers)
-        # Here the error is gone, and with it what its traceback held.
-        devices.free_memory(encoder.device)
-        if step == 1:
-            raise NoMemoryError(encoder.name, encoder.device)
-        step = _FITTING[encoder] = -(-step // 2)
-
-
-# Of encoders whose batches were too large for their device's memory: how many images fitted.
-_FITTING: WeakKeyDictionary[FrozenEncoder, int] = WeakKeyDictionary()
-
-
-def _encode_by(
-    step: int, encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]
-) -> dict[str, list[np.ndarray]]:
-    parts = [
-        compute_layers(encoder, encoder.prepare(images[start : start + step]), layers)
-        for start in range(0, len(images), step)
-    ]
-    return {
-        layer: [torch.cat(maps).cpu().numpy() for maps in zip(*(part[layer] for part in parts), strict=True)]
-        for layer in layers
-    }
-
-
-def compute_layers(encoder: FrozenEncoder, x: torch.Tensor, layers: set[str]) -> dict[str, list[torch.Tensor]]:
-    """Return the maps of each layer for prepared images ``x`` in as few passes as possible."""
-    maps: dict[str, list[torch.Tensor]] = {}
-    if layers >= {"embedding", "pyramid"}:
-        embedding, maps["pyramid"] = encoder.features(x)
-        maps["embedding"] = [embedding]
-    elif "embedding" in layers:
-        maps["embedding"] = [encoder.embed(x)]
-    elif "pyramid" in layers:
-        maps["pyramid"] = encoder.pyramid(x)
-    if "tokens" in layers:
-        coarsest = (maps["pyramid"] if "pyramid" in maps else encoder.pyramid(x))[-1]
-        maps["tokens"] = [coarsest.flatten(2).transpose(1, 2)]
-    for layer in layers - {"embedding", "tokens", "pyramid"}:
-        maps[layer] = encoder.pyramid(x, output_stride=int(layer.removeprefix("pyramid")))
-    return maps
-
-
-def resize(image: np.ndarray, size: int) -> torch.Tensor:
-    """Return ``image``, uint8 (H, W, 3), as (size, size, 3): both sides, no crop, bilinear with antialiasing."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise DataError(f"An image has shape {image.shape} and type {image.dtype}; expected uint8 of shape (H, W, 3).")
-    tensor = torch.from_numpy(np.array(image))  # a copy: memory-mapped arrays are read-only
-    if image.shape[:2] == (size, size):
-        return tensor
-    channels_first = tensor.permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
-    return resized[0].permute(1, 2, 0)
-
-
-class _Entry:
-    """One folder of the cache."""
-
-    def __init__(self, folder: Path, layer: str, encoder: str = "", images: str = "") -> None:
-        self.folder = folder
-        self.layer = layer
-        self.about = {"layer": layer, "encoder": encoder, "images": images}  # for people; the key is the folder's name
-        self._arrays: list[np.memmap] | None = None
-        self._lease: leases.Lease | None = None
-        self.rows = 0
-        self._read_state()
-
-    def _read_state(self) -> None:
-        try:
-            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
-            self.rows, self.parts = int(state["rows"]), int(state["parts"])
-        except (OSError, ValueError, KeyError):
-            self.rows, self.parts = 0, 0
-
-    def hold(self) -> None:
-        """Keep the folder from being removed, until this entry and the arrays that it opened are gone."""
-        try:
-            self._lease = leases.hold(self.folder, create=True)
-        except OSError as error:
-            raise VirbError(
-                f"The feature cache {self.folder.parent} cannot be written: {error.strerror or error}. "
-                "Name another folder in VIRB_CACHE."
-            ) from error
-        self._read_state()
-
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the one process that computes this entry, which must be held."""
-        from filelock import FileLock
-
-        with FileLock(self.folder / "lock"):
-            self._read_state()  # another process may have done the work while this one waited
-            yield
-
-    def put(self, start: int, stop: int, n_total: int, maps: list[np.ndarray]) -> None:
-        """Write rows ``start:stop``; pyramids are rounded to float16, a tenth of a percent at worst."""
-        if self._arrays is None:
-            mode = "r+" if self.rows else "w+"
-            dtype = np.float32 if self.layer == "embedding" else np.float16
-            self.parts = len(maps)
-            if not self.rows:
-                self._check_room(sum(n_total * m[0].size for m in maps) * np.dtype(dtype).itemsize)
-            self._arrays = [
-                np.lib.format.open_memmap(
-                    self.folder / f"{self._part(k)}.npy", mode=mode, dtype=dtype, shape=(n_total, *m.shape[1:])
-                )
-                for k, m in enumerate(maps)
-            ]
-            self._walk = Walk(*self._arrays)
-        for array, rows in zip(self._arrays, maps, strict=True):
-            if array.dtype == np.float16:
-                # Beyond float16's range a value would become inf and poison the head; the largest one serves as well.
-                rows = np.clip(rows, -65504, 65504)
-            array[start:stop] = rows
-        self._walk.rows(stop - start)
-        self.rows = stop
-
-    def save(self) -> None:
-        """Make the rows so far durable: the arrays first, then the state that vouches for them."""
-        if self._arrays is None:
-            return
-        for array in self._arrays:
-            array.flush()
-        with atomic_write(self.folder / "state.json") as file:
-            file.write(json.dumps({"rows": self.rows, "parts": self.parts, **self.about}).encode())
-
-    def open(self) -> Features:
-        parts = tuple(np.load(self.folder / f"{self._part(k)}.npy", mmap_mode="r") for k in range(self.parts))
-        return Features(self.layer, tuple(leases.keep(part, self._lease) for part in parts))
-
-    def _check_room(self, n_bytes: int) -> None:
-        """Refuse what cannot fit: a mapped file that meets a full disk ends the process without a word."""
-        free = shutil.disk_usage(self.folder).free
-        if n_bytes > free:
-            raise VirbError(
-                f"The features of {self.about['encoder']} on {self.about['images']} take {n_bytes / 1e9:.1f} GB; "
-                f"{self.folder.parent} has {free / 1e9:.1f} GB free. Free some space (virb data cache --clear), or name "
-                "another folder in VIRB_CACHE."
-            )
-
-    def _part(self, k: int) -> str:
-        return "embedding" if self.layer == "embedding" else f"level{k}"

@@ -71,6 +71,7 @@ STYLE: dict[str, Any] = {
     "patch.linewidth": 0.6,
     "hatch.linewidth": 0.5,
     "svg.hashsalt": "virb",
+    "text.parse_math": False,  # names are drawn as they are written: $, _ and ^ are letters
     "svg.fonttype": "path",
     "figure.dpi": 100,
 }
@@ -142,18 +143,35 @@ def close(fig: Figure) -> None:
     fig.clear()
 
 
-def palette(names: Iterable[str]) -> dict[str, str]:
+ROLE_COLOURS: Mapping[str, str] = {
+    "self-supervised": OKABE_ITO[0],
+    "supervised": BLACK,
+    "language-supervised": OKABE_ITO[2],
+    "untrained": GREY,
+    "baseline": "#BDBDBD",
+    "unknown": OKABE_ITO[3],
+}
+
+
+def role_colours(roles: Iterable[str]) -> dict[str, str]:
+    """Colour of each role that occurs, in the order of ``ROLE_COLOURS``."""
+    found = set(roles)
+    return {role: colour for role, colour in ROLE_COLOURS.items() if role in found}
+
+
+def palette(names: Iterable[str], roles: Mapping[str, str] | pd.Series | None = None) -> dict[str, str]:
     """Give every name a colour that depends on the set of names alone, so that figures of one study agree.
 
-    Reference rows keep theirs: the first "supervised" is black; "random" and "pixels" are grey, whatever the case.
+    With the ``roles`` of the names the first supervised one is black, and untrained ones and baselines are grey.
     """
     colours, greys = (*OKABE_ITO[:6], *TOL_MUTED), (GREY, "#BDBDBD", "#5F5F5F")
     out: dict[str, str] = {}
     rest = []
     for name in sorted({str(name) for name in names}, key=lambda text: (text.lower(), text)):
-        if name.lower().startswith("supervised") and BLACK not in out.values():
+        role = "" if roles is None else roles[name]
+        if role == "supervised" and BLACK not in out.values():
             out[name] = BLACK
-        elif name.lower().startswith(("random", "pixels", "baseline")):
+        elif role in ("untrained", "baseline"):
             out[name] = greys[sum(colour in greys for colour in out.values()) % len(greys)]
         else:
             rest.append(name)

@@ -109,6 +109,11 @@ def _digest(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def _repeat(identity: Mapping[str, Any]) -> str:
+    """What runs have in common that differ in their seed alone."""
+    return _digest({key: value for key, value in identity.items() if key != "seed"})[:12]
+
+
 def _existing(out: Path, digest: str, *, resume: bool, force: bool) -> Made | None:
     """The finished encoder at ``out`` if it is this run's; refuse to overwrite any other."""
     if force or not out.exists():
@@ -141,6 +146,8 @@ def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *
         return found
     meta = {
         "method": method.name if has_parameters else "none",
+        "role": method.role if has_parameters else "baseline",
+        **({"repeat": _repeat(identity)} if has_parameters else {}),
         "dataset": "none",
         "dataset_size": 0,
         "balance": "none",
@@ -228,6 +235,9 @@ def _trained(
     plan, setup = run.plan, run.learner.setup
     meta = {
         "method": method.name,
+        "role": method.role,
+        "family": f"{method.name}-{dataset}",
+        "repeat": _repeat(run.identity),
         "dataset": dataset,
         "dataset_size": len(data),
         "balance": data.balance,

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 #: Of an encoder's meta, those that every table has; all other scalars of it follow.
 META_COLUMNS = (
     "method", "dataset", "dataset_size", "balance", "epochs", "images_seen", "head", "head_dim", "features",
+    "role", "family", "repeat",
 )  # fmt: skip
-#: What tells apart scores that may not stand side by side (:mod:`virb.records.compare`); empty where not recorded.
-DIGEST_COLUMNS = ("task_version", "data_digest", "settings_digest", "encoder_digest")
 SHOWN_DIGITS = 12  # of a digest
 
 
@@ -24,7 +23,8 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row a record, sorted by category, task, encoder, probe and seed.
 
     Columns: encoder, task, probe, seed, score, metric, unit, better, category, suite, n_train, n_test, overrides,
-    :data:`DIGEST_COLUMNS`, input_size, and every scalar of the encoders' meta: as it is called there, ``options.x`` for x
+    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size, and
+    every scalar of the encoders' meta: as it is called there, ``options.x`` for x
     in its options, ``pretrain_seed`` for its seed, ``meta.x`` where x is a column of the row already.
     """
     import pandas as pd

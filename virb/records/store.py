@@ -173,7 +173,7 @@ class ResultStore:
     def table(self) -> pd.DataFrame:
         """Return the tidy table: one row a record (:mod:`virb.records.columns`).
 
-        ``attrs["problems"]`` are sentences about the files that are no whole records.
+        ``attrs["notes"]`` are sentences about the files that are no whole records.
 
         Raises:
             UsageError: the folder does not exist or holds no records.
@@ -189,7 +189,7 @@ class ResultStore:
                 + f"Run virb evaluate ENCODER... --out {self.root}."
             )
         frame = table(found.records)
-        frame.attrs["problems"] = found.sentences()
+        frame.attrs["notes"] = found.sentences()
         return frame
 
     def _files(self, found: Scan) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def write_report(
     out: str | os.PathLike[str],
     *,
     analyses: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
     title: str = "Image encoders on end tasks",
     source: str = "",
     command: str = "",
@@ -45,9 +46,10 @@ def write_report(
     The same arguments give the same bytes: nothing is read from the clock or the environment.
 
     Args:
-        scores: tidy, of one probe, as :func:`virb.scores.table.read_scores` gives them; with ``attrs["results"]`` the records
+        scores: tidy, of one probe, as :func:`virb.scores.read.read_scores` gives them; with ``attrs["results"]`` the records
             and predictions there are read too.
         analyses: names of the analyses to draw.
+        options: of those analyses that have them.
         source, command, date: printed as they are.
         tell: called with a line for every analysis.
 
@@ -68,7 +70,7 @@ def write_report(
         if "low" in ranking.table:
             ranks = ranking.table.rename_axis("encoder").reset_index()
             _write(folder / "ranks.csv", ranks.to_csv(index=False).encode("utf-8", "replace"))
-        drawn = draw(scores, folder, analyses, tell)
+        drawn = draw(scores, folder, analyses, tell, options or {})
         for encoder in study.encoders:
             text = encoder_page(study, ranking, encoder, home="../index.html", task_links=beside["tasks"])
             _write(folder / below["encoders"][encoder], text.encode("utf-8", "replace"))

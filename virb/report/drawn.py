@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -28,14 +28,20 @@ class Drawn:
     source: str
 
 
-def draw(scores: pd.DataFrame, folder: Path, names: Sequence[str], tell: Callable[[str], None]) -> list[Drawn]:
+def draw(
+    scores: pd.DataFrame,
+    folder: Path,
+    names: Sequence[str],
+    tell: Callable[[str], None],
+    options: Mapping[str, str],
+) -> list[Drawn]:
     """Run analyses on the scores into ``folder``/analyses, as `virb analyze all` does, and tell of each.
 
     An analysis that does not apply or fails is in the list with its reason; the others go on.
     """
     out = []
     for name in names:
-        run = run_by_name(name, scores, folder / FOLDER)
+        run = run_by_name(name, scores, folder / FOLDER, options)
         if run.status != "done":  # what it wrote before it stopped is not shown, so it is not kept either
             for path in run.files:
                 path.unlink(missing_ok=True)

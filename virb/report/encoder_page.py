@@ -12,7 +12,8 @@ from virb.report.provenance import overrides, plain, versions_text
 from virb.report.ranking import TOP, Ranking, span
 from virb.report.scores_table import by_category, interval_cell, intervals_note, legend, score_cell
 from virb.report.study import Study, as_text, score_text
-from virb.scores.table import encoder_columns, encoder_kind
+from virb.scores.roles import FLOOR, roles
+from virb.scores.schema import encoder_columns
 from virb.stats.comparisons import above_chance
 
 
@@ -77,8 +78,8 @@ def _number(said: list[str]) -> float | None:
 
 
 def _against_baselines(study: Study, encoder: str, scores: Mapping[str, float]) -> list[str]:
-    kinds = encoder_kind(study.frame)
-    baselines = [name for name in study.encoders if kinds[name] == "baseline" and name != encoder]
+    of = roles(study.frame)
+    baselines = [name for name in study.encoders if of[name] in FLOOR and name != encoder]
     if not baselines:
         return []
     floor = study.means.loc[baselines].max().dropna()

@@ -15,7 +15,7 @@ from virb.report.provenance import overrides, versions_text, warnings
 from virb.report.ranking import TOP, Ranking, span
 from virb.report.scores_table import MANY, by_category, legend, scores_table
 from virb.report.study import Study, as_text
-from virb.scores.table import encoder_table
+from virb.scores.schema import encoder_table
 
 SHOWN_COLUMNS = ("method", "dataset", "dataset_size", "epochs")
 

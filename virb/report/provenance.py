@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from virb.contracts.analysis import names_in_words
+from virb.errors import VirbError
 from virb.report.study import Study
 
 MINI = "A mini- score is not a ViRB score."
@@ -25,7 +27,7 @@ def overrides(study: Study, *, encoder: str | None = None, task: str | None = No
 def warnings(study: Study) -> list[str]:
     """Sentences that belong beside the title."""
     out = []
-    mini = [task for task in study.tasks if task.startswith("mini-")]
+    mini = [task for task in study.tasks if is_mini(study, task)]
     if mini:
         which = "All end tasks" if len(mini) == len(study.tasks) else f"{len(mini)} of {len(study.tasks)} end tasks"
         out.append(f"{which} here {'are' if len(mini) > 1 else 'is'} of the mini suite. {MINI}")
@@ -40,7 +42,24 @@ def warnings(study: Study) -> list[str]:
         out.append(f"Scores are means over {seeds.min()} to {seeds.max()} seeds: some cells have fewer than others.")
     if seeds.max() == 1:
         out.append("Every score is of one seed: what training the head again would change is not known.")
+    out += [
+        f"{note[:1].upper()}{note[1:]}{'' if note.endswith('.') else '.'}"
+        for note in study.frame.attrs.get("notes", ())
+    ]
     return out + mixed(study)
+
+
+def is_mini(study: Study, task: str) -> bool:
+    """Whether a task is of the embedded suite: the scores' suite says so, else the declared task's; never its name."""
+    from virb import registry
+
+    said = study.said("suite", task=task)
+    if said:
+        return said == ["mini"]
+    with contextlib.suppress(VirbError):
+        entry = registry.find("tasks", task)
+        return entry.is_built_in and entry.group == "mini"
+    return False
 
 
 def mixed(study: Study) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from virb.contracts.analysis import names_in_words
 from virb.errors import ScoresError
 from virb.report.study import Study
-from virb.scores.table import missing_cells
+from virb.scores.layout import missing_cells
 from virb.stats.ranking import (
     critical_difference,
     friedman,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from virb.errors import ScoresError, VirbError
 from virb.records.predictions import read_predictions, sampling_sd
-from virb.scores.table import matrix, task_categories
+from virb.scores.layout import matrix, task_categories
 from virb.stats.comparisons import above_chance
 from virb.stats.ranking import task_ranks
 
@@ -90,7 +90,7 @@ def _chosen(table: Mapping[Cell, list[dict[str, Any]]], encoder: str | None, tas
 
 
 def study_of(scores: pd.DataFrame) -> Study:
-    """Lay out tidy scores as :func:`virb.scores.table.read_scores` gives them, with the records if they lie in a folder.
+    """Lay out tidy scores as :func:`virb.scores.read.read_scores` gives them, with the records if they lie in a folder.
 
     Raises:
         ScoresError: the scores mix several probes or numbers of labels, which no one table can hold.

@@ -11,7 +11,7 @@ import pandas as pd
 from virb.errors import VirbError
 from virb.records.store import base_probe
 from virb.report.html import Cell, Markup, Section, facts, joined, page, table, tag
-from virb.report.provenance import MINI, plain, versions_text
+from virb.report.provenance import MINI, is_mini, plain, versions_text
 from virb.report.scores_table import MANY, interval_cell, intervals_note, legend, score_cell
 from virb.report.study import Study, as_text, score_text
 
@@ -26,7 +26,7 @@ def task_page(
     parts: list[object] = [tag("h1", task)]
     if summary:
         parts.append(tag("p", f"{summary[0].upper()}{summary[1:]}.", class_="lead"))
-    if task.startswith("mini-"):
+    if is_mini(study, task):
         parts.append(tag("p", tag("strong", MINI)))
     parts += [tag("h2", "How it is measured"), facts(_facts(study, task)), tag("h2", "Encoders")]
     parts += [_ranking(study, task, encoder_links), tag("p", legend(study), class_="soft")]

@@ -163,11 +163,15 @@ def encoder_level(scores: pd.DataFrame, factors: Sequence[str], *, typ: int = 2)
     Raises:
         ScoresError: as :func:`anova`, or an encoder lacks a task that others have.
     """
-    return anova(encoder_means(scores, factors), "score ~ " + " + ".join(_quoted(f) for f in factors), typ=typ)
+    names = _plain_names(factors)
+    frame = encoder_means(scores, factors).rename(columns=names)
+    table = anova(frame, "score ~ " + " + ".join(names.values()), typ=typ)
+    return table.rename(index={plain: name for name, plain in names.items()})
 
 
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else f'Q("{name}")'
+def _plain_names(factors: Sequence[str]) -> dict[str, str]:
+    """A name for each factor that a formula can hold: what a column is called must never be read as code."""
+    return {name: f"factor_{k}" for k, name in enumerate(factors)}
 
 
 def encoder_means(scores: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
@@ -184,9 +188,8 @@ def encoder_means(scores: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
         )
     out = (wide - wide.mean()).mean(axis=1).rename("score").reset_index()
     about = scores.drop_duplicates("encoder").set_index("encoder")
-    for factor in factors:
-        out[factor] = out["encoder"].map(about[factor].astype(str))
-    return out
+    levels = {factor: out["encoder"].map(about[factor].astype(str)) for factor in factors}
+    return out.assign(**levels)
 
 
 def level_contrasts(
@@ -214,10 +217,12 @@ def level_contrasts(
     frame = encoder_means(scores, [factor, *others]) if clustered else scores.copy()
     for name in [factor, *others]:
         frame[name] = frame[name].astype(str)
+    names = _plain_names(others)
+    frame = frame.rename(columns=names)
     order = [reference, *[level for level in levels if level != reference]]
     codes = {level: f"{k:04d}" for k, level in enumerate(order)}  # the formula's reference is the first in the alphabet
     frame["_level"] = frame[factor].map(codes)
-    terms = ["_level", *[_quoted(o) for o in others]] + ([] if clustered else ["task"])
+    terms = ["_level", *names.values()] + ([] if clustered else ["task"])
     model = _fit(frame, "score ~ " + " + ".join(terms))
     rows = []
     for level in order[1:]:
@@ -255,12 +260,14 @@ def mixed_model(scores: pd.DataFrame, factors: Sequence[str]) -> MixedModel:
     import statsmodels.formula.api as smf
 
     frame = scores.copy()
+    plain = _plain_names(factors)
     for name in factors:
         frame[name] = frame[name].astype(str)
-    formula = "score ~ task + " + " + ".join(_quoted(f) for f in factors)
+    n_between = 1 + sum(frame[f].nunique() - 1 for f in factors)
+    frame = frame.rename(columns=plain)
+    formula = "score ~ task + " + " + ".join(plain.values())
     _fit(frame, formula)
     n_encoders = frame["encoder"].nunique()
-    n_between = 1 + sum(frame[f].nunique() - 1 for f in factors)
     df = n_encoders - n_between
     if df < 1:
         raise ScoresError(f"{n_encoders} encoders for {n_between} parameters between them leave nothing to judge by.")
@@ -272,7 +279,7 @@ def mixed_model(scores: pd.DataFrame, factors: Sequence[str]) -> MixedModel:
     t = estimate / se
     table = pd.DataFrame(
         {
-            "term": names,
+            "term": [_original(name, plain) for name in names],
             "estimate": estimate.to_numpy(),
             "se": se.to_numpy(),
             "t": t.to_numpy(),
@@ -283,6 +290,12 @@ def mixed_model(scores: pd.DataFrame, factors: Sequence[str]) -> MixedModel:
     return MixedModel(
         table, float(np.sqrt(max(float(fit.cov_re.iloc[0, 0]), 0.0))), float(np.sqrt(fit.scale)), bool(fit.converged)
     )
+
+
+def _original(term: str, plain: Mapping[str, str]) -> str:
+    """``factor_0[T.swav]`` -> ``method[T.swav]``."""
+    head, bracket, level = term.partition("[")
+    return next((name for name, code in plain.items() if code == head), head) + bracket + level
 
 
 def variance_shares(scores: pd.DataFrame) -> pd.DataFrame:

@@ -107,4 +107,5 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    model_types=("beit", "data2vec-vision"),
 )

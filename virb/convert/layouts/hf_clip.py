@@ -16,7 +16,7 @@ _TABLE = "embeddings.position_embedding.weight"
 _TOWER = "vision_model."
 _PROJECTION = "visual_projection.weight"
 _TYPES = {
-    "clip": ("clip", "clip_vision_model", "chinese_clip_vision_model"),
+    "clip": ("clip", "clip_vision_model"),
     "siglip": ("siglip", "siglip_vision_model"),
 }
 
@@ -142,4 +142,5 @@ LAYOUT = Layout(
     anchors=(f"{_TOWER}{_TABLE}", _TABLE),
     recognise=recognise,
     convert=convert,
+    model_types=("clip", "clip_vision_model", "siglip", "siglip_vision_model"),
 )

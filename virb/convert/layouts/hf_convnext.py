@@ -89,4 +89,5 @@ LAYOUT = Layout(
     anchors=(f"{_STEM}.weight", f"{_DINO}.weight"),
     recognise=recognise,
     convert=convert,
+    model_types=("convnext", "convnextv2", "dinov3_convnext"),
 )

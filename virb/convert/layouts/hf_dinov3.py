@@ -95,4 +95,5 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    model_types=("dinov3_vit",),
 )

@@ -63,4 +63,5 @@ LAYOUT = Layout(
     anchors=(f"{_STEM}.convolution.weight",),
     recognise=recognise,
     convert=convert,
+    model_types=("resnet",),
 )

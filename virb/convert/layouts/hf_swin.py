@@ -90,4 +90,5 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    model_types=("swin",),
 )

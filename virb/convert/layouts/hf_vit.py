@@ -173,4 +173,5 @@ LAYOUT = Layout(
     anchors=(f"{_ASTRAY}{_PATCHES}.weight", f"{_PATCHES}.weight"),
     recognise=recognise,
     convert=convert,
+    model_types=tuple(_KINDS),
 )

@@ -1,0 +1,78 @@
+"""From pixels to an encoder's layers: resizing one image, and one batch through the network."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from virb.errors import DataError, NoMemoryError
+from virb.system import devices
+
+if TYPE_CHECKING:
+    from virb.networks.encoder import FrozenEncoder
+
+
+def encode_batch(encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]) -> dict[str, list[np.ndarray]]:
+    """Return the layers of uint8 ``images``. On CPU large images go a few at a time, so that they stay in the caches."""
+    size = encoder.preprocess.size
+    on_cpu = encoder.device.type == "cpu"
+    step = max(8, min(64, round(64 * (64 / size) ** 2))) if on_cpu else min(len(images), _FITTING.get(encoder, 1 << 30))
+    while True:
+        with contextlib.suppress(torch.OutOfMemoryError):
+            return _encode_by(step, encoder, images, layers)
+        # Here the error is gone, and with it what its traceback held.
+        devices.free_memory(encoder.device)
+        if step == 1:
+            raise NoMemoryError(encoder.name, encoder.device)
+        step = _FITTING[encoder] = -(-step // 2)
+
+
+# Of encoders whose batches were too large for their device's memory: how many images fitted.
+_FITTING: WeakKeyDictionary[FrozenEncoder, int] = WeakKeyDictionary()
+
+
+def _encode_by(
+    step: int, encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]
+) -> dict[str, list[np.ndarray]]:
+    parts = [
+        compute_layers(encoder, encoder.prepare(images[start : start + step]), layers)
+        for start in range(0, len(images), step)
+    ]
+    return {
+        layer: [torch.cat(maps).cpu().numpy() for maps in zip(*(part[layer] for part in parts), strict=True)]
+        for layer in layers
+    }
+
+
+def compute_layers(encoder: FrozenEncoder, x: torch.Tensor, layers: set[str]) -> dict[str, list[torch.Tensor]]:
+    """Return the maps of each layer for prepared images ``x`` in as few passes as possible."""
+    maps: dict[str, list[torch.Tensor]] = {}
+    if layers >= {"embedding", "pyramid"}:
+        embedding, maps["pyramid"] = encoder.features(x)
+        maps["embedding"] = [embedding]
+    elif "embedding" in layers:
+        maps["embedding"] = [encoder.embed(x)]
+    elif "pyramid" in layers:
+        maps["pyramid"] = encoder.pyramid(x)
+    if "tokens" in layers:
+        coarsest = (maps["pyramid"] if "pyramid" in maps else encoder.pyramid(x))[-1]
+        maps["tokens"] = [coarsest.flatten(2).transpose(1, 2)]
+    for layer in layers - {"embedding", "tokens", "pyramid"}:
+        maps[layer] = encoder.pyramid(x, output_stride=int(layer.removeprefix("pyramid")))
+    return maps
+
+
+def resize(image: np.ndarray, size: int) -> torch.Tensor:
+    """Return ``image``, uint8 (H, W, 3), as (size, size, 3): both sides, no crop, bilinear with antialiasing."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise DataError(f"An image has shape {image.shape} and type {image.dtype}; expected uint8 of shape (H, W, 3).")
+    tensor = torch.from_numpy(np.array(image))  # a copy: memory-mapped arrays are read-only
+    if image.shape[:2] == (size, size):
+        return tensor
+    channels_first = tensor.permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0)

@@ -1,0 +1,185 @@
+"""Units: what a score is measured in, and which way is better, as somebody declared it.
+
+Records name a metric of virb's, whose unit is known. A table from elsewhere says it in its columns unit and better, or
+its reader does (``--unit percent``, ``--unit depth=metre``, ``--better depth=lower``). Nothing is assumed: percent
+beside fractions on one task is refused until somebody says which rows are which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from virb.contracts.analysis import Outputs, names_in_words
+from virb.errors import ScoresError, UsageError
+
+#: Unit of each of virb's metrics; the error of a regression has its task's unit, which the metric does not know.
+METRIC_UNITS = {
+    "top1": "fraction",
+    "mean_per_class": "fraction",
+    "map": "fraction",
+    "miou": "fraction",
+    "one_minus_all": "fraction",
+    "neg_epe": "pixel",
+}
+_BETTER = ("higher", "lower")
+
+
+def units_of_metrics(frame: pd.DataFrame) -> pd.DataFrame:
+    """Records with the unit of their metric, where they do not say one."""
+    if "metric" not in frame:
+        return frame
+    known = frame["metric"].map(METRIC_UNITS)
+    if "unit" in frame:
+        known = frame["unit"].where(frame["unit"].notna(), known)
+    if known.isna().all():
+        return frame
+    out = frame.assign(unit=known.astype(object))
+    out.attrs = {**frame.attrs, "about": {**frame.attrs.get("about", {}), "unit": "task"}}
+    return out
+
+
+def one_scale(
+    frame: pd.DataFrame,
+    *,
+    units: Sequence[str] = (),
+    better: Sequence[str] = (),
+    name: str = "the table of scores",
+) -> pd.DataFrame:
+    """Scores with one declared unit a task, of which more is better.
+
+    Percent and fraction, both declared on one task, become fractions; errors (better lower) change their sign; both
+    are noted.
+
+    Raises:
+        UsageError: ``units`` or ``better`` names no task, or says neither higher nor lower.
+        ScoresError: a task has two units that are not one scale, or, nothing being declared, looks like percent beside
+            fraction.
+    """
+    out = frame.copy()
+    attrs = dict(frame.attrs)
+    notes = list(attrs.get("notes", ()))
+    _declare(out, "unit", units)
+    _declare(out, "better", better)
+    if "unit" in out:
+        out["unit"] = out["unit"].map(lambda unit: _spelled(str(unit)), na_action="ignore")
+        _one_unit(out, notes, name)
+    _refuse_mixed_scales(out, name)
+    if "better" in out:
+        _turn(out, notes, name)
+    out.attrs = {**attrs, "notes": notes, "about": {**attrs.get("about", {}), "unit": "task", "better": "task"}}
+    return out
+
+
+def _declare(frame: pd.DataFrame, column: str, given: Sequence[str]) -> None:
+    """Write what the caller says into the column, for rows that do not say it themselves."""
+    for text in given:
+        task, equals, value = text.rpartition("=")
+        if equals and task not in set(frame["task"]):
+            raise UsageError(
+                f"--{column} {text}: {task!r} is no task of the scores; they have "
+                f"{names_in_words(list(frame['task'].unique()))}."
+            )
+        rows = frame["task"] == task if equals else pd.Series(True, index=frame.index)
+        if column not in frame:
+            frame[column] = pd.Series(np.nan, index=frame.index, dtype=object)
+        frame.loc[rows & frame[column].isna(), column] = value.strip()
+
+
+def _spelled(unit: str) -> str:
+    text = unit.strip().lower()
+    return {"%": "percent", "percentage": "percent", "per cent": "percent"}.get(text, text)
+
+
+def _one_unit(frame: pd.DataFrame, notes: list[str], name: str) -> None:
+    changed = []
+    for task, part in frame.groupby("task", sort=False):
+        said = list(part["unit"].dropna().unique())
+        silent = list(part.loc[part["unit"].isna(), "encoder"].unique())
+        if said and silent:
+            raise ScoresError(
+                f"{name} gives the unit of some scores on {task} ({names_in_words(said)}) and not of "
+                f"{names_in_words(silent)}. Say it in every row, or with --unit {task}=UNIT."
+            )
+        if set(said) == {"percent", "fraction"}:
+            rows = part.index[part["unit"] == "percent"]
+            frame.loc[rows, "score"] /= 100
+            frame.loc[rows, "unit"] = "fraction"
+            changed.append(str(task))
+        elif len(said) > 1:
+            raise ScoresError(f"{name} measures {task} in {names_in_words(said)}, which are no one scale.")
+    if changed:
+        notes.append(f"declared percent are read as fractions beside fractions on {names_in_words(changed)}")
+
+
+def _refuse_mixed_scales(frame: pd.DataFrame, name: str) -> None:
+    """Where no unit is declared: scores that come together only when some of them are divided by a hundred."""
+    suspects = []
+    for task, part in frame.groupby("task", sort=False):
+        if "unit" in part and part["unit"].notna().all():
+            continue
+        score = part["score"].to_numpy()
+        large = score > 1
+        if not large.any() or large.all() or score.min() < 0 or score.max() > 100:
+            continue
+        small = score[~large]
+        below = small[small > 0]
+        together = np.concatenate([below, score[large] / 100])
+        if len(below) and together.max() / together.min() < 0.2 * score.max() / below.min():
+            names = list(part.loc[large if large.sum() <= len(part) / 2 else ~large, "encoder"].unique())
+            value = score[large][0]
+            suspects.append(f"{names_in_words(names, 3)} on {task} (such as {value:g} beside {small[0]:g})")
+    if suspects:
+        raise ScoresError(
+            f"{name} seems to mix percent and fraction, and no unit is declared: {names_in_words(suspects, 3)}. Give the "
+            "table a column unit (percent or fraction in each row), or say with --unit that all are one unit (--unit "
+            "fraction, or --unit TASK=percent)."
+        )
+
+
+def _turn(frame: pd.DataFrame, notes: list[str], name: str) -> None:
+    said = frame["better"].map(lambda word: str(word).strip().lower(), na_action="ignore").fillna("higher")
+    wrong = sorted(set(said) - set(_BETTER))
+    if wrong:
+        raise UsageError(f"{name}: better is {names_in_words(wrong)}; expected higher or lower.")
+    mixed = said.groupby(frame["task"]).nunique()
+    if (mixed > 1).any():
+        raise ScoresError(
+            f"{name} says both higher and lower is better on {names_in_words(list(mixed.index[mixed > 1]))}."
+        )
+    is_lower = said == "lower"
+    if is_lower.any():
+        frame.loc[is_lower, "score"] *= -1
+        tasks = list(frame.loc[is_lower, "task"].unique())
+        notes.append(
+            f"lower is better on {names_in_words(tasks)}: the sign is changed, so that higher is better everywhere"
+        )
+    frame.drop(columns="better", inplace=True)
+
+
+def units_by_task(frame: pd.DataFrame) -> pd.Series:
+    """The declared unit of every task; "" where none is."""
+    tasks = list(dict.fromkeys(frame["task"]))
+    if "unit" not in frame:
+        return pd.Series("", index=tasks)
+    return frame.dropna(subset=["unit"]).drop_duplicates("task").set_index("task")["unit"].reindex(tasks).fillna("")
+
+
+def of_one_unit(frame: pd.DataFrame, wide: pd.DataFrame, out: Outputs) -> list[str]:
+    """Tasks whose raw scores may be averaged: those of the commonest declared unit; say which are left out, or that
+    none is declared."""
+    tasks = [str(task) for task in wide.columns]
+    if len(tasks) < 2:
+        return tasks
+    units = units_by_task(frame).reindex(tasks).fillna("")
+    if units.nunique() == 1:
+        if units.iloc[0] == "":
+            out.say("no unit is declared (--unit): means over tasks take all scores to be of one unit")
+        return tasks
+    commonest = units[units != ""].value_counts().index[0]
+    kept = [task for task in tasks if units[task] == commonest]
+    left = [f"{task} ({units[task] or 'unit not declared'})" for task in tasks if units[task] != commonest]
+    out.say(f"means over tasks are of the {len(kept)} tasks measured in {commonest}; left out: {names_in_words(left)}")
+    return kept
