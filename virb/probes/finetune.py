@@ -107,7 +107,7 @@ def train(
     wanted = torch.from_numpy(np.ascontiguousarray(targets)).to(device)
     wanted = wanted.float() if wanted.is_floating_point() else wanted.long()
     order = torch.Generator().manual_seed(seed)
-    draws = torch.Generator(device=device).manual_seed(seed)
+    draws = torch.Generator().manual_seed(seed)
     step = 0
     with one_thread():
         for epoch in range(protocol.epochs):

@@ -53,6 +53,8 @@ def make_optimizer(parameters: Sequence[Tensor], kind: str, lr: float) -> Adam |
     """Return ``kind``: Adam, or SGD with momentum 0.9 (the two of Appendix C's grid)."""
     if kind == "adam":
         # On a GPU torch's own takes all tensors in one kernel, which is what counts there.
-        is_on_cpu = all(p.device.type == "cpu" for p in parameters)
-        return Adam(parameters, lr=lr) if is_on_cpu else torch.optim.Adam(parameters, lr=lr)
+        places = {p.device.type for p in parameters}
+        if places == {"cpu"}:
+            return Adam(parameters, lr=lr)
+        return torch.optim.Adam(parameters, lr=lr, fused=True if places == {"cuda"} else None)
     return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
