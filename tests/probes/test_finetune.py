@@ -116,7 +116,9 @@ def test_no_tensor_of_a_job_stays_alive(arch):
     for _ in range(3):
         net = network(encoder)
         finetune.bytes_needed(net, 1, 16)
-        finetune.train(net, images(), FRAMES, TARGETS, protocol=Protocol(epochs=1, batch_size=16), seed=0)
+        finetune.train(
+            net, images(), FRAMES, TARGETS, loss=CROSS_ENTROPY, protocol=Protocol(epochs=1, batch_size=16), seed=0
+        )
         finetune.predict(net, images(), FRAMES[:4])
         del net
         gc.collect()
