@@ -12,8 +12,8 @@ import virb
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import Category, Protocol, Task
 from virb.errors import BrokenPart, DataError, UsageError, VirbError
+from virb.evaluation.checks import checked
 from virb.evaluation.parts import parts_of
-from virb.evaluation.targets import check_targets
 from virb.evaluation.validation import validate
 from virb.images.sets import ArrayImages
 
@@ -100,23 +100,23 @@ def test_validate_names_numbers_that_do_not_differ_and_labels_that_never_hold():
 @pytest.mark.parametrize(
     ("declared", "targets", "says"),
     [
-        (NUMBER, lambda found: found.astype(str), "must be numbers of shape"),
-        (NUMBER, lambda found: np.stack([found, found], 1), "must be numbers of shape"),
+        (NUMBER, lambda found: found.astype(str), "must be numbers"),
+        (NUMBER, lambda found: np.stack([found, found], 1), "must be numbers"),
         (
             NUMBER,
             lambda found: np.where(np.arange(60) == 4, np.inf, found),
-            "finite numbers.*the first is inf of train4",
+            "numbers, or NaN for none; the first is inf of train4",
         ),
         (NUMBER, lambda found: found * np.nan, "has no target"),
-        (LABELS, lambda found: found[:, 0], "integers of shape"),
-        (LABELS, lambda found: found * 0.5, "integers of shape"),
-        (LABELS, lambda found: found + (np.arange(60) == 7)[:, None] * 2, r"outside -1\.\.1.*train7"),
+        (LABELS, lambda found: found[:, 0], "must be numbers"),
+        (LABELS, lambda found: found * 0.5, "-1 .not known."),
+        (LABELS, lambda found: found + (np.arange(60) == 7)[:, None] * 2, "-1 .not known.; the first is .* of train7"),
     ],
 )
 def test_targets_that_are_not_as_declared_are_refused_at_the_door(tmp_path, declared, targets, says):
     wrong = task("wrong", targets, **declared)
     with pytest.raises(DataError, match=says):
-        check_targets(wrong, "train", wrong.examples(DataContext(), "train"))
+        checked(wrong, "train", wrong.examples(DataContext(), "train"))
     with pytest.raises(VirbError, match=says):
         virb.evaluate([ENCODER], [wrong], out=tmp_path, probe="knn", device="cpu")
 
