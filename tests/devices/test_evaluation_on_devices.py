@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from virb.contracts.examples import DataContext
+from virb.contracts.options import RunOptions
 from virb.evaluation import run as evaluation
-from virb.evaluation.grid import Overrides
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
 from virb.networks.encoder import load_encoder
@@ -24,8 +24,8 @@ def evaluate(encoders, kind, device, out, probe="gradient", **how):
     """Return the outcome, whose failures fail the test."""
     gb = how.pop("cache_gb", 20.0)
     found = evaluation.run(
-        encoders, [device_tasks.task(kind)], context=DataContext(cache=out / f"cache-{device}"), out=out / device,
-        probe=probe, device=device, cache_gb=gb, overrides=Overrides(**how),
+        encoders, [device_tasks.task(kind)], context=DataContext(cache=out / f"cache-{device}"),
+        options=RunOptions(out=out / device, probe=probe, device=device, cache_gb=gb, **how),
     )  # fmt: skip
     assert not found.failures, "\n".join(f"{f.what}: {f.reason}\n{f.details}" for f in found.failures)
     return found
@@ -164,7 +164,7 @@ def test_an_encoder_without_room_fails_alone(gpu, tmp_path):
     gpu.limit_bytes = 12_000_000
     found = evaluation.run(
         ["random:resnet50:size=224", SMALL], [device_tasks.task("classes")],
-        context=DataContext(cache=tmp_path / "cache"), out=tmp_path / "out", device="cuda",
+        context=DataContext(cache=tmp_path / "cache"), options=RunOptions(out=tmp_path / "out", device="cuda"),
     )  # fmt: skip
     assert len(found.table) == 1
     assert "resnet50" in found.failures[0].what

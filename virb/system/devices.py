@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from virb.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
@@ -131,3 +132,50 @@ def memory_bytes(device: torch.device) -> int:
     import torch
 
     return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0
+
+
+def upload(values: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """Return host ``values`` on ``device``; a GPU copies them, from pinned memory, while the host goes on."""
+    import torch
+
+    if torch.device(device).type != "cuda" or values.device.type != "cpu":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Return ``values`` as a float32 tensor on ``device``, uploaded once a process; never write into it."""
+    key = (values, str(device))
+    if key not in _CONSTANTS:
+        import torch
+
+        with torch.inference_mode(False):
+            _CONSTANTS[key] = torch.tensor(values, device=device)
+    return _CONSTANTS[key]
+
+
+_CONSTANTS: dict[tuple[tuple[float, ...], str], torch.Tensor] = {}
+
+
+def download(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    """Return ``tensors`` of one device on the host; a GPU copies them to pinned memory beside what it computes next."""
+    import torch
+
+    if not tensors or tensors[0].device.type != "cuda":
+        return [tensor.cpu().numpy() for tensor in tensors]
+    device = tensors[0].device
+    if device not in _COPIES:
+        _COPIES[device] = torch.cuda.Stream(device)
+    ready, stream = [tensor.contiguous() for tensor in tensors], _COPIES[device]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        there = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in ready]
+        for host, tensor in zip(there, ready, strict=True):
+            host.copy_(tensor, non_blocking=True)
+            tensor.record_stream(stream)
+        done = stream.record_event()
+    done.synchronize()
+    return [host.numpy() for host in there]
+
+
+_COPIES: dict[torch.device, torch.cuda.Stream] = {}
