@@ -160,6 +160,28 @@ def test_a_batch_too_large_for_the_memory_is_tried_by_halves(gpu, tmp_path):
     np.testing.assert_allclose(whole["embedding"].embedding, halves["embedding"].embedding, atol=1e-5)
 
 
+@pytest.mark.gpu
+def test_a_batch_too_large_for_a_real_card_is_tried_by_halves(keep, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    images = ArrayImages.of("pictures", np.random.default_rng(0).integers(0, 256, (128, 224, 224, 3), dtype=np.uint8))
+    encoder = load_encoder("random:resnet50:size=224", device="cuda")
+    (whole,) = FeatureCache(tmp_path / "a", batch_size=128).encode([encoder], images)
+    peak = torch.cuda.max_memory_allocated()
+    gc.collect()
+    torch.cuda.empty_cache()
+    room = torch.cuda.memory_reserved() + (peak - torch.cuda.memory_allocated()) // 2
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(room / total)
+    try:
+        (halves,) = FeatureCache(tmp_path / "b", batch_size=128).encode([encoder], images)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    off = float(np.abs(whole["embedding"].embedding - halves["embedding"].embedding).max())
+    keep(largest=off, peak_mb=peak / 1e6, room_mb=room / 1e6)
+    assert off < 1e-3
+
+
 def test_an_encoder_without_room_fails_alone(gpu, tmp_path):
     gpu.limit_bytes = 12_000_000
     found = evaluation.run(
