@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from virb.convert import hub, published, zoo
+from virb.convert.by_timm import match_by_timm
 from virb.convert.declared import take_declared, with_role
 from virb.convert.detect import detect_architecture
 from virb.convert.folder import Folder, read_folder
@@ -225,7 +226,19 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     preprocess = take_preprocess(options, Preprocess(**folder.preprocess))
     arch, full = canonical_architecture(arch, {**full, **options})
     backbone = blank_backbone(arch, full)
-    state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+    try:
+        state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+    except CheckpointError as refused:
+        if not arch.startswith("timm:"):
+            raise
+        name = arch.removeprefix("timm:")
+        try:
+            converted_by_timm = match_by_timm(content, backbone, name=name, prefix=prefix, ema=ema, what=str(path))
+        except CheckpointError as error:
+            raise CheckpointError(f"{refused} {error}") from error
+        if converted_by_timm is None:
+            raise
+        state, report = converted_by_timm
     backbone.load_state_dict(state)
     return Found(backbone, arch, full, preprocess, {}, report)
 
