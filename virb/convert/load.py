@@ -18,9 +18,9 @@ from virb.convert import hub, published, zoo
 from virb.convert.by_timm import match_by_timm
 from virb.convert.declared import take_declared, with_role
 from virb.convert.detect import assumed, detect_architecture
-from virb.convert.folder import Folder, read_folder
+from virb.convert.folder import Folder, is_inside_folder, read_folder
 from virb.convert.match import MatchReport, checked_weight, match_state
-from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
+from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random, published_preprocess
 from virb.convert.options import COMMON, Found, check_known, known_options, take_preprocess
 from virb.convert.read import FORMAT, read_checkpoint
 from virb.convert.write import save_encoder
@@ -131,7 +131,7 @@ def load_encoder(
     Options follow the name as ``:key=value,key=value`` or come as keyword arguments: ``size``, ``mean``, ``std`` (three
     numbers as ``0.5/0.5/0.5``) change the preprocessing, ``name`` the name, and the architecture's own (``width``,
     ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. Without them files that carry no
-    preprocessing get 224 pixels and ImageNet's mean and std. ``role``, ``family`` and ``repeat`` declare what the encoder
+    preprocessing get their release's; timm's and torchvision's models their library's, others 224 pixels and ImageNet's. ``role``, ``family`` and ``repeat`` declare what the encoder
     is in comparisons, and do not change its name.
 
     Raises:
@@ -210,8 +210,8 @@ def _find_file(base: str) -> Path:
 
 
 def _load_file(path: Path, options: dict[str, Any]) -> Found:
-    if path.is_dir():
-        folder = read_folder(path)
+    if path.is_dir() or is_inside_folder(path):
+        folder = read_folder(path if path.is_dir() else path.parent, path.name if path.is_file() else None)
         if folder.arch is not None:
             options.setdefault("arch", folder.arch)
     elif _SHARD.search(path.name):
@@ -229,17 +229,23 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
         converted = published.convert(content, config=folder.config, asked=own, prefix=prefix, ema=ema, what=str(path))
         if converted is not None:
             return _converted(converted, options, path, folder)
+    notes: list[str] = []
     if "arch" in options:
         arch, full = canonical_architecture(str(options.pop("arch")))
     else:
         arch, full = detect_architecture(content, prefix=prefix, what=str(path))
+        if arch.startswith("timm:"):
+            notes.append(f"exactly timm's {arch.removeprefix('timm:')}, the only one of its models with these tensors")
     check_known(options, (*known_options(arch), "arch", "prefix", "ema"), str(path))
-    preprocess = take_preprocess(options, Preprocess(**folder.preprocess))
-    arch, full = canonical_architecture(arch, {**full, **options})
+    network = {key: value for key, value in options.items() if key not in COMMON}
+    arch, full = canonical_architecture(arch, {**full, **network})
     backbone = blank_backbone(arch, full)
+    default, said = published_preprocess(arch, backbone)
+    preprocess = take_preprocess(options, replace(default, **folder.preprocess))
+    notes += () if folder.preprocess else said
     try:
         state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
-        report = replace(report, notes=(*report.notes, *assumed(arch, full), *folder.notes))
+        report = replace(report, notes=(*report.notes, *notes, *assumed(arch, full), *folder.notes))
     except CheckpointError as refused:
         if not arch.startswith("timm:"):
             raise
@@ -251,6 +257,7 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
         if converted_by_timm is None:
             raise
         state, report = converted_by_timm
+        report = replace(report, notes=(*report.notes, *notes))
     backbone.load_state_dict(state)
     return Found(backbone, arch, full, preprocess, {}, report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from virb.convert.match import match_state
 from virb.convert.options import COMMON, Found, check_known, known_options, number, take_preprocess
 from virb.convert.read import read_checkpoint
 from virb.errors import CheckpointError, UsageError
-from virb.networks.backbones import blank_backbone, build_backbone, canonical_architecture
+from virb.networks.backbones import Backbone, blank_backbone, build_backbone, canonical_architecture
 from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from virb.system.threads import own_generator
 
@@ -61,11 +62,7 @@ def load_timm(base: str, options: dict[str, Any]) -> Found:
             ) from error
     backbone.load_state_dict({f"{backbone.key_prefix}{key}": value for key, value in state.items()})
     config: Mapping[str, Any] = getattr(backbone, "config", {})
-    default = Preprocess(
-        int((config.get("input_size") or (3, 224, 224))[-1]),
-        config.get("mean") or IMAGENET_MEAN,
-        config.get("std") or IMAGENET_STD,
-    )
+    default, _ = published_preprocess(base, backbone)
     meta = {"source": base, "role": timm_role(str(config.get("tag") or ""))}
     return Found(backbone, base, {}, take_preprocess(options, default), meta)
 
@@ -108,3 +105,29 @@ def load_torchvision(base: str, options: dict[str, Any]) -> Found:
 
 def first_line(error: Exception) -> str:
     return (str(error).strip().split("\n")[0] or type(error).__name__)[:300].rstrip(".")
+
+
+def published_preprocess(arch: str, backbone: Backbone) -> tuple[Preprocess, tuple[str, ...]]:
+    """Return the preprocessing that a library has for an architecture's own weights, and what to say of taking it.
+
+    timm's is that of the name's tag (its default tag where there is none), torchvision's that of its default weights.
+    Other architectures get 224 pixels and ImageNet's mean and std.
+    """
+    library, _, name = arch.partition(":")
+    if library == "timm":
+        config: Mapping[str, Any] = getattr(backbone, "config", {})
+        found = Preprocess(
+            int((config.get("input_size") or (3, 224, 224))[-1]),
+            config.get("mean") or IMAGENET_MEAN,
+            config.get("std") or IMAGENET_STD,
+        )
+        tag = config.get("tag") or "no tag"
+        return found, (f"size {found.size}, mean and std of timm's {name.split('.')[0]} ({tag})",)
+    if library == "torchvision":
+        from torchvision import models
+
+        with contextlib.suppress(ValueError, AttributeError, TypeError):
+            transform = models.get_model_weights(name)["DEFAULT"].transforms()
+            found = Preprocess(transform.crop_size[0], transform.mean, transform.std)
+            return found, (f"size {found.size}, mean and std of torchvision's default weights of {name}",)
+    return Preprocess(), ()
