@@ -17,7 +17,7 @@ import torch
 from virb.convert import hub, published, zoo
 from virb.convert.by_timm import match_by_timm
 from virb.convert.declared import take_declared, with_role
-from virb.convert.detect import detect_architecture
+from virb.convert.detect import assumed, detect_architecture
 from virb.convert.folder import Folder, read_folder
 from virb.convert.match import MatchReport, checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
@@ -239,6 +239,7 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     backbone = blank_backbone(arch, full)
     try:
         state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+        report = replace(report, notes=(*report.notes, *assumed(arch, full), *folder.notes))
     except CheckpointError as refused:
         if not arch.startswith("timm:"):
             raise
@@ -259,7 +260,8 @@ def _converted(converted: published.Converted, options: dict[str, Any], path: Pa
     check_known(options, (*known_options(converted.arch), "arch", "prefix", "ema"), str(path))
     default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
-    match = replace(converted.match, notes=(*converted.match.notes, *folder.notes))
+    match = converted.match
+    match = replace(match, notes=(*match.notes, *assumed(converted.arch, converted.options), *folder.notes))
     return Found(converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, match)
 
 
