@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.options import RunOptions
 from virb.contracts.task import Category, Protocol, Task
 from virb.convert.load import load_encoder
 from virb.evaluation import run as evaluation
-from virb.evaluation.grid import Overrides
 from virb.images.sets import ArrayImages
 from virb.probes import dense
 from virb.records.store import ResultStore
@@ -88,17 +88,14 @@ def main() -> None:
     dense.train_dense_head = timed
     for head in ("unet", "deeplabv3plus"):
         scores, epochs, looks = [], [], []
-        for is_counted, cache_gb in ((False, 0.0), (True, evaluation.DEFAULT_CACHE_GB), (True, 0.0)):
+        for is_counted, cache_gb in ((False, 0.0), (True, RunOptions.cache_gb), (True, 0.0)):
             n_looks, spent_looking = 0, 0.0
             with tempfile.TemporaryDirectory() as place:
                 outcome = evaluation.run(
                     [encoder],
                     [task(head, args.epochs, args.images, args.size)],
                     context=DataContext(cache=Path(place) / "cache"),
-                    out=Path(place) / "results",
-                    device="cpu",
-                    overrides=Overrides(),
-                    cache_gb=cache_gb,
+                    options=RunOptions(out=str(Path(place) / "results"), device="cpu", cache_gb=cache_gb),
                 )
                 assert not outcome.failures, outcome.failures
                 (record,) = ResultStore(Path(place) / "results").records()

@@ -10,6 +10,7 @@ from virb.networks import projections
 from virb.pretraining import distributed, losses, memory
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
+from virb.training.optimizers import clip_each
 
 
 class DINO(Learner):
@@ -59,9 +60,7 @@ class DINO(Learner):
         return Outcome(loss, teacher[0] - self.center)
 
     def after_backward(self, progress):
-        for p in self.parameters():  # each tensor on its own, as the authors' code does
-            if p.grad is not None:
-                nn.utils.clip_grad_norm_(p, self.options["clip"])
+        clip_each([p.grad for p in self.parameters() if p.grad is not None], self.options["clip"])
         if progress.epoch < self.options["freeze_epochs"]:
             self.last.weight.grad = None
 

@@ -15,6 +15,7 @@ from virb.errors import UsageError
 from virb.networks import projections
 from virb.pretraining import distributed
 from virb.pretraining.learner import Learner, Outcome
+from virb.system import devices
 from virb.training import augment
 
 TILES = augment.JigsawBoard.n_tiles
@@ -68,7 +69,7 @@ class Jigsaw(Learner):
         tiles = self.tile_head(self.encoder(views[0])).unflatten(0, (-1, TILES))
         n, device = len(tiles), tiles.device
         # A tile's vector does not depend on its place, so it is the vectors that are put in order.
-        drawn = torch.randint(len(self.orders), (n * distributed.world_size(),), device=device)
+        drawn = devices.upload(torch.randint(len(self.orders), (n * distributed.world_size(),)), device)
         target = distributed.own_rows(distributed.first(drawn))
         shown = tiles[torch.arange(n, device=device)[:, None], self.orders[target]]
         logits = self.classifier(shown.flatten(1)).float()

@@ -37,7 +37,7 @@ class PIRL(Learner):
     def views(self, images, generator):
         view = self.view(images, generator)
         if self.options["pretext"] == "rotation":
-            turns = (4 * augment.rand(len(images), generator=generator, device=images.device)).long()
+            turns = (4 * augment.rand(len(images), generator=generator, device=generator.device)).long()
             return [view, image_ops.rotate90(self.view(images, generator), turns)]
         n = len(images)
         tiles = self.board(images, generator)

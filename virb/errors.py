@@ -2,6 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+_is_command = False
+
+
+@contextlib.contextmanager
+def spoken_as_command() -> Iterator[None]:
+    """Within the block, texts name options as the command line has them."""
+    global _is_command
+    before, _is_command = _is_command, True
+    try:
+        yield
+    finally:
+        _is_command = before
+
+
+def option(name: str) -> str:
+    """Return what a text calls an option: ``--skip-corrupt`` on the command line, ``skip_corrupt=`` in Python.
+
+    >>> option("skip_corrupt")
+    'skip_corrupt='
+    """
+    if not _is_command:
+        return f"{name}="
+    return "--cache-limit" if name == "cache_limit_gb" else f"--{name.replace('_', '-')}"
+
 
 class VirbError(Exception):
     """Base of every error that virb raises on purpose; the command line prints its text and exits with 2."""
@@ -37,6 +64,10 @@ class ScoresError(VirbError):
 
 class TrainingError(VirbError):
     """A training run cannot go on (a loss that is not finite, collapsed embeddings)."""
+
+
+class RecordError(VirbError):
+    """A file in a results folder is not a whole record, or not the record that its place says."""
 
 
 class NoMemoryError(VirbError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -32,7 +30,7 @@ HEADS = {
 }
 
 
-def trainer(method, device, folder, *, steps=STEPS, precision="fp32", views_from_host=False, **how):
+def trainer(method, device, folder, *, steps=STEPS, precision="fp32", **how):
     found = registry.load("methods", method)
     n = 4 * BATCH
     pixels = np.random.default_rng(0).integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
@@ -41,21 +39,7 @@ def trainer(method, device, folder, *, steps=STEPS, precision="fp32", views_from
     setup = Setup(SIZE, n, 4, BATCH, STEPS, n // BATCH, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
     torch.manual_seed(0)
     learner = found.learner(build_backbone("resnet18", width=0.25), found.resolve(HEADS.get(method, {})), setup)
-    if views_from_host:  # a GPU's generator draws other numbers
-        on_host, calls = copy.deepcopy(learner), [0]
-
-        def views(images, generator):
-            calls[0] += 1
-            made = on_host.views(images.cpu(), torch.Generator().manual_seed(calls[0]))
-            on_host_state = [name for name in vars(on_host) if name not in vars(learner)]
-            assert not on_host_state
-            for name, value in vars(on_host).items():  # what a method remembers of its views
-                if not name.startswith("_") and torch.is_tensor(value):
-                    setattr(learner, name, value.to(device))
-            return [view.to(device) for view in made]
-
-        learner.views = views
-    plan = Plan(found.training, 0.01, steps, BATCH, device=device, precision=precision, checkpoint_s=1e9, **how)
+    plan = Plan(found.training, 1e-3, steps, BATCH, device=device, precision=precision, checkpoint_s=1e9, **how)
     return Trainer(learner, data, plan, folder=folder, identity={"method": method})
 
 
@@ -65,7 +49,7 @@ def run(made):
 
     def watched(*args):
         found = update(*args)
-        losses.append(float(found[1]))
+        losses.append(float(found["loss"]))
         return found
 
     made._update = watched
@@ -74,9 +58,9 @@ def run(made):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_losses_equal_the_cpus_on_the_same_views(card, keep, tmp_path, method):
-    there = run(trainer(method, card, tmp_path / "there", views_from_host=True))
-    here = run(trainer(method, "cpu", tmp_path / "here", views_from_host=True))
+def test_losses_equal_the_cpus(card, keep, tmp_path, method):
+    there = run(trainer(method, card, tmp_path / "there"))
+    here = run(trainer(method, "cpu", tmp_path / "here"))
     off = max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(there, here, strict=True))
     keep(largest=off, here=here, there=there)
     assert len(there) == STEPS
@@ -131,3 +115,31 @@ def test_nearest_neighbours_are_counted_during_training(card, tmp_path):
     made = trainer("simclr", card, tmp_path, knn_epochs=0.5, knn_images=32, knn_size=SIZE)
     made.run(Reporter("test", quiet=True))
     assert "knn_top1" in (tmp_path / "log.csv").read_text().splitlines()[0]
+
+
+def counted(gpu, made, region):
+    """Have the views of ``made`` count as ``region`` views, the rest of its updates as ``region`` step, after the first."""
+    views, update = made.learner.views, made._update
+
+    def counted_views(*args):
+        with gpu.region(f"{region} views" if made.step else "first"):
+            return views(*args)
+
+    def counted_update(*args):
+        with gpu.region(f"{region} step" if made.step else "first"):
+            return update(*args)
+
+    made.learner.views, made._update = counted_views, counted_update
+    return made
+
+
+def test_budgets_of_an_update(gpu, tmp_path):
+    steps = 11  # the first is not counted; the numbers of ten are read at once
+    run_ = counted(gpu, trainer("simclr", "cuda", tmp_path, steps=steps), "simclr")
+    with gpu.region("between"):
+        run_.run(Reporter("test", quiet=True))
+    n = steps - 1
+    gpu.assert_at_most("simclr views", syncs=0, h2d_blocking=0, launches=340 * n)
+    gpu.assert_at_most("simclr step", syncs=0, h2d_blocking=0, launches=450 * n)
+    waits = gpu.counts("between")["syncs"]
+    assert waits <= 2 * 2 + 2, gpu.report()  # two intervals of the log, and what the checkpoint needs

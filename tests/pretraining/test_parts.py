@@ -134,8 +134,8 @@ def test_options_are_strict():
 
 
 def test_spread():
-    assert watch.output_spread(torch.ones(10, 8)) == pytest.approx(0, abs=1e-6)
-    assert watch.output_spread(torch.randn(4000, 64)) == pytest.approx(1, abs=0.02)
+    assert float(watch.output_spread(torch.ones(10, 8))) == pytest.approx(0, abs=1e-6)
+    assert float(watch.output_spread(torch.randn(4000, 64))) == pytest.approx(1, abs=0.02)
 
 
 def test_knn_accuracy_against_a_loop():

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from virb import __version__
-from virb.errors import VirbError
+from virb.errors import VirbError, spoken_as_command
 
 # In the order in which a user meets them.
 VERBS = ("list", "evaluate", "tune", "analyze", "report", "pretrain", "results", "data", "validate", "new")
@@ -50,6 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 all done, 1 some jobs failed, 2 the call cannot be done."""
     args = build_parser().parse_args(argv)
+    with spoken_as_command():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         if args.include:
             from virb import registry

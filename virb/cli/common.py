@@ -6,14 +6,50 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from virb.contracts.options import RunOptions, flags
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from virb.contracts.examples import DataContext
+
+
+def add_run_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    only: Sequence[str] | None = None,
+    helps: Mapping[str, str] | None = None,
+    **defaults: str,
+) -> None:
+    """Add the flags of :class:`RunOptions`, or ``only`` some of its fields; ``helps`` and ``defaults`` replace its own."""
+    for flag in flags():
+        if only is not None and flag.field not in only:
+            continue
+        default = defaults.get(flag.field, getattr(RunOptions, flag.field))
+        text = (helps or {}).get(flag.field, flag.help)
+        if flag.type is bool:
+            parser.add_argument(flag.name, dest=flag.field, action="store_true", help=text)
+            continue
+        if default is not None:
+            text += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+        parser.add_argument(
+            flag.name,
+            dest=flag.field,
+            type=flag.type,
+            default=default,
+            metavar=flag.metavar,
+            choices=flag.choices,
+            help=text,
+        )
+
+
+def run_options(args: argparse.Namespace) -> RunOptions:
+    """Return the options that the flags of :func:`add_run_flags` say."""
+    return RunOptions(**{flag.field: getattr(args, flag.field) for flag in flags() if hasattr(args, flag.field)})
 
 
 def data_context(values: Sequence[str]) -> DataContext:
@@ -51,6 +87,14 @@ def data_context(values: Sequence[str]) -> DataContext:
 def print_json(table: pd.DataFrame) -> None:
     """Print a table as a JSON array of objects; missing values are null."""
     print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
+
+
+def say_notes(frame: pd.DataFrame) -> None:
+    """Print to standard error what a reader of these scores must know: what was left out, what is not of one thing."""
+    from virb.records.compare import mixed
+
+    for note in [*frame.attrs.get("notes", ()), *mixed(frame)]:
+        print(f"note: {note}", file=sys.stderr)
 
 
 RESULTS_HELP = (
@@ -118,8 +162,7 @@ def scores_of(args: argparse.Namespace) -> pd.DataFrame:
         better=args.better,
     )
     frame = chosen(frame, select=args.select, exclude=args.exclude)
-    for note in frame.attrs.get("notes", ()):
-        print(f"note: {note}", file=sys.stderr)
+    say_notes(frame)
     return frame
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from virb.cli.common import add_run_flags, data_context, print_json, run_options
 from virb.probes import GRADIENT, PROBES
 
 if TYPE_CHECKING:
@@ -43,51 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="where the data sets lie; NAME=DIR places one of them elsewhere (may be repeated; default: $VIRB_DATA)",
     )
-    parser.add_argument("--out", default="results", metavar="DIR", help="where the records go (default: results)")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="train each head N times (default: 1)")
+    probes = "; ".join(f"{probe.name}: {probe.summary}" for probe in PROBES.values())
+    add_run_flags(parser, helps={"probe": probes})
     parser.add_argument(
-        "--probe",
-        default=GRADIENT.name,
-        metavar="NAME",
-        help="; ".join(f"{probe.name}: {probe.summary}" for probe in PROBES.values()) + f" (default: {GRADIENT.name})",
-    )
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
-    parser.add_argument(
-        "--executor",
-        default="local",
-        metavar="WHERE",
-        help="local (default), dask (worker processes on this machine, one a GPU) or dask:tcp://HOST:PORT (a cluster)",
-    )
-    parser.add_argument("--optimizer", choices=("adam", "sgd"), help="instead of the task's; recorded as such")
-    parser.add_argument("--lr", type=float, help="instead of the task's learning rate; recorded as such")
-    parser.add_argument("--limit", type=int, metavar="N", help="use only N examples of each split; recorded as such")
-    parser.add_argument(
-        "--epochs", type=int, metavar="N", help="train for N epochs instead of the task's; recorded as such"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("tf32", "bf16", "fp16"),
-        help="of the encoders' forward pass instead of fp32: faster where the processor has it (tf32: on GPUs, heads too); recorded as such",
-    )
-    parser.add_argument(
-        "--skip-corrupt",
-        action="store_true",
-        help="leave out examples that cannot be read, naming them, instead of stopping the task; recorded as such",
-    )
-    parser.add_argument(
-        "--cache-gb",
-        type=float,
-        default=None,
-        metavar="GB",
-        help="keep the maps of pixelwise tasks on disk up to this size for a task (default: 20), recompute them beyond",
-    )
-    parser.add_argument(
-        "--cache-limit",
-        type=float,
-        default=None,
-        metavar="GB",
-        help="let the whole feature cache grow to this size, then remove what was not used for the longest time "
-        "(default: $VIRB_CACHE_GB, else half of what the disk could give, at most 100)",
+        "--meta",
+        metavar="FILE.csv",
+        help="what is to be known of encoders (role, family, ...): a CSV with the column encoder; goes before their own meta",
     )
     parser.add_argument("--json", action="store_true", help="print the tidy table as a JSON array")
 
@@ -96,9 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from virb.system.allocator import keep_freed_memory
 
     keep_freed_memory()
-    from virb.cli.common import data_context, print_json
     from virb.evaluation import run as evaluation
-    from virb.evaluation.grid import Overrides
     from virb.system.progress import Progress
 
     with Progress() as progress:
@@ -107,22 +67,9 @@ def run(args: argparse.Namespace) -> int:
             [name.strip() for name in args.tasks.split(",") if name.strip()] if args.tasks else None,
             suite=args.suite or "mini",
             context=data_context(args.data),
-            out=args.out,
-            seeds=args.seeds,
-            probe=args.probe,
-            device=args.device,
-            overrides=Overrides(
-                limit=args.limit,
-                epochs=args.epochs,
-                skip_corrupt=args.skip_corrupt,
-                optimizer=args.optimizer,
-                lr=args.lr,
-                dtype=args.dtype,
-            ),
-            cache_gb=evaluation.DEFAULT_CACHE_GB if args.cache_gb is None else args.cache_gb,
-            cache_limit_gb=args.cache_limit,
+            options=run_options(args),
+            meta=args.meta,
             progress=progress,
-            executor=args.executor,
         )
     if args.json:
         print_json(outcome.table)
@@ -131,6 +78,13 @@ def run(args: argparse.Namespace) -> int:
             print(f"probe: {outcome.table['probe'].iloc[0]}")
         print_scores(outcome.table)
     _print_closing(outcome, args.out, to=sys.stderr if args.json else sys.stdout)
+    if not outcome.failures and not len(outcome.table) and outcome.left_out:
+        names = ", ".join(failure.what for failure in outcome.left_out)
+        print(
+            f"Nothing was evaluated: the data of every task are absent ({names}). See: virb data status.",
+            file=sys.stderr,
+        )
+        return 2
     if not outcome.failures:
         return 0
     return 1 if len(outcome.table) else 2

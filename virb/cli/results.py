@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from virb.cli.common import print_json, say_notes
+
 HELP = "show or export the scores of a results folder"
 EPILOG = """examples:
   virb results show                                # the table of results/
@@ -25,14 +27,13 @@ def run(args: argparse.Namespace) -> int:
     if (args.what == "export") != (args.file is not None):
         raise UsageError("'export' needs a file to write (virb results export scores.csv), 'show' takes none.")
     table = ResultStore(args.results).table()
+    say_notes(table)
     if args.what == "export":
         from virb.system.files import atomic_write
 
         with atomic_write(args.file) as file:
             file.write(table.to_csv(index=False).encode())
     if args.json:
-        from virb.cli.common import print_json
-
         print_json(table)
     elif args.what == "export":
         print(f"{len(table)} rows written to {args.file}")

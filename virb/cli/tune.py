@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from virb.cli.common import add_run_flags, data_context, print_json, run_options
+
 HELP = "choose optimiser and learning rate for end tasks, on a validation part of the train split"
 EPILOG = """The test split is never read. Tune with one encoder, then use the same setting for all (Kotar et al. 2021,
 Appendix C): put it into the task's protocol, or pass it to virb evaluate, which records it.
@@ -24,11 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", type=float, default=0.2, metavar="SHARE", help="held out of train (default: 0.2)"
     )
     parser.add_argument("--data", metavar="[NAME=]DIR", action="append", default=[], help="as for virb evaluate")
-    parser.add_argument("--out", default="tuning", metavar="DIR", help="where the records go (default: tuning)")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--limit", type=int, metavar="N", help="use only N examples")
-    parser.add_argument("--epochs", type=int, metavar="N", help="train for N epochs instead of the task's")
+    add_run_flags(parser, only=("out", "seeds", "device", "limit", "epochs", "dtype", "skip_corrupt"), out="tuning")
     parser.add_argument("--json", action="store_true", help="print a JSON array")
 
 
@@ -36,9 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from virb.system.allocator import keep_freed_memory
 
     keep_freed_memory()
-    from virb.cli.common import data_context, print_json
     from virb.evaluation import tuning
-    from virb.evaluation.grid import Overrides
     from virb.figures.tables import print_table
     from virb.system.progress import Progress
 
@@ -47,12 +43,9 @@ def run(args: argparse.Namespace) -> int:
             args.encoder,
             [name.strip() for name in args.tasks.split(",") if name.strip()],
             context=data_context(args.data),
-            out=args.out,
             grid=_grid(args.grid) if args.grid else tuning.GRID,
             validation=args.validation,
-            seeds=args.seeds,
-            device=args.device,
-            overrides=Overrides(limit=args.limit, epochs=args.epochs),
+            options=run_options(args),
             progress=progress,
         )
     if args.json:

@@ -11,6 +11,7 @@ from virb.contracts.encoder import MatchReport
 from virb.contracts.layout import Facts, Layout, LayoutReport
 from virb.convert.layouts import all_layouts
 from virb.convert.match import checked_weight
+from virb.convert.options import check_known
 from virb.convert.tables import SECOND_CHOICE, tables
 from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import blank_backbone, canonical_architecture, spell_architecture
@@ -86,8 +87,8 @@ def find(
 ) -> list[Found]:
     """Return every place where a layout is recognised, the ones that releases read first in front.
 
-    ``config`` is the config.json beside the file, ``asked`` the options that the user gave, and ``prefix`` a part of
-    the place.
+    ``config`` is the config.json beside the file, ``asked`` the options that the user gave, and ``prefix`` the
+    place's beginning, else a part of it.
     """
     found = []
     for container, table in tables(content):
@@ -100,10 +101,12 @@ def find(
                 facts = layout.recognise(own.keys(), own)
                 if facts is not None:
                     starts.append(start)
-                    facts |= {"config": dict(config or {}), "asked": dict(asked or {})}
+                    place = f"{container}/{start}" if container else start
+                    facts |= {"config": dict(config or {}), "asked": dict(asked or {}), "place": place}
                     found.append(Found(layout, container, start, table, facts))
     if prefix is not None:
-        found = [one for one in found if prefix in one.place]
+        begins = [one for one in found if one.place.startswith(prefix)]
+        found = begins or [one for one in found if prefix in one.place]
     return sorted(found, key=lambda one: one.rank)
 
 
@@ -165,9 +168,9 @@ def _convert_one(content: Mapping[str, Any], found: Found) -> Converted:
     own = found.own
     (arch, options), state, report = found.layout.convert(own, found.facts)
     asked = found.facts["asked"]
+    check_known(asked, tuple(canonical_architecture(arch)[1]), f"{found.layout.title} ({arch})")
     try:
-        arch, full = canonical_architecture(arch, options)
-        arch, full = canonical_architecture(arch, {**full, **asked})
+        arch, full = canonical_architecture(arch, {**options, **asked})
         backbone = blank_backbone(arch, full)
     except UsageError as error:
         raise CheckpointError(str(error)) from error

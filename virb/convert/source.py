@@ -235,3 +235,9 @@ def resnet_architecture(shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
 def joined(values: Iterable[int]) -> str:
     """Return numbers as an option of a family holds them: 3/3/9/3."""
     return "/".join(map(str, values))
+
+
+def open_clip_model(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the network's part of open_clip_config.json, empty if there is none."""
+    found = facts["config"].get("model_cfg")
+    return found if isinstance(found, Mapping) else {}

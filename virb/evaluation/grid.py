@@ -1,10 +1,19 @@
-"""The grid of jobs (encoder x task x seed), and departures from the protocol. Light: no torch."""
+"""The grid of jobs (encoder x task x seed) and what became of them. Light: no torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from virb.contracts.examples import Examples
+from virb.contracts.options import RunOptions
 from virb.contracts.task import Protocol, Task
+
+if TYPE_CHECKING:
+    from virb.evaluation.parts import Parts
+    from virb.records.fingerprint import Fields
 
 
 @dataclass(frozen=True)
@@ -33,32 +42,60 @@ class Unit:
     scores: tuple[Task, ...]
 
 
-@dataclass(frozen=True)
-class Overrides:
-    """Departures from the protocol; they become part of the probe's name in the records."""
+@dataclass
+class Piece:
+    """Jobs that run together: those of one unit, with its data.
 
-    limit: int | None = None
-    epochs: int | None = None
-    skip_corrupt: bool = False
-    optimizer: str | None = None
-    lr: float | None = None
-    dtype: str | None = None  # of the encoders' forward pass
+    Attributes:
+        tests: the test split of every task that is scored.
+        jobs: (encoder, seed) -> the tasks whose record is missing.
+        parts: of the task that trains.
+        fingerprints: of every job of the unit.
+    """
 
-    def as_dict(self) -> dict[str, int | float | str]:
-        values: dict[str, int | float | str | None] = {
-            "limit": self.limit,
-            "epochs": self.epochs,
-            "skip_corrupt": 1 if self.skip_corrupt else None,
-            "optimizer": self.optimizer,
-            "lr": self.lr,
-            "dtype": self.dtype,
-        }
-        return {key: value for key, value in values.items() if value is not None}
+    unit: Unit
+    train: Examples
+    tests: dict[str, Examples]
+    jobs: dict[tuple[int, int], list[Task]]
+    parts: Parts
+    fingerprints: dict[Job, Fields] = field(default_factory=dict)
 
-    def protocol(self, protocol: Protocol) -> Protocol:
-        return replace(
-            protocol,
-            epochs=protocol.epochs if self.epochs is None else self.epochs,
-            optimizer=protocol.optimizer if self.optimizer is None else self.optimizer,
-            lr=protocol.lr if self.lr is None else self.lr,
+    @property
+    def layer(self) -> str:
+        """Which features of an encoder the head reads."""
+        return self.parts.head.layer
+
+    @property
+    def encoders(self) -> list[int]:
+        return sorted({encoder for encoder, _ in self.jobs})
+
+    @property
+    def splits(self) -> list[Examples]:
+        return [self.train, *self.tests.values()]
+
+    @property
+    def n_jobs(self) -> int:
+        return sum(map(len, self.jobs.values()))
+
+    def is_twin(self, other: Piece) -> bool:
+        """Whether the two are one problem but for the optimiser and its rate, as the settings of a grid are."""
+        a, b = self.unit.trains, other.unit.trains
+        return (
+            (a.head, a.loss, a.metric, a.n_classes, a.n_frames) == (b.head, b.loss, b.metric, b.n_classes, b.n_frames)
+            and a.options.keys() == b.options.keys()
+            and all(np.array_equal(a.options[key], b.options[key]) for key in a.options)
+            and replace(a.protocol, optimizer=b.protocol.optimizer, lr=b.protocol.lr) == b.protocol
+            and self.train.images.digest == other.train.images.digest
+            and np.array_equal(self.train.frames, other.train.frames)
+            and np.array_equal(self.train.targets, other.train.targets)
         )
+
+
+def effective(protocol: Protocol, options: RunOptions) -> Protocol:
+    """Return ``protocol`` with what ``options`` say instead."""
+    return replace(
+        protocol,
+        epochs=protocol.epochs if options.epochs is None else options.epochs,
+        optimizer=protocol.optimizer if options.optimizer is None else options.optimizer,
+        lr=protocol.lr if options.lr is None else options.lr,
+    )

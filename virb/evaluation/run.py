@@ -1,35 +1,37 @@
-"""Plan the grid of jobs (encoder x task x seed), and run what is missing."""
+"""Evaluate encoders on tasks: load what is named, plan what is missing, run it, and return the table."""
 
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virb import probes, registry
 from virb.contracts.examples import DataContext
+from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources, load_encoder
-from virb.errors import BrokenPart, UsageError, VirbError
+from virb.errors import UsageError, VirbError, option
+from virb.evaluation.about import About, check_meta
 from virb.evaluation.executors import dask as cluster
-from virb.evaluation.grid import Failure, Job, Overrides, Unit
-from virb.evaluation.parts import parts_of
-from virb.evaluation.runner import Runner
+from virb.evaluation.grid import Failure, Job
+from virb.evaluation.pieces import Runner
+from virb.evaluation.plan import Plan, Planner, select_tasks, units_of
 from virb.networks.encoder import FrozenEncoder
-from virb.records.store import ResultStore, probe_name
+from virb.records.store import ResultStore, folded
 from virb.system import devices
+from virb.system.files import collect_leftovers
 from virb.system.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_CACHE_GB = 20.0
-resolve_device = devices.resolve
+Source = str | os.PathLike[str] | FrozenEncoder
+Meta = Mapping[str, Mapping[str, Any]] | str | os.PathLike[str]
 
 
 @dataclass
@@ -44,42 +46,77 @@ class Outcome:
 
 
 def evaluate(
-    encoders: Sequence[str | os.PathLike[str] | FrozenEncoder],
-    tasks: Sequence[str | Task] | None = None,
+    encoders: Source | Sequence[Source],
+    tasks: str | Task | Sequence[str | Task] | None = None,
     *,
     data: str | os.PathLike[str] | DataContext | None = None,
-    out: str | os.PathLike[str] = "results",
-    seeds: int = 1,
-    probe: str = "gradient",
-    device: str = "auto",
+    out: str | os.PathLike[str] = RunOptions.out,
+    seeds: int = RunOptions.seeds,
+    probe: str = RunOptions.probe,
+    device: str = RunOptions.device,
     suite: str = "mini",
     limit: int | None = None,
     epochs: int | None = None,
-    executor: str = "local",
+    optimizer: str | None = None,
+    lr: float | None = None,
+    dtype: str | None = None,
+    skip_corrupt: bool = False,
+    executor: str = RunOptions.executor,
+    cache_gb: float = RunOptions.cache_gb,
+    cache_limit_gb: float | None = None,
+    include: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    meta: Meta | None = None,
+    progress: Progress | bool = False,
 ) -> pd.DataFrame:
     """Evaluate frozen encoders on end tasks and return the tidy table of their scores.
 
-    Records that ``out`` already holds are not computed again. ``tasks`` are names of end tasks,
-    or tasks themselves; by default all of ``suite``.
-    ``probe`` is "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
-    ``limit`` (examples a split) and ``epochs`` shorten a run; such scores are kept apart from full ones.
-    ``executor`` is "local", "dask" (workers on this machine: call it below ``if __name__ == "__main__":``, because they
-    import the program anew) or "dask:tcp://HOST:PORT".
+    A job is not computed again where ``out`` holds its record: one made from the same encoder, data, task and settings
+    by content, whatever they are called and wherever they lie.
+
+    Args:
+        encoders: files, names or loaded encoders; one may stand alone.
+        tasks: names of end tasks, or tasks themselves; by default all of ``suite``.
+        data: the folder of the data sets (default: $VIRB_DATA).
+        probe: "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
+        limit: examples a split; with ``epochs``, ``optimizer``, ``lr``, ``dtype`` and ``skip_corrupt`` a departure from
+            the protocol, whose scores are kept apart from those of full runs.
+        executor: "local", "dask" (workers on this machine: call it below ``if __name__ == "__main__":``, because they
+            import the program anew) or "dask:tcp://HOST:PORT".
+        include: folders of tasks, methods and analyses of your own.
+        meta: what is to be known of encoders (role, family, ...): a mapping by encoder name, or a CSV file with the column
+            encoder.
+        progress: True prints to standard error how far the run is.
 
     Raises:
         VirbError: the call cannot be carried out, or some jobs failed (the others are saved; the text names them).
     """
+    options = RunOptions(
+        out=os.fspath(out),
+        seeds=seeds,
+        probe=probe,
+        device=device,
+        executor=executor,
+        optimizer=optimizer,
+        lr=lr,
+        limit=limit,
+        epochs=epochs,
+        dtype=dtype,
+        skip_corrupt=skip_corrupt,
+        cache_gb=cache_gb,
+        cache_limit_gb=cache_limit_gb,
+    )
+    folders = [include] if isinstance(include, (str, os.PathLike)) else list(include)
+    if folders:
+        registry.include(*(os.fspath(folder) for folder in folders))
+    shown = progress if isinstance(progress, Progress) else Progress(is_quiet=not progress)
     outcome = run(
         encoders,
         tasks,
         suite=suite,
-        context=data if isinstance(data, DataContext) else DataContext(root=None if data is None else Path(data)),
-        out=out,
-        seeds=seeds,
-        probe=probe,
-        device=device,
-        overrides=Overrides(limit=limit, epochs=epochs),
-        executor=executor,
+        context=data if isinstance(data, DataContext) else DataContext(root=Path(data) if data is not None else None),
+        options=options,
+        meta=meta,
+        progress=shown,
     )
     if outcome.failures:
         raise VirbError(
@@ -90,123 +127,126 @@ def evaluate(
 
 
 def run(
-    encoders: Sequence[str | os.PathLike[str] | FrozenEncoder],
-    tasks: Sequence[str | Task] | None = None,
+    encoders: Source | Sequence[Source],
+    tasks: str | Task | Sequence[str | Task] | None = None,
     *,
     suite: str | None = "mini",
     context: DataContext,
-    out: str | os.PathLike[str] = "results",
-    seeds: int = 1,
-    probe: str = "gradient",
-    device: str = "auto",
-    overrides: Overrides | None = None,
-    cache_gb: float = DEFAULT_CACHE_GB,
-    cache_limit_gb: float | None = None,
+    options: RunOptions | None = None,
+    meta: Meta | None = None,
     progress: Progress | None = None,
-    executor: str = "local",
     may_leave_out: bool | None = None,
 ) -> Outcome:
     """Run the grid; failures of single jobs are collected, the rest goes on.
 
-    ``cache_gb`` is what the maps of one pixelwise task may take on disk, ``cache_limit_gb`` the whole feature cache
-    (default: :func:`virb.system.cache.limit_bytes`). ``executor`` says where (:mod:`virb.evaluation.executors.dask`). With ``may_leave_out``
-    (default: where ``tasks`` are not named) optional tasks whose data are absent are left out and are no failures.
+    With ``may_leave_out`` (default: where ``tasks`` are not named) optional tasks whose data are absent are left out and
+    are no failures.
 
     Raises:
         VirbError: nothing can be run as asked: unknown names, an unreadable encoder, an unwritable ``out``.
     """
-    encoders = expand_sources(encoders)
-    overrides = overrides or Overrides()
+    options = options or RunOptions()
     progress = progress or Progress(is_quiet=True)
-    how = probes.find(probe)
-    probes.check_options(how, overrides.as_dict())
-    for what, value in (("seeds", seeds), ("limit", overrides.limit), ("epochs", overrides.epochs)):
-        if value is not None and value < 1:
-            raise UsageError(f"--{what} must be at least 1; found {value}.")
-    if overrides.lr is not None and not 0 < overrides.lr < math.inf:
-        raise UsageError(f"--lr must be a number above 0; found {overrides.lr:g}.")
-    cluster.check(executor)
+    sources = expand_sources([encoders] if isinstance(encoders, (str, os.PathLike, FrozenEncoder)) else encoders)
+    names = [tasks] if isinstance(tasks, (str, Task)) else tasks
+    how = probes.find(options.probe)
+    probes.check_options(how, options.overrides())
+    cluster.check(options.executor)
     failures: list[Failure] = []
-    may_leave_out = not tasks if may_leave_out is None else may_leave_out
-    chosen, suites = select_tasks(tasks, suite, failures)
-    chosen = _fitting(how, chosen, is_named=bool(tasks), progress=progress)
-    if seeds > 1 and not how.is_random:
-        progress.note(f"Nothing in --probe {probe} is random: one record a task says what {seeds} seeds would.")
-        seeds = 1
-    store = ResultStore(out)
+    may_leave_out = not names if may_leave_out is None else may_leave_out
+    chosen, suites = select_tasks(names, suite, failures)
+    chosen = _fitting(how, chosen, is_named=bool(names), progress=progress)
+    check_task_names(chosen)
+    if options.seeds > 1 and not how.is_random:
+        progress.note(
+            f"Nothing in {option('probe')} {options.probe} is random: one record a task says what {options.seeds} seeds would."
+        )
+        options = options.one_seed()
+    store = ResultStore(options.out)
     store.check_writable()
+    collect_leftovers(options.out)
+    is_local = options.executor == "local"
     # Workers load the encoders for themselves.
-    loaded = load_encoders(encoders, device if executor == "local" else "cpu", dtype=overrides.dtype or "fp32")
-    if overrides.dtype == "tf32" and executor == "local" and loaded[0].device.type != "cuda":
-        raise UsageError(f"--dtype tf32 is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
+    loaded = load_encoders(sources, options.device if is_local else "cpu", dtype=options.dtype or "fp32")
+    if options.dtype == "tf32" and is_local and loaded[0].device.type != "cuda":
+        raise UsageError(f"{option('dtype')} tf32 is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
+    store.check_names([encoder.name for encoder in loaded])
     for encoder in loaded:
-        store.check_identity(encoder.name, encoder.identity)
-    _check_pyramids(loaded, chosen)
-
-    label = probe_name(probe, overrides.as_dict())
-    jobs = [Job(k, task.name, seed) for task in chosen for k in range(len(loaded)) for seed in range(seeds)]
-    by_name = {task.name: task for task in chosen}
-
-    def record_of(job: Job) -> dict[str, Any] | None:
-        record = store.read(store.path(loaded[job.encoder].name, job.task, label, job.seed))
-        is_current = record is not None and record["task"]["version"] == by_name[job.task].version
-        return record if is_current else None
-
-    present = {job: record for job in jobs if (record := record_of(job)) is not None}
-    missing = [job for job in jobs if job not in present]
-    n_run, left_out = 0, []
-    if missing and executor == "local":
-        runner = Runner(
-            loaded,
-            store,
-            context,
-            suites,
-            how,
-            overrides,
-            loaded[0].device,
-            cache_gb,
-            progress,
-            cache_limit_gb,
-        )
-        with devices.tf32(overrides.dtype == "tf32"):
-            n_run = runner.run(_units(chosen), missing, present, failures, is_suite=may_leave_out)
-        left_out = runner.left_out
-    elif missing:
-        given = {item.name: item for item in tasks or () if isinstance(item, Task)}
-        report = cluster.run(
-            executor,
-            cluster.make_plan(
-                context,
-                out,
-                seeds=seeds,
-                probe=probe,
-                device=device,
-                overrides=overrides,
-                cache_gb=cache_gb,
-                cache_limit_gb=cache_limit_gb,
-                may_leave_out=may_leave_out,
-            ),
-            [
-                (unit.trains.name, [given.get(task.name, task.name) for task in unit.scores], counts)
-                for unit in _units(chosen)
-                if (counts := _missing_by_encoder(unit, missing))
-            ],
-            [
-                (cluster.absolute_source(source), encoder.identity)
-                for source, encoder in zip(encoders, loaded, strict=True)
-            ],
-            progress,
-        )
+        store.check_identity(encoder.name, encoder.identity, encoder.sha256)
+    about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
+    planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
+    units = units_of(chosen)
+    with devices.tf32(options.dtype == "tf32"):
+        plan = planner.plan(units, may_leave_out=may_leave_out)
+        n_run = 0
+        if is_local:
+            failures += plan.failures
+            runner = Runner(loaded, store, context, how, options, about=about, progress=progress)
+            n_run = runner.run(plan.pieces, failures) if plan.pieces else 0
+    left_out = plan.left_out
+    if not is_local:
+        report = _run_on_cluster(planner, plan, sources, names, context, options, meta, progress, may_leave_out)
+        n_run = report.n_run
         failures += report.failures
         left_out = report.left_out
-        n_seen = sum(record_of(job) is not None for job in missing)
-        n_run = max(report.n_run, n_seen)  # a lost worker had written some before another took its piece
-        if n_run and not n_seen and not report.failures:
-            reason = (
-                f"the workers wrote {n_run} records, none is seen here. All machines must share the results folder."
+    table = _table(planner, plan, [job for unit in units for job in planner.jobs_of(unit)])
+    return Outcome(table, n_run, len(plan.present | plan.unchecked), failures, left_out)
+
+
+def _run_on_cluster(
+    planner: Planner,
+    plan: Plan,
+    sources: Sequence[Any],
+    names: Sequence[str | Task] | None,
+    context: DataContext,
+    options: RunOptions,
+    meta: Meta | None,
+    progress: Progress,
+    may_leave_out: bool,
+) -> cluster.Report:
+    """Hand the missing jobs to Dask workers; what this machine could not read, a worker may."""
+    given = {item.name: item for item in names or () if isinstance(item, Task)}
+    missing = [
+        (piece.unit, [Job(encoder, task.name, seed) for (encoder, seed), row in piece.jobs.items() for task in row])
+        for piece in plan.pieces
+    ] + plan.unread
+    unread = {unit.trains.name for unit, _ in plan.unread}
+    known = [failure for failure in plan.failures if failure.what not in unread]
+    if not missing:
+        return cluster.Report(failures=known, left_out=plan.left_out)
+    report = cluster.run(
+        cluster.share(context, options, meta=meta, may_leave_out=may_leave_out),
+        [
+            (
+                unit.trains.name,
+                [given.get(task.name, task.name) for task in unit.scores],
+                dict(sorted(Counter(job.encoder for job in jobs).items())),
             )
-            failures.append(Failure(str(out), reason))
-    return Outcome(_requested(store, loaded, jobs, label), n_run, len(jobs) - len(missing), failures, left_out)
+            for unit, jobs in missing
+        ],
+        [
+            (cluster.absolute_source(source), encoder.identity)
+            for source, encoder in zip(sources, planner.encoders, strict=True)
+        ],
+        progress,
+    )
+    report.failures = known + report.failures
+    report.left_out = plan.left_out + [skipped for skipped in report.left_out if skipped not in plan.left_out]
+    n_seen = sum(planner.is_done(job, plan) for _, jobs in missing for job in jobs)
+    if report.n_run and not n_seen and not report.failures:
+        reason = (
+            f"the workers wrote {report.n_run} records, none is seen here. All machines must share the results folder."
+        )
+        report.failures.append(Failure(options.out, reason))
+    report.n_run = max(report.n_run, n_seen)  # a lost worker had written some before another took its piece
+    return report
+
+
+def _table(planner: Planner, plan: Plan, jobs: Sequence[Job]) -> pd.DataFrame:
+    """Return the rows of ``jobs`` that have a record of their fingerprint; empty if none has."""
+    from virb.records.columns import table
+
+    return table(record for job in jobs if (record := planner.record(job, plan)) is not None)
 
 
 def _fitting(probe: probes.Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
@@ -218,76 +258,24 @@ def _fitting(probe: probes.Probe, tasks: list[Task], *, is_named: bool, progress
     if is_named or not fitting:
         others = [other.name for other in probes.PROBES.values() if other.fits_pixelwise]
         raise UsageError(
-            f"--probe {probe.name} predicts one class an example, and {', '.join(pixelwise)} "
-            f"{'is a pixelwise task' if len(pixelwise) == 1 else 'are pixelwise tasks'}. Use --probe "
+            f"{option('probe')} {probe.name} predicts one class an example, and {', '.join(pixelwise)} "
+            f"{'is a pixelwise task' if len(pixelwise) == 1 else 'are pixelwise tasks'}. Use {option('probe')} "
             f"{' or '.join(others)} there, or name image-level tasks alone."
         )
-    progress.note(f"--probe {probe.name} is for image-level tasks; left out: {', '.join(pixelwise)}")
+    progress.note(f"{option('probe')} {probe.name} is for image-level tasks; left out: {', '.join(pixelwise)}")
     return fitting
 
 
-def select_tasks(
-    names: Sequence[str | Task] | None, suite: str | None, failures: list[Failure]
-) -> tuple[list[Task], dict[str, str]]:
-    """Load the named tasks, or those of the suite; a broken file becomes a failure and the rest goes on.
-
-    Returns:
-        The tasks, and the suite of each by name; a task that was passed as an object has none.
-
-    Raises:
-        UsageError: no task can be loaded.
-        RegistryError: a name is unknown.
-    """
-    if names:
-        found: dict[str, Task] = {}
-        groups: dict[str, str] = {}
-        for name in names:
-            if isinstance(name, Task):
-                parts_of(name)
-                found[name.name] = name
-                continue
-            try:
-                entry = registry.find("tasks", name)
-                found[name] = checked(registry.load_entry(entry))
-                groups[name] = entry.group
-            except BrokenPart as error:
-                failures.append(Failure(name, str(error)))
-        if not found:
-            raise UsageError(" ".join(failure.reason for failure in failures))
-        return list(found.values()), groups
-    entries = registry.entries("tasks")
-    suites = {entry.group for entry in entries}
-    if suite not in suites:
-        raise UsageError(f"Unknown suite {suite!r}. {registry.suggest(str(suite), suites)}")
-    chosen = []
-    for entry in entries:
-        if entry.group != suite:
-            continue
-        try:
-            chosen.append(checked(registry.load_entry(entry)))
-        except VirbError as error:
-            failures.append(Failure(entry.name, str(error)))
-    if not chosen:
-        raise UsageError(f"No task of the suite {suite!r} can be loaded. " + " ".join(f.reason for f in failures))
-    return chosen, {task.name: suite for task in chosen}
+def check_task_names(tasks: Sequence[Task]) -> None:
+    """Raise UsageError if two tasks differ in name by case alone: their results would be one folder."""
+    names: dict[str, str] = {}
+    for task in tasks:
+        other = names.setdefault(folded(task.name), task.name)
+        if other != task.name:
+            raise UsageError(f"The tasks {other} and {task.name} differ by case alone; results are kept by name.")
 
 
-def checked(task: Task) -> Task:
-    """Return ``task`` if its parts are there and fit together.
-
-    Raises:
-        BrokenPart: they do not.
-    """
-    try:
-        parts_of(task)
-    except UsageError as error:
-        raise BrokenPart(str(error)) from error
-    return task
-
-
-def load_encoders(
-    encoders: Sequence[str | os.PathLike[str] | FrozenEncoder], device: str = "auto", *, dtype: str = "fp32"
-) -> list[FrozenEncoder]:
+def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: str = "fp32") -> list[FrozenEncoder]:
     """Load every encoder; all that cannot be loaded are named in one error, before any work begins.
 
     ``dtype`` ("fp32", "tf32", "bf16", "fp16") is that of the forward pass; encoders that come loaded keep theirs under
@@ -296,7 +284,7 @@ def load_encoders(
     kind = devices.torch_dtype(dtype)
     if not encoders:
         raise UsageError("No encoder was named. Give files (encoders/*.pt) or names such as random:resnet18.")
-    place = resolve_device(device)
+    place = devices.resolve(device)
     loaded: list[FrozenEncoder] = []
     problems: list[str] = []
     for item in encoders:
@@ -308,53 +296,16 @@ def load_encoders(
             problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems) if len(problems) > 1 else problems[0])
-    names: dict[str, FrozenEncoder] = {}
+    names: dict[str, str] = {}
     for encoder in loaded:
-        if encoder.name in names:
+        other = names.setdefault(folded(encoder.name), encoder.name)
+        if other != encoder.name:
+            raise UsageError(
+                f"Two encoders are called {other!r} and {encoder.name!r}, which differ by case alone: on many file systems "
+                "their results would be one folder. Rename one of the files."
+            )
+        if sum(one.name == encoder.name for one in loaded) > 1:
             raise UsageError(
                 f"Two encoders are called {encoder.name!r}; results are kept by name. Rename one of the files."
             )
-        names[encoder.name] = encoder
     return loaded
-
-
-def _check_pyramids(encoders: Sequence[FrozenEncoder], tasks: Sequence[Task]) -> None:
-    """Refuse pixelwise tasks where an encoder has no maps, before anything runs."""
-    flat = [encoder.name for encoder in encoders if not encoder.channels]
-    dense = [task.name for task in tasks if task.category.is_pixelwise]
-    if flat and dense:
-        fitting = ",".join(task.name for task in tasks if not task.category.is_pixelwise)
-        raise UsageError(
-            f"{', '.join(flat)}: a projection is one vector an image and has no maps, which {', '.join(dense)} "
-            f"need{'s' * (len(dense) == 1)}. Evaluate it on image-level tasks"
-            f"{f' alone (--tasks {fitting})' if fitting else ''}, or the encoder without features=projection."
-        )
-
-
-def _requested(store: ResultStore, encoders: Sequence[FrozenEncoder], jobs: Sequence[Job], label: str) -> pd.DataFrame:
-    """Return the rows of the tidy table that belong to ``jobs``; empty if none has a record."""
-    import pandas as pd
-
-    wanted = {(encoders[job.encoder].name, job.task, label, job.seed) for job in jobs}
-    try:
-        table = store.table()
-    except UsageError:
-        return pd.DataFrame()
-    keys = zip(table["encoder"], table["task"], table["probe"], table["seed"], strict=True)
-    return table[[key in wanted for key in keys]].reset_index(drop=True)
-
-
-def _missing_by_encoder(unit: Unit, missing: Sequence[Job]) -> dict[int, int]:
-    names = {task.name for task in unit.scores}
-    return dict(sorted(Counter(job.encoder for job in missing if job.task in names).items()))
-
-
-def _units(tasks: Sequence[Task]) -> list[Unit]:
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(task.heads_of or task.name, []).append(task)
-    by_name = {task.name: task for task in tasks}
-    return [
-        Unit(by_name[name] if name in by_name else registry.load("tasks", name), tuple(scored))
-        for name, scored in groups.items()
-    ]

@@ -13,11 +13,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from virb.contracts.examples import DataContext, Examples, held_out
+from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources
 from virb.errors import UsageError
 from virb.evaluation import run as evaluation
-from virb.evaluation.grid import Failure, Overrides
+from virb.evaluation.grid import Failure
+from virb.evaluation.plan import select_tasks
 from virb.networks.encoder import FrozenEncoder
 from virb.system.progress import Progress
 
@@ -32,19 +34,16 @@ def tune(
     tasks: Sequence[str],
     *,
     context: DataContext,
-    out: str | os.PathLike[str] = "tuning",
+    options: RunOptions | None = None,
     grid: Sequence[tuple[str, float]] = GRID,
     validation: float = 0.2,
-    seeds: int = 1,
-    device: str = "auto",
-    overrides: Overrides | None = None,
     progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, list[Failure]]:
     """Score every setting of ``grid`` on a validation part of each task's train split.
 
     Args:
         validation: the share of the train split that is held out, a fixed random choice.
-        out: where the records go; what is there already is not computed again.
+        options: of the evaluation; the records go into ``tuning`` by default, and what is there is not computed again.
 
     Returns:
         One row a (task, setting): task, optimizer, lr, score (the mean over seeds, on validation) and is_best; and
@@ -57,7 +56,7 @@ def tune(
     if len(names := expand_sources([encoder])) > 1:
         raise UsageError(f"{encoder} names {len(names)} encoders ({names[0]}, ...); tune with one of them.")
     broken: list[Failure] = []
-    chosen, _ = evaluation.select_tasks(tasks, None, broken)
+    chosen, _ = select_tasks(tasks, None, broken)
     variants: dict[str, tuple[str, str, float]] = {}
     candidates = []
     for task in chosen:
@@ -71,10 +70,7 @@ def tune(
         [encoder],
         candidates,
         context=context,
-        out=out,
-        seeds=seeds,
-        device=device,
-        overrides=overrides,
+        options=options or RunOptions(out="tuning"),
         progress=progress,
     )
     scores = outcome.table.groupby("task")["score"].mean().to_dict() if len(outcome.table) else {}

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from virb.errors import UsageError
+from virb.system import devices
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -56,8 +57,7 @@ class Preprocess:
     def normalise(self, images: Tensor) -> Tensor:
         """Return uint8 ``images`` (N, 3, h, w) or (N, h, w, 3) at the size they have, as float32 (N, 3, h, w)."""
         images = _channels_first(images).float()
-        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
+        mean, std = (devices.constant(values, images.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return images.div_(255).sub_(mean).div_(std)
 
 

@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.errors import UsageError, VirbError
 from virb.pretraining.losses import widen
+from virb.system import devices
 
 T = TypeVar("T")
 
@@ -178,7 +179,7 @@ class Shuffle:
         """Draw for ``n`` rows a process, in ``groups``; if there is one group in all, nothing is shuffled."""
         self.order: Tensor | None = None
         if world_size() * groups > 1:
-            self.order = first(torch.randperm(n * world_size(), device=device))
+            self.order = first(devices.upload(torch.randperm(n * world_size()), device))
 
     @torch.no_grad()
     def mix(self, x: Tensor) -> Tensor:
@@ -254,11 +255,11 @@ def flag(value: bool) -> bool:
     return value if world_size() == 1 else bool(first(torch.tensor(value, dtype=torch.uint8)))
 
 
-def mean_number(value: Tensor | float) -> float:
-    """Return the mean of a number over the processes, equal on all."""
+def mean_number(value: Tensor | float) -> Tensor | float:
+    """Return the mean of a number over the processes, equal on all: on the device where it is there, and in float64."""
     if world_size() == 1:
-        return float(value.detach() if isinstance(value, Tensor) else value)
-    return float(mean(torch.as_tensor(value).detach().double()))
+        return value.detach().double() if isinstance(value, Tensor) else float(value)
+    return mean(torch.as_tensor(value).detach().double())
 
 
 def check_same(value: str, what: str) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from virb.pretraining import distributed
+from virb.system import devices
 from virb.training import schedules
 
 
@@ -30,8 +31,9 @@ class MomentumCopy(nn.Module):
     @torch.no_grad()
     def follow(self, module: nn.Module, momentum: float) -> None:
         """Move to momentum * copy + (1 - momentum) * ``module``."""
-        for slow, fast in zip(self.module.parameters(), module.parameters(), strict=True):
-            slow.lerp_(fast, 1 - momentum)
+        slow: list[Tensor] = [*self.module.parameters()]
+        fast: list[Tensor] = [*module.parameters()]
+        torch._foreach_lerp_(slow, fast, 1 - momentum)
 
 
 def momentum_at(done: float, base: float) -> float:
@@ -51,13 +53,15 @@ class Queue(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
+        self._was_full = False
         self.register_buffer("items", F.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("place", torch.zeros((), dtype=torch.long))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
 
     @property
     def is_full(self) -> bool:
-        return int(self.filled) == len(self.items)
+        self._was_full = self._was_full or int(self.filled) == len(self.items)  # a device is asked until then only
+        return self._was_full
 
     @torch.no_grad()
     def push(self, vectors: Tensor) -> None:
@@ -65,10 +69,10 @@ class Queue(nn.Module):
         if not len(self.items):
             return
         vectors = F.normalize(vectors.detach().to(self.items.dtype), dim=1)[-len(self.items) :]
-        at = (int(self.place) + torch.arange(len(vectors), device=self.items.device)) % len(self.items)
-        self.items[at] = vectors
-        self.place.fill_((int(self.place) + len(vectors)) % len(self.items))
-        self.filled.fill_(min(int(self.filled) + len(vectors), len(self.items)))
+        at = (self.place + torch.arange(len(vectors), device=self.items.device)) % len(self.items)
+        self.items.index_copy_(0, at, vectors)
+        self.place.add_(len(vectors)).remainder_(len(self.items))
+        self.filled.add_(len(vectors)).clamp_max_(len(self.items))
 
 
 def queue_size(asked: int, published: int, n_images: int) -> int:
@@ -106,5 +110,6 @@ class MemoryBank(nn.Module):
         others[index] = False
         candidates = others.nonzero()[:, 0]
         n = min(n, len(candidates))
-        chosen = distributed.first(torch.randperm(len(candidates), device=candidates.device))[:n]
+        order = devices.upload(torch.randperm(len(candidates)), candidates.device)
+        chosen = distributed.first(order)[:n]
         return self.items[candidates[chosen]]

@@ -22,7 +22,44 @@ class StaleRun(UsageError):
 def write_state(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Write ``state`` as that of the run ``identity``; the old file stays until the new one is complete."""
     with atomic_write(path) as file:
-        torch.save({"format": FORMAT, "identity": dict(identity), **state}, file)
+        torch.save({"format": FORMAT, "identity": dict(identity), **on_host(state)}, file)
+
+
+def on_host(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``state`` with a GPU's tensors on the host, fetched in one copy a type: each by itself would wait."""
+    found: dict[torch.dtype, list[torch.Tensor]] = {}
+
+    def collect(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for part in value.values():
+                collect(part)
+        elif isinstance(value, list | tuple):
+            for part in value:
+                collect(part)
+        elif isinstance(value, torch.Tensor) and value.device.type == "cuda":
+            found.setdefault(value.dtype, []).append(value.detach())
+
+    def replace(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: replace(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(replace(part) for part in value)
+        return next(there[value.dtype]) if isinstance(value, torch.Tensor) and value.device.type == "cuda" else value
+
+    collect(state)
+    if not found:
+        return dict(state)
+    there = {}
+    for dtype, tensors in found.items():
+        parts = torch.cat([tensor.reshape(-1) for tensor in tensors]).cpu().split([t.numel() for t in tensors])
+        # A copy each, as a saved view would take the whole with it; optimisers want the strides that their weights have.
+        there[dtype] = iter(
+            [
+                torch.empty_strided(t.size(), t.stride(), dtype=dtype).copy_(part.view(t.shape))
+                for part, t in zip(parts, tensors, strict=True)
+            ]
+        )
+    return replace(state)
 
 
 def read_state(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

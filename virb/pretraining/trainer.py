@@ -40,6 +40,9 @@ COLLAPSED_SPREAD = 0.01  # of outputs that fill the sphere (1); random ones of a
 COLLAPSED_STEPS = 50
 
 
+Numbers = dict[str, Tensor | float | None]
+
+
 class Trainer:
     """Trains ``learner`` on ``data`` as ``plan`` says, keeping its state in ``folder``.
 
@@ -142,42 +145,56 @@ class Trainer:
             self.learner.train()
             reporter.begin(self.step * plan.batch_size)
             upcoming = read(self.step)
+            pending: list[Numbers] = []
+            seen: dict[str, float | None] = {}
             while self.step < plan.steps:
                 index, images = upcoming.result()
                 if self.step + 1 < plan.steps:
                     upcoming = read(self.step + 1)
-                lr, loss, spread, metrics = self._update(index, images)
+                pending.append(self._update(index, images))
                 self.step += 1
                 self.seconds = before + time.perf_counter() - started
-                self._check(loss, spread)
+                is_last = self.step == plan.steps
+                by_step = plan.checkpoint_steps and self.step % plan.checkpoint_steps == 0
+                by_time = distributed.flag(time.perf_counter() - saved_at > plan.checkpoint_s)
+                is_saved = is_last or by_step or by_time
+                is_logged = self.step % plan.log_steps == 0 or is_last or self._knn_is_due()
+                if is_logged or is_saved or self.device.type == "cpu":
+                    seen = self._look(pending)
+                    pending = []
                 if self._knn_is_due() and log is not None:  # once, by the process that writes it down
-                    metrics["knn_top1"] = self.knn()
-                is_logged = self.step % plan.log_steps == 0 or self.step == plan.steps or "knn_top1" in metrics
+                    seen["knn_top1"] = self.knn()
                 if log is not None and is_logged:
-                    progress = self._progress()
                     log.write(
                         {
                             "step": self.step,
-                            "epoch": round(progress.epoch, 4),
+                            "epoch": round(self._progress().epoch, 4),
                             "images": self.step * plan.batch_size,
                             "seconds": round(self.seconds, 2),
-                            "lr": lr,
-                            "loss": loss,
-                            "spread": spread,
-                            **metrics,
+                            **seen,
                         }
                     )
-                shown = {k: v for k, v in metrics.items() if v is not None}
-                reporter.update(self.step * plan.batch_size, total, loss=loss, **shown)
-                by_step = plan.checkpoint_steps and self.step % plan.checkpoint_steps == 0
-                by_time = distributed.flag(time.perf_counter() - saved_at > plan.checkpoint_s)
-                if self.step == plan.steps or by_step or by_time:
+                shown = {k: v for k, v in seen.items() if v is not None and k not in ("lr", "spread")}
+                reporter.update(self.step * plan.batch_size, total, **shown)
+                if is_saved:
                     self._check_weights()
                     if self._low_spread == 0:
                         if log is not None:
                             log.flush()
                         self.save()
                         saved_at = time.perf_counter()
+
+    def _look(self, pending: list[Numbers]) -> dict[str, float | None]:
+        """Read the numbers of the last updates from the device, all at once, check them, and return the last ones."""
+        waiting = [value for numbers in pending for value in numbers.values() if isinstance(value, Tensor)]
+        read = iter(torch.stack([value.double() for value in waiting]).tolist())
+        seen: dict[str, float | None] = {}
+        for k, numbers in enumerate(pending):
+            seen = {name: next(read) if isinstance(value, Tensor) else value for name, value in numbers.items()}
+            loss = seen["loss"]
+            assert loss is not None
+            self._check(loss, seen["spread"], self.step - len(pending) + k + 1)
+        return seen
 
     def _cuda_devices(self) -> list[int]:
         return [self.device.index or 0] if self.device.type == "cuda" else []
@@ -212,9 +229,8 @@ class Trainer:
         """This process's images of a batch: its slice of every part that is accumulated, as the one process's order."""
         return index.reshape(self.plan.accumulate, distributed.world_size(), -1)[:, distributed.rank()].reshape(-1)
 
-    def _update(
-        self, index: np.ndarray, images: np.ndarray
-    ) -> tuple[float, float, float | None, dict[str, float | None]]:
+    def _update(self, index: np.ndarray, images: np.ndarray) -> Numbers:
+        """Train on a batch; return what the log says of it, on the device where it is from there."""
         plan, training, progress = self.plan, self.plan.training, self._progress()
         lr = schedules.learning_rate(
             self.step,
@@ -235,37 +251,39 @@ class Trainer:
         # What is drawn outside the views (dropout) differs between processes, and is one process's on the first.
         others = ("process", distributed.rank()) if distributed.rank() else ()
         torch.manual_seed(stream_seed(plan.seed, "step", self.step, *others))
-        generator = torch.Generator(self.device).manual_seed(stream_seed(plan.seed, "views", self.step))
+        generator = torch.Generator().manual_seed(stream_seed(plan.seed, "views", self.step))
         self.learner.before_step(progress)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, spread = 0.0, None
-        sums: dict[str, float] = {}
+        numbers: Numbers = {"lr": lr, "loss": 0.0, "spread": None}
+
+        def add(name: str, value: Tensor | float) -> None:
+            numbers[name] = (numbers.get(name) or 0.0) + distributed.mean_number(value) / plan.accumulate
+
         for k, part in enumerate(np.array_split(np.arange(len(index)), plan.accumulate)):
             with self._averaging(is_last=k == plan.accumulate - 1):
                 outcome = self._outcome(index[part], images[part], generator, progress)
                 self.scaler.scale(outcome.loss / plan.accumulate).backward()
-            loss += distributed.mean_number(outcome.loss) / plan.accumulate
+            add("loss", outcome.loss)
             if outcome.output is not None:
-                spread = watch.output_spread(outcome.output)
+                numbers["spread"] = watch.output_spread(outcome.output)
             for key, value in outcome.metrics.items():
-                sums[key] = sums.get(key, 0.0) + distributed.mean_number(value) / plan.accumulate
+                add(key, value)
         self.scaler.unscale_(self.optimizer)
         self.learner.after_backward(progress)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.learner.after_step(progress)
-        metrics: dict[str, float | None] = {**sums}
-        return lr, loss, spread, metrics
+        return numbers
 
     def _outcome(
         self, index: np.ndarray, images: np.ndarray, generator: torch.Generator, progress: Progress
     ) -> Outcome:
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)
+        pixels = devices.upload(torch.from_numpy(np.ascontiguousarray(images)), self.device)
         views = [v.contiguous(memory_format=torch.channels_last) for v in self.learner.views(pixels, generator)]
         position = torch.from_numpy(index)
-        label = None if self._labels is None else self._labels[position].to(self.device)
+        label = None if self._labels is None else devices.upload(self._labels[position], self.device)
         with self._autocast():
-            return self.model(views, Batch(position.to(self.device), label), progress)
+            return self.model(views, Batch(devices.upload(position, self.device), label), progress)
 
     def _averaging(self, *, is_last: bool) -> contextlib.AbstractContextManager[Any]:
         """Several processes exchange the gradients of an update once, with those of its last part."""
@@ -289,24 +307,25 @@ class Trainer:
         """What to raise for something that all processes have seen."""
         return distributed.shared(TrainingError(text))
 
-    def _check(self, loss: float, spread: float | None) -> None:
+    def _check(self, loss: float, spread: float | None, step: int) -> None:
         if not math.isfinite(loss):
             raise self._stop(
-                f"The loss is {loss} at update {self.step} of {self.plan.steps}. {self._kept()} Lower --lr, lengthen "
+                f"The loss is {loss} at update {step} of {self.plan.steps}. {self._kept()} Lower --lr, lengthen "
                 "the warm-up, or train in fp32, and start again with --force."
             )
         self._low_spread = self._low_spread + 1 if spread is not None and spread < COLLAPSED_SPREAD else 0
         if self._low_spread >= COLLAPSED_STEPS:
             raise self._stop(
-                f"The embeddings have collapsed: for {COLLAPSED_STEPS} updates, to {self.step} of {self.plan.steps}, "
+                f"The embeddings have collapsed: for {COLLAPSED_STEPS} updates, to {step} of {self.plan.steps}, "
                 f"the normalised outputs of a batch spread by less than {COLLAPSED_SPREAD} (1: they fill the sphere). "
                 f"{self._kept()} Change --lr or the method's options, and start again with --force."
             )
 
     def _check_weights(self) -> None:
-        state = self.learner.state_dict().items()
-        bad = [k for k, v in state if v.is_floating_point() and not bool(torch.isfinite(v).all())]
-        if distributed.mean_number(len(bad)) > 0:
+        state = {name: value for name, value in self.learner.state_dict().items() if value.is_floating_point()}
+        is_good = torch.stack([torch.isfinite(value).all() for value in state.values()]).tolist()  # one wait
+        bad = [name for name, is_finite in zip(state, is_good, strict=True) if not is_finite]
+        if float(distributed.mean_number(len(bad))) > 0:
             raise self._stop(
                 f"{bad[0] if bad else 'A buffer'} is not finite after update {self.step} of {self.plan.steps}. "
                 f"{self._kept()} Lower --lr or train in fp32, and start again with --force."

@@ -11,7 +11,7 @@ from virb.probes import knn
 
 
 @torch.no_grad()
-def output_spread(output: Tensor) -> float:
+def output_spread(output: Tensor) -> Tensor:
     """Return sqrt(D) times the mean standard deviation, over the whole batch, of the normalised output (N, D).
 
     Chen and He 2021 (SimSiam), Section 4.1: near 1 when outputs fill the sphere, 0 when all are the same.
@@ -22,7 +22,7 @@ def output_spread(output: Tensor) -> float:
     else:
         centre = distributed.mean(unit.mean(dim=0))
         std = distributed.mean((unit - centre).square().mean(dim=0)).sqrt()
-    return float(std.mean() * unit.shape[1] ** 0.5)
+    return std.mean() * unit.shape[1] ** 0.5
 
 
 @torch.no_grad()

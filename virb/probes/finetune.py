@@ -98,7 +98,7 @@ def train(
     chain = augment.compose([name for name in AUGMENTATIONS if name in augmentations], size)
     labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
     order = torch.Generator().manual_seed(seed)
-    draws = torch.Generator(device=device).manual_seed(seed)
+    draws = torch.Generator().manual_seed(seed)
     step = 0
     with one_thread():
         for epoch in range(protocol.epochs):

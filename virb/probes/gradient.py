@@ -266,7 +266,13 @@ def make_optimizer(parameters: Sequence[Tensor], kind: str, lr: float) -> Adam |
     if kind == "adam":
         # On a GPU torch's own takes all tensors in one kernel, which is what counts there.
         is_on_cpu = all(p.device.type == "cpu" for p in parameters)
-        return Adam(parameters, lr=lr) if is_on_cpu else torch.optim.Adam(parameters, lr=lr)
+        return (
+            Adam(parameters, lr=lr)
+            if is_on_cpu
+            else torch.optim.Adam(
+                parameters, lr=lr, fused=True if all(p.device.type == "cuda" for p in parameters) else None
+            )
+        )
     return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
 
 

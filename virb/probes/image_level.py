@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,3 +205,20 @@ def _fit_finetune(problem: Problem, setup: Setup, device: torch.device, progress
         protocol,
         lambda test, frames, progress: finetune.predict(network, test.images, frames, device=device, progress=progress),
     )
+
+
+def settings(probe: str, protocol: Mapping[str, Any], augmentations: Sequence[str]) -> dict[str, Any]:
+    """Return every setting of a probe with its value, as far as it is known before the data are.
+
+    Args:
+        protocol: the probe's or the task's, by field.
+        augmentations: those that keep the task's targets.
+    """
+    if probe == "knn":
+        return {"k": knn.K, "temperature": knn.TEMPERATURE}
+    if probe == "lbfgs":
+        names = ("PENALTIES", "FIRST_STRIDE", "VALIDATION", "MAX_ITERATIONS", "HISTORY", "TOLERANCE")
+        return {name.lower(): getattr(lbfgs, name) for name in names}
+    if probe == "finetune":
+        return {**protocol, "momentum": finetune.MOMENTUM, "augmentations": list(augmentations)}
+    return dict(protocol)

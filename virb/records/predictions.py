@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from virb.errors import ScoresError
+from virb.errors import RecordError, ScoresError
+from virb.records.record import read_bytes
+from virb.records.store import MAX_PREDICTIONS, ResultStore
 from virb.stats.permutation import PermutationTest, miou_test, paired_permutation_test, sign_flip_test
 from virb.stats.variance import jackknife_sd
 
 Arrays = Mapping[str, np.ndarray]
+MOST_DEFLATED = 1032  # bytes that a byte of a deflated file can stand for
 
 
 def read_predictions(results: str | os.PathLike[str], frame: pd.DataFrame, task: str) -> dict[str, Arrays]:
@@ -37,13 +42,19 @@ def read_predictions(results: str | os.PathLike[str], frame: pd.DataFrame, task:
     part = frame[frame["task"] == task].sort_values("seed", kind="stable").drop_duplicates("encoder")
     out: dict[str, Arrays] = {}
     first: tuple[str, np.ndarray] | None = None
+    store = ResultStore(results)
     for row in part.to_dict("records"):
-        path = Path(results) / str(row["encoder"]) / task / f"{row['probe']}-seed{int(row['seed'])}.npz"
+        path = store.path(str(row["encoder"]), task, str(row["probe"]), int(row["seed"]))
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ScoresError(f"The predictions {path} cannot be read ({error}). Run that evaluation again.") from None
+            with contextlib.suppress(FileNotFoundError):
+                store.load(path)  # whose predictions these must be
+            arrays = read_arrays(path.with_suffix(".npz"))
+        except FileNotFoundError as error:
+            raise ScoresError(
+                f"The predictions {error.filename} cannot be read: there is no such file. Run that evaluation again."
+            ) from None
+        except RecordError as error:
+            raise ScoresError(f"{error} Run that evaluation again.") from None
         if "ids" not in arrays or any(len(values) != len(arrays["ids"]) for values in arrays.values()):
             raise ScoresError(
                 f"{path} is not a file of predictions: it needs ids and one row an example in every array."
@@ -59,6 +70,43 @@ def read_predictions(results: str | os.PathLike[str], frame: pd.DataFrame, task:
             )
         out[str(row["encoder"])] = arrays
     return out
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read the arrays of an ``.npz`` file; no more is allocated than it holds, and nothing of it is executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RecordError: it is not a whole file of plain arrays, or says of itself what is not so.
+    """
+    content = read_bytes(path, most=MAX_PREDICTIONS)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            names = [member.filename.removesuffix(".npy") for member in members]
+            if len(set(names)) != len(names):
+                raise ValueError("an array occurs twice")
+            return {name: _array(archive, member) for name, member in zip(names, members, strict=True)}
+    # What a damaged archive ends in: zipfile and numpy have no error of their own for each kind.
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise RecordError(f"The predictions {path} cannot be read ({error}).") from None
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    if member.file_size > MOST_DEFLATED * member.compress_size + 1024:
+        raise ValueError(f"{member.filename[:60]} says that it is larger than it can be")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{member.filename[:60]} has the unknown format {version}")
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(file)
+        if dtype.hasobject:
+            raise ValueError(f"{member.filename[:60]} holds objects, not numbers or text")
+        if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+            raise ValueError(f"{member.filename[:60]} has not the size that its header says")
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def labels(arrays: Arrays, task: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,33 +1,90 @@
-"""The record of a job, the store of records, and the tidy table that is derived from them.
+"""The store of records: one folder, one file a job, whole or not there at all.
 
 A job is one head: (encoder, task, probe, seed) under some settings. Its record is
-``<root>/<encoder>/<task>/<probe>-seed<k>.json``, written last and at once, with the predictions beside it as ``.npz``:
-if the JSON file is there, the job is done. A probe name carries its overrides (``gradient+limit=100``), so that a
-shortened run never stands in for a full one.
+``<root>/<encoder>/<task>/<probe>-seed<k>.json``, written last and at once, with the predictions beside it as ``.npz``,
+whose digest it holds. A probe name carries its overrides (``gradient+limit=100``), so that a shortened run never stands
+in for a full one. A record counts where it lies only if that is the place that its contents say: a copy under another
+name is another file, not another measurement.
+
+The folder of an encoder or a task may be a link to a folder elsewhere (results on another disk); a record itself must be
+a regular file, and no name that a file holds ever becomes a path.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from virb.errors import UsageError, VirbError
+from virb.errors import RecordError, UsageError, VirbError
+from virb.records import record as schema
+from virb.records.record import FIRST_SCHEMA, SCHEMA, Record
 from virb.system.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = "virb-record/1"
-META_COLUMNS = (
-    "method", "dataset", "dataset_size", "balance", "epochs", "images_seen", "head", "head_dim", "features",
-    "role", "family", "repeat",
-)  # fmt: skip
+MAX_PREDICTIONS = 8 << 30  # bytes
+OWN_FILES = ("failures.txt",)  # that a run leaves at the top
+SET_ASIDE = ".set-aside"  # where a repair puts what is no record
+
+DAMAGED, MISPLACED, PREDICTIONS, LEFTOVER, FOREIGN, OLD = (
+    "damaged",
+    "misplaced",
+    "predictions",
+    "leftover",
+    "foreign",
+    "old",
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file of a results folder that is not a whole record of this version, and why."""
+
+    path: Path
+    kind: str  # DAMAGED, MISPLACED, PREDICTIONS (which alone are damaged), LEFTOVER (of a killed run), FOREIGN, OLD
+    reason: str
+
+
+@dataclass
+class Scan:
+    """What a results folder holds: its whole records in the order of their paths, and all else."""
+
+    records: list[Record] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def sentences(self, *, most: int = 20) -> list[str]:
+        """Return what a reader of a table of these records must know: every damaged file, the others by number."""
+        named = [problem for problem in self.problems if problem.kind in (DAMAGED, MISPLACED)]
+        out = [f"{problem.reason} It is not in the table." for problem in named[:most]]
+        bare = [problem for problem in self.problems if problem.kind == PREDICTIONS]
+        out += [f"{problem.reason} Its score is in the table." for problem in bare[:most]]
+        if max(len(named), len(bare)) > most:
+            out.append(f"Of {len(named) + len(bare)} files that are not whole the first {most} are named.")
+        if named or bare:
+            out.append("Run the same virb evaluate again, or see: virb results check.")
+        old = [problem for problem in self.problems if problem.kind == OLD]
+        if old:
+            out.append(
+                f"{len(old)} record{'s' * (len(old) > 1)} of virb 0.1 (the first: {old[0].path}) do{'es' * (len(old) == 1)} "
+                "not say on what data and by which settings the score was made; virb evaluate computes such records again."
+            )
+        other = [problem for problem in self.problems if problem.kind in (LEFTOVER, FOREIGN)]
+        if other:
+            out.append(
+                f"{len(other)} other file{'s' * (len(other) > 1)} in the results folder (the first: {other[0].path}); "
+                "see: virb results check."
+            )
+        return out
 
 
 class ResultStore:
@@ -52,62 +109,211 @@ class ResultStore:
                 "--out."
             ) from error
 
-    def read(self, path: Path) -> dict[str, Any] | None:
-        """Return the record in ``path``; None if there is none or it is not a whole record of this schema."""
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    def load(self, path: Path, *, is_renamed: bool = False) -> Record:
+        """Return the whole record in ``path``.
+
+        With ``is_renamed`` the encoder's and the task's names in it may be others than its folders'.
+
+        Raises:
+            FileNotFoundError: there is none.
+            RecordError: the file is not a whole record, lies where it does not belong, or has not its predictions.
+        """
+        record = schema.read(path)
+        place, right = path.relative_to(self.root), schema.place_of(record)
+        is_right = same_name(str(place), str(right))
+        if is_renamed:
+            is_right = place.name == right.name
+        if not is_right:
+            raise MisplacedError(
+                f"{path} is not the record of its place: by its contents it is {right.as_posix()}. A copy under another "
+                "name is no measurement of its own."
+            )
+        if (
+            record["schema"] == SCHEMA
+            and (found := _file_digest(path.with_suffix(".npz"))) != (record["predictions_sha256"])
+        ):
+            state = "are missing" if found is None else "are damaged or another job's"
+            raise PredictionsError(f"{path} has lost its predictions: those beside it (.npz) {state}.", record)
+        return record
+
+    def read(self, path: Path) -> Record | None:
+        """Return the record in ``path``; None if there is none or it is not a whole record at its place."""
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return self.load(path)
+        except (FileNotFoundError, RecordError):
             return None
-        return record if isinstance(record, dict) and record.get("schema") == SCHEMA else None
 
-    def write(self, record: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> Path:
-        """Write one job's record and predictions; the record comes last, so that it vouches for both."""
-        path = self.path(record["encoder"]["name"], record["task"]["name"], record["probe"], record["seed"])
-        with atomic_write(path.with_suffix(".npz")) as file:
-            np.savez_compressed(file, **predictions)  # type: ignore[arg-type]
-        text = json.dumps({"schema": SCHEMA, **record}, indent=1, allow_nan=False)
-        with atomic_write(path) as file:
-            file.write(text.encode())
-        return path
+    def scan(self) -> Scan:
+        """Look at everything below the folder."""
+        found = Scan()
+        for path in self._files(found):
+            try:
+                record = self.load(path)
+            except FileNotFoundError:
+                continue  # gone since it was listed
+            except MisplacedError as error:
+                found.problems.append(Problem(path, MISPLACED, str(error)))
+            except PredictionsError as error:
+                found.problems.append(Problem(path, PREDICTIONS, str(error)))
+                found.records.append(error.record)
+            except RecordError as error:
+                found.problems.append(Problem(path, DAMAGED, str(error)))
+            else:
+                found.records.append(record)
+                if record["schema"] == FIRST_SCHEMA:
+                    found.problems.append(Problem(path, OLD, f"{path} is a record of virb 0.1."))
+        return found
 
-    def records(self) -> Iterator[dict[str, Any]]:
+    def records(self) -> Iterator[Record]:
         """Yield every whole record, in the order of their paths."""
-        for path in sorted(self.root.glob("*/*/*-seed*.json")):
-            record = self.read(path)
-            if record is not None:
-                yield record
-
-    def check_identity(self, encoder: str, sha256: str) -> None:
-        """Raise UsageError if records of another encoder lie under this name."""
-        for path in sorted((self.root / encoder).glob("*/*.json")):
-            record = self.read(path)
-            if record is not None and record["encoder"]["sha256"] != sha256:
-                raise UsageError(
-                    f"{self.root / encoder} holds scores of another encoder of the same name (sha256 "
-                    f"{record['encoder']['sha256'][:12]} there, {sha256[:12]} now). Rename the encoder's file, use "
-                    f"another --out, or remove {self.root / encoder}."
-                )
+        yield from self.scan().records
 
     def table(self) -> pd.DataFrame:
-        """Return the tidy table: one row a record, sorted by category, task, encoder and seed.
+        """Return the tidy table: one row a record (:mod:`virb.records.columns`).
 
-        Columns: encoder, task, probe, seed, score, metric, category, suite, n_train, n_test, overrides, and what the
-        encoders' meta say (method, dataset, dataset_size, balance, epochs, images_seen, head and head_dim of the
-        pretraining's projection, features where they are that projection's, pretrain_seed).
+        ``attrs["notes"]`` are sentences about the files that are no whole records.
 
         Raises:
             UsageError: the folder does not exist or holds no records.
         """
-        import pandas as pd
+        from virb.records.columns import table
 
-        rows = [_row(record) for record in self.records()]
-        if not rows:
+        found = self.scan()
+        if not found.records:
             state = "holds no records" if self.root.is_dir() else "does not exist"
-            raise UsageError(f"The results folder {self.root} {state}. Run virb evaluate ENCODER... --out {self.root}.")
-        frame = pd.DataFrame(rows)
-        return frame.sort_values(
-            ["category", "task", "encoder", "probe", "seed"], key=_natural, kind="stable"
-        ).reset_index(drop=True)
+            raise UsageError(
+                f"The results folder {self.root} {state}. "
+                + "".join(f"{sentence} " for sentence in found.sentences(most=5))
+                + f"Run virb evaluate ENCODER... --out {self.root}."
+            )
+        frame = table(found.records)
+        frame.attrs["notes"] = found.sentences()
+        return frame
+
+    def _files(self, found: Scan) -> Iterator[Path]:
+        """Yield the paths that are called like records; put all others among the problems."""
+
+        def other(path: Path) -> None:
+            is_left = path.name.startswith(".") and path.name.endswith(".tmp")
+            what = "a file that a killed run left" if is_left else "no file of a results folder"
+            found.problems.append(Problem(path, LEFTOVER if is_left else FOREIGN, f"{path} is {what}."))
+
+        for encoder in _listed(self.root):
+            if encoder.name in OWN_FILES or encoder.name == SET_ASIDE:
+                continue
+            if not encoder.is_dir():
+                other(encoder)
+                continue
+            for task in _listed(encoder):
+                if not task.is_dir():
+                    other(task)
+                    continue
+                paths = _listed(task)
+                names = {path.name for path in paths}
+                for path in paths:
+                    if is_record_name(path.name):
+                        yield path
+                    elif path.suffix != ".npz" or not is_record_name(path.with_suffix(".json").name):
+                        other(path)
+                    elif path.with_suffix(".json").name not in names:
+                        reason = f"{path} are predictions without a record, as a killed run leaves them."
+                        found.problems.append(Problem(path, LEFTOVER, reason))
+
+    # ------------------------------------------------------------------------------------------------------ writing
+
+    def write(self, record: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> Path:
+        """Write one job's record and predictions; the record comes last, so that it vouches for both.
+
+        Raises:
+            VirbError: the record cannot be written, or would not be a whole one.
+        """
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **predictions)  # type: ignore[arg-type]
+        content = packed.getvalue()
+        whole = {"schema": SCHEMA, **record, "predictions_sha256": hashlib.sha256(content).hexdigest()}
+        path, text = self._sealed(whole)
+        with atomic_write(path.with_suffix(".npz")) as file:
+            file.write(content)
+        with atomic_write(path) as file:
+            file.write(text)
+        return path
+
+    def relabel(self, path: Path, record: Mapping[str, Any]) -> Record:
+        """Write the record in ``path`` anew with other names and descriptions; its predictions stay."""
+        right, text = self._sealed(record)
+        assert same_name(str(right), str(path)), (right, path)
+        with atomic_write(path) as file:
+            file.write(text)
+        return schema.parse(text, path)
+
+    def _sealed(self, record: Mapping[str, Any]) -> tuple[Path, bytes]:
+        """Return where a record belongs and its text, with a checksum."""
+        plain = json.loads(json.dumps({k: v for k, v in record.items() if k != "checksum"}, allow_nan=False))
+        sealed = {**plain, "checksum": schema.checksum(plain)}
+        wrong = schema.problem(sealed)
+        if wrong is not None:
+            raise RecordError(f"The record of {_what(sealed)} would not be a whole one: {wrong}. It is not written.")
+        return self.root / schema.place_of(sealed), json.dumps(sealed, indent=1, allow_nan=False).encode()
+
+    # --------------------------------------------------------------------------------------------------------- names
+
+    def check_identity(self, encoder: str, sha256: str, weights_sha256: str | None = None) -> None:
+        """Raise UsageError if records of another network lie under this name."""
+        for path in sorted((self.root / encoder).glob("*/*.json")):
+            try:
+                found = schema.read(path)["encoder"]
+            except (FileNotFoundError, RecordError):
+                continue
+            if not same_name(found["name"], encoder):
+                continue
+            there, now = found["sha256"], sha256
+            if weights_sha256 is not None and "weights_sha256" in found:
+                there, now = found["weights_sha256"], weights_sha256
+            if there != now:
+                raise UsageError(
+                    f"{self.root / encoder} holds scores of another encoder of the same name (sha256 {there[:12]} there, "
+                    f"{now[:12]} now). Rename the encoder's file, use another --out, or remove {self.root / encoder}."
+                )
+
+    def check_names(self, encoders: Sequence[str]) -> None:
+        """Raise UsageError if a folder there differs from an encoder's name by case alone."""
+        folders = {folded(path.name): path.name for path in _listed(self.root) if path.is_dir()}
+        for encoder in encoders:
+            there = folders.get(folded(encoder), encoder)
+            if not same_name(there, encoder):
+                raise UsageError(
+                    f"{self.root} has a folder {there}, and {encoder} differs from it by case alone: on many file systems "
+                    "the two are one. Rename the encoder's file, or use another --out."
+                )
+
+
+class MisplacedError(RecordError):
+    """A whole record that lies where another belongs."""
+
+
+class PredictionsError(RecordError):
+    """A whole record whose predictions are missing, damaged or another's."""
+
+    def __init__(self, text: str, record: Record) -> None:
+        super().__init__(text)
+        self.record = record
+
+
+def folded(name: str) -> str:
+    """Return ``name`` as file systems compare that know no case and write accents in either form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def same_name(a: str, b: str) -> bool:
+    return unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b)
+
+
+def is_record_name(name: str) -> bool:
+    """Whether a file is called like a record: ``<probe>-seed<k>.json``."""
+    probe, dash, number = name.removesuffix(".json").rpartition("-seed")
+    return name.endswith(".json") and bool(probe and dash) and not probe.startswith(".") and number.isdecimal()
 
 
 def probe_name(probe: str, overrides: Mapping[str, Any]) -> str:
@@ -128,34 +334,22 @@ def base_probe(name: str) -> str:
     return name.partition("+")[0]
 
 
-def _row(record: Mapping[str, Any]) -> dict[str, Any]:
-    meta = record["encoder"].get("meta") or {}
-    return {
-        "encoder": record["encoder"]["name"],
-        "task": record["task"]["name"],
-        "probe": record["probe"],
-        "seed": record["seed"],
-        "score": record["score"],
-        "metric": record["task"]["metric"],
-        "category": record["task"]["category"],
-        "suite": record["task"]["suite"],
-        "n_train": record["n_train"],
-        "n_test": record["n_test"],
-        "overrides": "+".join(f"{key}={value}" for key, value in sorted(record["overrides"].items())),
-        **{column: meta.get(column) for column in META_COLUMNS},
-        "pretrain_seed": meta.get("seed"),  # seed is the probe's
-    }
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
-def _natural(column: pd.Series) -> pd.Series:
-    """Sort key: the four categories in the paper's order, numbers inside names by value."""
-    if column.name == "category":
-        from virb.contracts.task import Category
+def _file_digest(path: Path) -> str | None:
+    """Return the sha256 of a regular file's bytes; None where there is none that can be read."""
+    try:
+        return hashlib.sha256(schema.read_bytes(path, most=MAX_PREDICTIONS)).hexdigest()
+    except (FileNotFoundError, RecordError):
+        return None
 
-        order = {category.value: index for index, category in enumerate(Category)}
-        return column.map(lambda value: order.get(value, len(order)))
-    if column.name == "seed":
-        return column
-    return column.map(
-        lambda text: "".join(part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", text))
-    )
+
+def _what(record: Mapping[str, Any]) -> str:
+    encoder, task = record.get("encoder"), record.get("task")
+    names = [part.get("name") if isinstance(part, Mapping) else part for part in (encoder, task)]
+    return f"{names[0]} on {names[1]}, seed {record.get('seed')},"

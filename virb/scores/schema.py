@@ -24,7 +24,9 @@ from virb.errors import ScoresError
 REQUIRED = ("encoder", "task", "score")
 #: What tells one measurement from another.
 KEYS = ("encoder", "task", "seed", "probe", "labels")
-ROW_WORDS = frozenset({*KEYS, "score", "overrides", "n_train", "n_test"})
+#: What tells apart scores that may not stand side by side (:func:`virb.records.compare.mixed`).
+DIGESTS = ("data_digest", "settings_digest", "encoder_digest")
+ROW_WORDS = frozenset({*KEYS, "score", "overrides", "n_train", "n_test", "task_version", *DIGESTS})
 TASK_WORDS = frozenset({"category", "metric", "suite", "unit", "better", "chance", "ceiling"})
 #: Columns that are about encoders by their meaning: an encoder with two values of one of them is two encoders.
 ENCODER_WORDS = frozenset(
@@ -33,7 +35,7 @@ ENCODER_WORDS = frozenset(
 #: Columns that are read as text even where every value looks like a number.
 TEXT_WORDS = frozenset(
     {"encoder", "task", "probe", "category", "metric", "suite", "overrides", "unit", "better", "role", "family"}
-    | {"repeat", "method", "dataset", "balance", "arch", "parts"}
+    | {"repeat", "method", "dataset", "balance", "arch", "parts", *DIGESTS}
 )
 CATEGORIES = tuple(category.value for category in Category)
 

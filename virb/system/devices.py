@@ -131,3 +131,26 @@ def memory_bytes(device: torch.device) -> int:
     import torch
 
     return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0
+
+
+def upload(values: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """Return host ``values`` on ``device``; a GPU copies them, from pinned memory, while the host goes on."""
+    import torch
+
+    if torch.device(device).type != "cuda" or values.device.type != "cpu":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Return ``values`` as a float32 tensor on ``device``, uploaded once a process; never write into it."""
+    key = (values, str(device))
+    if key not in _CONSTANTS:
+        import torch
+
+        with torch.inference_mode(False):
+            _CONSTANTS[key] = torch.tensor(values, device=device)
+    return _CONSTANTS[key]
+
+
+_CONSTANTS: dict[tuple[tuple[float, ...], str], torch.Tensor] = {}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -44,6 +46,21 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(aside)
+
+
+def collect_leftovers(folder: str | os.PathLike[str], *, older_than_s: float = 3600) -> list[Path]:
+    """Remove what killed runs left of :func:`atomic_write` below ``folder``, and return it.
+
+    A file that another process writes at this moment is younger than ``older_than_s``.
+    """
+    removed = []
+    for path in Path(folder).rglob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > older_than_s:
+                path.unlink()
+                removed.append(path)
+    return removed
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from virb.errors import UsageError
 from virb.pretraining import distributed
+from virb.system import devices
 from virb.training import image_ops
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -29,17 +30,20 @@ class Transform(Protocol):
 
 
 def rand(*shape: int, generator: torch.Generator, device: torch.device | str, dim: int = 0) -> Tensor:
-    """Draw uniform numbers in [0, 1) of ``shape``, in which ``dim`` counts the images.
+    """Draw uniform numbers in [0, 1) of ``shape``, in which ``dim`` counts the images, and return them on ``device``.
 
+    They are drawn where the generator is: of the trainer's, on the host, so that every device gets the same numbers.
     With several processes those of the whole batch are drawn, by each of them, and this process's images get theirs:
     the numbers that one process would have drawn for them.
     """
     whole = [n * (distributed.world_size() if axis == dim else 1) for axis, n in enumerate(shape)]
-    return distributed.own_rows(torch.rand(whole, device=device, generator=generator), dim)
+    drawn = distributed.own_rows(torch.rand(whole, device=generator.device, generator=generator), dim)
+    return devices.upload(drawn, device)
 
 
 def _chosen(p: float, like: Tensor, generator: torch.Generator) -> Tensor:
-    return rand(len(like), generator=generator, device=like.device) < p
+    """Return which of the images are chosen, where the generator is."""
+    return rand(len(like), generator=generator, device=generator.device) < p
 
 
 def random_crop_boxes(
@@ -95,9 +99,11 @@ class RandomResizedCrop:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n, _, height, width = images.shape
         boxes = random_crop_boxes(
-            n, height, width, scale=self.scale, ratio=self.ratio, generator=generator, device=images.device
+            n, height, width, scale=self.scale, ratio=self.ratio, generator=generator, device=generator.device
         )
-        return image_ops.resized_crop(images, boxes, (self.size, self.size), _chosen(self.flip, images, generator))
+        drawn = torch.cat([boxes, _chosen(self.flip, images, generator)[:, None]], dim=1)
+        drawn = devices.upload(drawn, images.device)
+        return image_ops.resized_crop(images, drawn[:, :4], (self.size, self.size), drawn[:, 4] > 0)
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class HorizontalFlip:
     p: float = 0.5
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return image_ops.hflip(images, _chosen(self.p, images, generator))
+        return image_ops.hflip(images, devices.upload(_chosen(self.p, images, generator), images.device))
 
 
 @dataclass(frozen=True)
@@ -135,12 +141,12 @@ class ColorJitter:
     p: float = 0.8
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        n = len(images)
-        width = images.new_tensor([self.brightness, self.contrast, self.saturation])
-        u = rand(n, 4, generator=generator, device=images.device)
+        n, where = len(images), generator.device
+        width = torch.tensor([self.brightness, self.contrast, self.saturation], device=where)
+        u = rand(n, 4, generator=generator, device=where)
         low = (1 - width).clamp_min(0)
         factors = torch.cat([low + (1 + width - low) * u[:, :3], (2 * u[:, 3:] - 1) * self.hue], dim=1)
-        order = rand(n, 4, generator=generator, device=images.device).argsort(dim=1)
+        order = rand(n, 4, generator=generator, device=where).argsort(dim=1)
         chosen = _chosen(self.p, images, generator)
         # An order of -1 is no operation: images that are not chosen pass untouched and cost nothing.
         return image_ops.color_jitter(images, factors, torch.where(chosen[:, None], order, torch.full_like(order, -1)))
@@ -153,7 +159,7 @@ class Grayscale:
     p: float = 0.2
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return image_ops.grayscale(images, _chosen(self.p, images, generator))
+        return image_ops.grayscale(images, devices.upload(_chosen(self.p, images, generator), images.device))
 
 
 @dataclass(frozen=True)
@@ -166,15 +172,14 @@ class GaussianBlur:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         chosen = _chosen(self.p, images, generator)
         sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * rand(
-            len(images), generator=generator, device=images.device
+            len(images), generator=generator, device=generator.device
         )
         index = chosen.nonzero()[:, 0]
         if not len(index):
             return images
         kernel = max(3, images.shape[3] // 10 // 2 * 2 + 1)
-        out = images.clone()
-        out[index] = image_ops.gaussian_blur(images[index], sigma[index], kernel)
-        return out
+        rows, sigma = devices.upload(index, images.device), devices.upload(sigma[index], images.device)
+        return images.index_copy(0, rows, image_ops.gaussian_blur(images[rows], sigma, kernel))
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,8 @@ class Solarize:
     threshold: float = 0.5
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return image_ops.solarize(images, _chosen(self.p, images, generator), self.threshold)
+        chosen = devices.upload(_chosen(self.p, images, generator), images.device)
+        return image_ops.solarize(images, chosen, self.threshold)
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ class Cutout:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n, _, height, width = images.shape
-        chosen = _chosen(self.p, images, generator)
+        chosen = devices.upload(_chosen(self.p, images, generator), images.device)
         side = [max(1, round(self.share * x)) for x in (height, width)]
         u = rand(n, 2, generator=generator, device=images.device)
         top = (u[:, 0] * height).floor() - side[0] // 2
@@ -214,7 +220,7 @@ class Rotate:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         chosen = _chosen(self.p, images, generator)
-        turns = (4 * rand(len(images), generator=generator, device=images.device)).long()
+        turns = (4 * rand(len(images), generator=generator, device=generator.device)).long()
         return image_ops.rotate90(images, turns * chosen)
 
 
@@ -228,11 +234,12 @@ class Noise:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         chosen = _chosen(self.p, images, generator)
         sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * rand(
-            len(images), generator=generator, device=images.device
+            len(images), generator=generator, device=generator.device
         )
         whole = (len(images) * distributed.world_size(), *images.shape[1:])
-        noise = distributed.own_rows(torch.randn(whole, device=images.device, generator=generator))
-        return image_ops.add_noise(images, noise * (sigma * chosen)[:, None, None, None])
+        noise = distributed.own_rows(torch.randn(whole, device=generator.device, generator=generator))
+        amount = devices.upload(sigma * chosen, images.device)
+        return image_ops.add_noise(images, devices.upload(noise, images.device) * amount[:, None, None, None])
 
 
 @dataclass(frozen=True)
@@ -242,7 +249,7 @@ class Sobel:
     p: float = 0.5
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return image_ops.sobel(images, _chosen(self.p, images, generator))
+        return image_ops.sobel(images, devices.upload(_chosen(self.p, images, generator), images.device))
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,13 @@ axis, which serves any mixture of sizes, enlarging or shrinking (antialiased), a
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from virb.system import devices
 
 GRAY = (0.2989, 0.587, 0.114)  # torchvision's weights
 
@@ -132,8 +136,11 @@ ADJUST = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 def color_jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     """Adjust brightness, contrast, saturation and hue, in each image's own order.
 
-    ``factors`` is (N, 4) in that order of columns; ``order`` (N, 4) holds permutations of 0..3, first operation first.
+    ``factors`` is (N, 4) in that order of columns; ``order`` (N, 4) holds permutations of 0..3, first operation first, or
+    -1 for an image that stays as it is. For images on a GPU both may be on the host.
     """
+    if images.device.type == "cuda":
+        return _color_jitter_of_all(images, factors, order)
     images = images.clone()
     for turn in range(4):
         for k, adjust in enumerate(ADJUST):
@@ -141,6 +148,56 @@ def color_jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
             if len(chosen):
                 images[chosen] = adjust(images[chosen], factors[chosen, k])
     return images
+
+
+def _color_jitter_of_all(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    """``color_jitter`` without a choice of images, for a GPU, where operations cost more than pixels.
+
+    All but the hue are products of the channels with a matrix an image, and a multiple of the mean grey: three of them
+    before the hue and three after, the identity for images whose turn it is not. The matrices are made where the
+    factors are.
+    """
+    n, _, height, width = images.shape
+    gray = torch.tensor(GRAY, device=factors.device)
+    eye = torch.eye(3, device=factors.device)
+    steps = []
+    for is_after in (False, True):
+        for turn in range(int(is_after), 3 + int(is_after)):
+            kind = order[:, turn]
+            hue_at = (order == 3).to(torch.uint8).argmax(dim=1)
+            is_due = (turn > hue_at) if is_after else (turn < hue_at)
+            factor = factors.gather(1, kind.clamp_min(0)[:, None])[:, 0]
+            kept = torch.where(is_due & (kind >= 0) & (kind < 3), factor, torch.ones_like(factor))
+            mixed = (1 - kept)[:, None, None] * gray.expand(3, 3)
+            pixel = kept[:, None, None] * eye + mixed * (kind == 2)[:, None, None]
+            steps.append(torch.stack([pixel, mixed * (kind == 1)[:, None, None]]))
+    shift = torch.where((order == 3).any(dim=1), factors[:, 3], torch.zeros_like(factors[:, 3]))
+    matrices = devices.upload(torch.stack(steps).to(images.dtype), images.device)  # (6, 2, N, 3, 3)
+    shift = devices.upload(shift.to(images.dtype), images.device)
+    flat = images.reshape(n, 3, height * width)
+    for k, (pixel, mean) in enumerate(matrices):
+        if k == 3:
+            flat = adjust_hue(flat.view(n, 3, height, width), shift).view(n, 3, -1)
+        offset = torch.bmm(mean, flat.mean(dim=2, keepdim=True))
+        flat = torch.baddbmm(offset, pixel, flat).clamp_(0, 1)
+    return flat.view(n, 3, height, width)
+
+
+@functools.lru_cache(maxsize=16)
+def _mirrored_offsets(size: int, radius: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return by which element of a kernel of 2 * radius + 1 a pixel (column) counts for another (row) of a line: itself,
+    and mirrored at either end without the end itself; 2 * radius + 1 where it does not.
+    """
+    at = torch.arange(size)
+    row, column = at[:, None], at[None]
+    ways = (column - row, -column - row, 2 * (size - 1) - column - row)
+    exists = (torch.ones(size, dtype=torch.bool), at > 0, at < size - 1)
+
+    def element(offset: Tensor, is_there: Tensor) -> Tensor:
+        return torch.where((offset.abs() <= radius) & is_there[None], offset + radius, 2 * radius + 1).to(device)
+
+    straight, left, right = (element(o, e) for o, e in zip(ways, exists, strict=True))
+    return straight, left, right
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
@@ -160,13 +217,9 @@ def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     weight = (weight / weight.sum(dim=1, keepdim=True)).to(images.dtype)
 
     def matrix(size: int) -> Tensor:
-        at = torch.arange(size, device=images.device)
-        out = images.new_zeros(len(images), size, size)
-        for i, o in enumerate(offset.tolist()):
-            source = (at + o).abs()
-            source = torch.where(source >= size, 2 * (size - 1) - source, source)
-            out[:, at, source] += weight[:, i, None]
-        return out
+        padded = F.pad(weight, (0, 1))  # beyond the kernel there is nothing
+        straight, left, right = (padded[:, at] for at in _mirrored_offsets(size, radius, images.device))
+        return straight.add_(left).add_(right)
 
     rows = matrix(height)
     return _apply_matrices(images, rows, rows if width == height else matrix(width))
@@ -196,9 +249,9 @@ def rotate90(images: Tensor, turns: Tensor) -> Tensor:
         raise ValueError(f"Quarter turns need square images; found {images.shape[2]}x{images.shape[3]}.")
     out = images.clone()
     for k in (1, 2, 3):
-        chosen = (turns == k).nonzero()[:, 0]
+        chosen = devices.upload((turns == k).nonzero()[:, 0], images.device)
         if len(chosen):
-            out[chosen] = torch.rot90(images[chosen], k, (2, 3))
+            out.index_copy_(0, chosen, torch.rot90(images[chosen], k, (2, 3)))
     return out
 
 
@@ -249,4 +302,5 @@ def patches(images: Tensor, grid: int, size: int, offsets: Tensor) -> Tensor:
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Subtract ``mean`` and divide by ``std``, a value a channel."""
     shape = (1, -1, 1, 1)
-    return (images - images.new_tensor(mean).view(shape)) / images.new_tensor(std).view(shape)
+    middle, width = (devices.constant(tuple(map(float, values)), images.device) for values in (mean, std))
+    return (images - middle.to(images.dtype).view(shape)) / width.to(images.dtype).view(shape)

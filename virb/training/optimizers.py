@@ -52,29 +52,49 @@ class LARS(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                update = p.grad
-                decay = group["weight_decay"]
-                if decay:
-                    update = update.add(p, alpha=decay)
-                if group["adapt"] or group["larc"]:
-                    update = update * self._factor(p, p.grad, update, group)
-                state = self.state[p]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = update.clone()
-                else:
-                    state["momentum_buffer"].mul_(group["momentum"]).add_(update)
-                p.add_(state["momentum_buffer"], alpha=-group["lr"])
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                self._step_group(group, parameters, [p.grad for p in parameters])
         return loss
 
+    def _step_group(self, group: dict[str, Any], parameters: list[Tensor], grads: list[Any]) -> None:
+        """Step all tensors of a group in operations on lists, which a GPU runs as one each."""
+        decay = group["weight_decay"]
+        updates = list(torch._foreach_add(grads, parameters, alpha=decay)) if decay else grads
+        if group["adapt"] or group["larc"]:
+            updates = list(torch._foreach_mul(updates, self._factors(parameters, grads, updates, group)))
+        new = [k for k, p in enumerate(parameters) if "momentum_buffer" not in self.state[p]]
+        old = [k for k in range(len(parameters)) if k not in set(new)]
+        for k in new:
+            self.state[parameters[k]]["momentum_buffer"] = updates[k].clone()
+        if old:
+            moved = [self.state[parameters[k]]["momentum_buffer"] for k in old]
+            torch._foreach_mul_(moved, group["momentum"])
+            torch._foreach_add_(moved, [updates[k] for k in old])
+        buffers = [self.state[p]["momentum_buffer"] for p in parameters]
+        torch._foreach_add_(parameters, buffers, alpha=-group["lr"])
+
     @staticmethod
-    def _factor(p: Tensor, grad: Tensor, update: Tensor, group: dict[str, Any]) -> Tensor:
-        weight = p.norm()
-        norm = grad.norm() + group["weight_decay"] * weight if group["larc"] else update.norm()
-        usable = (weight > 0) & (grad.norm() > 0)
-        return torch.where(usable, group["trust"] * weight / (norm + group["eps"]), torch.ones_like(norm))
+    def _factors(
+        parameters: list[Tensor], grads: list[Tensor], updates: list[Tensor], group: dict[str, Any]
+    ) -> list[Tensor]:
+        weight, grad = (torch.stack(torch._foreach_norm(tensors)) for tensors in (parameters, grads))
+        if group["larc"]:
+            norm = grad + group["weight_decay"] * weight
+        else:
+            norm = torch.stack(torch._foreach_norm(updates))
+        usable = (weight > 0) & (grad > 0)
+        factors = torch.where(usable, group["trust"] * weight / (norm + group["eps"]), torch.ones_like(norm))
+        return list(factors.unbind())
+
+
+@torch.no_grad()
+def clip_each(grads: list[Tensor], largest: float) -> None:
+    """Scale every gradient on its own so that its norm is at most ``largest``, in place, as DINO's code does."""
+    if grads:
+        # The norm of the one norm is what torch.nn.utils.clip_grad_norm_ takes, to the bit.
+        norms = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))[:, None], dim=1)
+        torch._foreach_mul_(grads, list((largest / (norms + 1e-6)).clamp(max=1.0).unbind()))
 
 
 def parameter_groups(
@@ -120,5 +140,7 @@ def build_optimizer(
     if name in ("lars", "larc"):
         return LARS(groups, lr, momentum=momentum, weight_decay=weight_decay, larc=name == "larc")
     if name == "adamw":
-        return AdamW(groups, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay)
+        is_on_gpu = all(p.device.type == "cuda" for group in groups for p in group["params"])
+        fused = True if is_on_gpu else None
+        return AdamW(groups, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay, fused=fused)
     raise UsageError(f"Unknown optimizer {name!r}; expected one of {', '.join(NAMES)}.")

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import virb
 from virb.contracts.examples import DataContext
+from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.convert.load import load_encoder
 from virb.errors import UsageError, VirbError
-from virb.evaluation.grid import Failure, Overrides
+from virb.evaluation.grid import Failure
 from virb.networks.encoder import FrozenEncoder
 from virb.networks.spec import split_code, split_source
+from virb.system import devices
 from virb.system.progress import Progress
 from virb.system.threads import n_cores
 
@@ -37,17 +39,12 @@ MAX_ENCODERS = 32  # a piece: what is lost with a worker, and held in its memory
 
 
 @dataclass(frozen=True)
-class Plan:
+class Shared:
     """What all pieces of a run have in common; paths are absolute."""
 
     context: DataContext
-    out: str
-    seeds: int
-    probe: str
-    device: str
-    overrides: Overrides
-    cache_gb: float
-    cache_limit_gb: float | None
+    options: RunOptions
+    meta: Any
     may_leave_out: bool
     include: str  # $VIRB_INCLUDE
 
@@ -91,16 +88,17 @@ def check(executor: str) -> None:
     )
 
 
-def make_plan(context: DataContext, out: str | os.PathLike[str], **options: Any) -> Plan:
-    """Return the plan with every path made absolute, because workers stand in other folders."""
+def share(context: DataContext, options: RunOptions, *, meta: Any, may_leave_out: bool) -> Shared:
+    """Return what the pieces share, with every path made absolute, because workers stand in other folders."""
     places = {name: Path(path).absolute() for name, path in context.places.items()}
     root = None if context.root is None else Path(context.root).absolute()
     cache = None if context.cache is None else Path(context.cache).absolute()
-    return Plan(
+    return Shared(
         replace(context, root=root, places=places, cache=cache, progress=None),
-        str(Path(out).absolute()),
+        replace(options, out=str(Path(options.out).absolute())),
+        meta if meta is None or isinstance(meta, Mapping) else str(Path(meta).absolute()),
+        may_leave_out,
         include=os.environ.get("VIRB_INCLUDE", ""),
-        **options,
     )
 
 
@@ -139,8 +137,7 @@ def cut(
 
 
 def run(
-    executor: str,
-    plan: Plan,
+    shared: Shared,
     units: Sequence[tuple[str, Sequence[str | Task], Mapping[int, int]]],
     encoders: Sequence[tuple[str | FrozenEncoder, str]],
     progress: Progress,
@@ -156,7 +153,7 @@ def run(
     total = Report()
     progress.set_jobs(sum(sum(missing.values()) for _, _, missing in units))
     n_pieces = sum(len(missing) for _, _, missing in units)
-    with _connected(executor, plan.device, n_pieces) as (client, n_expected):
+    with _connected(shared.options.executor, shared.options.device, n_pieces) as (client, n_expected):
         workers = _workers(client, n_expected, progress)
         shares = _shares(workers)
         has_gpus = any(worker["n_gpus"] for worker in workers.values())
@@ -165,7 +162,7 @@ def run(
         progress.note(f"Pieces of work: {len(pieces)}; Dask workers: {len(workers)}")
         futures = {}
         for k, piece in enumerate(pieces):
-            blob = cloudpickle.dumps((plan, piece))
+            blob = cloudpickle.dumps((shared, piece))
             future = client.submit(
                 run_piece,
                 virb.__version__,
@@ -386,25 +383,20 @@ def run_piece(version: str, blob: bytes, shares: Mapping[str, int]) -> Report:
     if version != virb.__version__:  # a worker that came later
         reason = f"the worker has virb {virb.__version__}, the command {version}. Install the same version."
         return Report(failures=[Failure("a piece of the grid", reason)])
-    plan, piece = cloudpickle.loads(blob)
+    shared, piece = cloudpickle.loads(blob)
     cores = shares.get(here["cores"], 1)
-    os.environ.update(VIRB_INCLUDE=plan.include, VIRB_CORES=str(cores))
+    os.environ.update(VIRB_INCLUDE=shared.include, VIRB_CORES=str(cores))
     torch.set_num_threads(cores)
     progress = _Notes()
     try:
         outcome = evaluation.run(
-            _encoders(piece, evaluation.resolve_device(plan.device)),
+            _encoders(piece, devices.resolve(shared.options.device)),
             piece.tasks,
-            context=plan.context,
-            out=plan.out,
-            seeds=plan.seeds,
-            probe=plan.probe,
-            device=plan.device,
-            overrides=plan.overrides,
-            cache_gb=plan.cache_gb,
-            cache_limit_gb=plan.cache_limit_gb,
+            context=shared.context,
+            options=replace(shared.options, executor="local"),
+            meta=shared.meta,
             progress=progress,
-            may_leave_out=plan.may_leave_out,
+            may_leave_out=shared.may_leave_out,
         )
     except VirbError as error:
         return Report(failures=[Failure(piece.what, str(error))], notes=progress.notes)

@@ -1,0 +1,140 @@
+"""The options of an evaluation: said once, for the command line's flags, the Python signature and every executor."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from virb.errors import UsageError, option
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How an option is written on the command line."""
+
+    name: str  # --seeds
+    field: str
+    type: type
+    help: str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+
+
+def _option(default: Any, help: str, kind: type, **about: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "type": kind, **about})
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How an evaluation runs. A departure from the protocol (``overrides``) becomes part of the probe's name in records.
+
+    Attributes:
+        cache_gb: what the maps of one pixelwise task may take on disk; beyond, they are computed anew.
+        cache_limit_gb: how large the whole feature cache may grow (default: :func:`virb.system.cache.limit_bytes`).
+    """
+
+    out: str = _option("results", "where the records go", str, metavar="DIR")
+    seeds: int = _option(1, "train each head N times", int, metavar="N")
+    probe: str = _option("gradient", "how an encoder is judged (virb list probes)", str, metavar="NAME")
+    device: str = _option("auto", "auto, cpu, cuda, cuda:1, mps", str)
+    executor: str = _option(
+        "local",
+        "local, dask (worker processes on this machine, one a GPU) or dask:tcp://HOST:PORT (a cluster)",
+        str,
+        metavar="WHERE",
+    )
+    optimizer: str | None = _option(
+        None, "instead of the task's; recorded as such", str, choices=("adam", "sgd"), overrides=True
+    )
+    lr: float | None = _option(None, "instead of the task's learning rate; recorded as such", float, overrides=True)
+    limit: int | None = _option(
+        None, "use only N examples of each split; recorded as such", int, metavar="N", overrides=True
+    )
+    epochs: int | None = _option(
+        None, "train for N epochs instead of the task's; recorded as such", int, metavar="N", overrides=True
+    )
+    dtype: str | None = _option(
+        None,
+        "of the encoders' forward pass instead of fp32: faster where the processor has it (tf32: on GPUs, heads too); "
+        "recorded as such",
+        str,
+        choices=("tf32", "bf16", "fp16"),
+        overrides=True,
+    )
+    skip_corrupt: bool = _option(
+        False,
+        "leave out examples that cannot be read, naming them, instead of stopping the task; recorded as such",
+        bool,
+        overrides=True,
+    )
+    cache_gb: float = _option(
+        20.0,
+        "keep the maps of pixelwise tasks on disk up to this size for a task, recompute them beyond",
+        float,
+        metavar="GB",
+    )
+    cache_limit_gb: float | None = _option(
+        None,
+        "let the whole feature cache grow to this size, then remove what was not used for the longest time (default: "
+        "$VIRB_CACHE_GB, else half of what the disk could give, at most 100)",
+        float,
+        metavar="GB",
+        flag="--cache-limit",
+    )
+
+    def __post_init__(self) -> None:
+        for what in ("out",):
+            object.__setattr__(self, what, os.fspath(getattr(self, what)))
+        for flag in flags():
+            self._check_type(flag)
+        for what in ("seeds", "limit", "epochs"):
+            value = getattr(self, what)
+            if value is not None and value < 1:
+                raise UsageError(f"{option(what)} must be at least 1; found {value}.")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise UsageError(f"{option('lr')} must be a number above 0; found {self.lr:g}.")
+        for what, value in (("cache_gb", self.cache_gb), ("cache_limit_gb", self.cache_limit_gb)):
+            if value is not None and not 0 <= value < math.inf:
+                raise UsageError(f"{option(what)} must be a number of at least 0; found {value:g}.")
+
+    def _check_type(self, flag: Flag) -> None:
+        value = getattr(self, flag.field)
+        default = _default(flag.field)
+        if value is None and default is None:
+            return
+        allowed: tuple[type, ...] = (int, float) if flag.type is float else (flag.type,)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and flag.type is not bool):
+            kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(flag.type, "text")
+            raise UsageError(f"{option(flag.field)} must be {kind}; found {value!r}.")
+        if flag.choices and value not in flag.choices:
+            raise UsageError(
+                f"Unknown {flag.field} {value!r} ({option(flag.field)}); expected one of {', '.join(flag.choices)}."
+            )
+
+    def one_seed(self) -> RunOptions:
+        return dataclasses.replace(self, seeds=1)
+
+    def overrides(self) -> dict[str, int | float | str]:
+        """The departures from the protocol, by name."""
+        found = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.metadata.get("overrides") and getattr(self, field.name) not in (None, False)
+        }
+        return {key: 1 if value is True else value for key, value in found.items()}
+
+
+def flags() -> Iterator[Flag]:
+    """Yield the flags, in the order of :class:`RunOptions`."""
+    for field in dataclasses.fields(RunOptions):
+        about = field.metadata
+        name = about.get("flag", f"--{field.name.replace('_', '-')}")
+        yield Flag(name, field.name, about["type"], about["help"], about.get("metavar"), about.get("choices"))
+
+
+def _default(name: str) -> Any:
+    return next(field.default for field in dataclasses.fields(RunOptions) if field.name == name)

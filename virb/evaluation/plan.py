@@ -1,0 +1,317 @@
+"""What is missing: the fingerprint of every job that was asked for, against the records that are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from virb import registry
+from virb.contracts.examples import DataContext, Examples
+from virb.contracts.options import RunOptions
+from virb.contracts.task import Task
+from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
+from virb.evaluation import stages
+from virb.evaluation.about import About
+from virb.evaluation.grid import Failure, Job, Piece, Unit, effective
+from virb.evaluation.guard import Guard
+from virb.evaluation.parts import parts_of
+from virb.networks.encoder import FrozenEncoder
+from virb.probes import Probe, image_level
+from virb.records import fingerprint as prints
+from virb.records.fingerprint import Fields
+from virb.records.record import FIRST_SCHEMA, Record, digest
+from virb.records.store import ResultStore, probe_name
+from virb.system.progress import Progress
+
+
+@dataclass
+class Plan:
+    """What a run has to do.
+
+    Attributes:
+        pieces: the missing jobs, with their data.
+        present: jobs whose record is there and is of the same fingerprint.
+        unchecked: jobs whose record agrees in all but the data, which are not there to compare it with.
+        unread: units whose data are not on this machine, with their jobs that have no such record.
+        failures, left_out: units whose data cannot be read; optional tasks of a suite without data.
+    """
+
+    pieces: list[Piece] = field(default_factory=list)
+    present: set[Job] = field(default_factory=set)
+    unchecked: set[Job] = field(default_factory=set)
+    unread: list[tuple[Unit, list[Job]]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    left_out: list[Failure] = field(default_factory=list)
+    fingerprints: dict[Job, Fields] = field(default_factory=dict)  # of every job whose data are there
+
+    @property
+    def unread_jobs(self) -> set[Job]:
+        return {job for _, jobs in self.unread for job in jobs}
+
+
+class Planner:
+    """Compares what was asked for with what is there; writes nothing but names and descriptions."""
+
+    def __init__(
+        self,
+        encoders: Sequence[FrozenEncoder],
+        store: ResultStore,
+        context: DataContext,
+        probe: Probe,
+        options: RunOptions,
+        *,
+        about: About,
+        progress: Progress,
+    ) -> None:
+        self.encoders = encoders
+        self.store = store
+        self.context = context
+        self.probe = probe
+        self.options = options
+        self.about = about
+        self.progress = progress
+        self.label = probe_name(probe.name, options.overrides())
+        self._encoder_fields = [prints.encoder_fields(encoder) for encoder in encoders]
+        self._n_old = 0
+
+    def plan(self, units: Sequence[Unit], *, may_leave_out: bool) -> Plan:
+        """Look at the data of every unit and at the records of its jobs.
+
+        With ``may_leave_out`` optional tasks whose data are absent are no failures.
+        """
+        found = Plan()
+        for unit in units:
+            with Guard(unit.trains.name, found.failures, self.progress):
+                self._add(unit, found, may_leave_out=may_leave_out)
+        if self._n_old:
+            self.progress.note(
+                f"{self._n_old} record{'s' * (self._n_old > 1)} of virb 0.1 do{'es' * (self._n_old == 1)} not say on what "
+                "data and by which settings the score was made: computed again."
+            )
+        return found
+
+    def jobs_of(self, unit: Unit) -> Iterator[Job]:
+        for task in unit.scores:
+            for encoder in range(len(self.encoders)):
+                for seed in range(self.options.seeds):
+                    yield Job(encoder, task.name, seed)
+
+    def path(self, job: Job) -> Path:
+        return self.store.path(self.encoders[job.encoder].name, job.task, self.label, job.seed)
+
+    def record(self, job: Job, plan: Plan) -> Record | None:
+        """Return the job's record if it is the one that was asked for."""
+        record = self.store.read(self.path(job))
+        if record is None or job in plan.unchecked:
+            return record
+        wanted = plan.fingerprints.get(job)
+        if wanted is None:  # a worker read the data, not this machine
+            return record if job in plan.unread_jobs and "fingerprint" in record else None
+        return record if record.get("fingerprint", {}).get("sha256") == wanted["sha256"] else None
+
+    def is_done(self, job: Job, plan: Plan) -> bool:
+        return self.record(job, plan) is not None
+
+    def _add(self, unit: Unit, found: Plan, *, may_leave_out: bool) -> None:
+        try:
+            train, tests = stages.read(unit, self.context, self.options, self.progress)
+        except VirbError as error:
+            unchecked = {job for job in self.jobs_of(unit) if self._agrees_but_for_data(unit, job)}
+            missing = [job for job in self.jobs_of(unit) if job not in unchecked]
+            found.unchecked |= unchecked
+            if unchecked:
+                self.progress.note(
+                    f"{unit.trains.name}: {len(unchecked)} record{'s are' if len(unchecked) > 1 else ' is'} shown as found "
+                    f"and not checked against the data: {error}"
+                )
+            if not isinstance(error, DataAbsent):
+                raise
+            if not missing:
+                return
+            if may_leave_out and unit.trains.is_optional:
+                found.left_out.append(Failure(unit.trains.name, str(error)))
+                self.progress.note(f"{unit.trains.name}: left out: {error}")
+                return
+            found.unread.append((unit, missing))
+            raise
+        piece = Piece(unit, train, tests, {}, parts_of(unit.trains))
+        data = {"train": digests_of(train)}
+        again: list[tuple[str, str]] = []  # the reason in short, and the record
+        for task in unit.scores:
+            data["test"] = digests_of(tests[task.name])
+            for job in self.jobs_of(Unit(unit.trains, (task,))):
+                now = prints.fingerprint(
+                    encoder=self._encoder_fields[job.encoder],
+                    data=dict(data),
+                    task=task_fields(unit.trains, task),
+                    probe=probe_fields(self.probe, unit.trains, self.options, job.seed),
+                )
+                piece.fingerprints[job] = now
+                why = self._why_not(job, task, now)
+                if why is None:
+                    found.present.add(job)
+                    continue
+                piece.jobs.setdefault((job.encoder, job.seed), []).append(task)
+                if why:
+                    again.append((why, f"{self.encoders[job.encoder].name}, seed {job.seed}"))
+        found.fingerprints |= piece.fingerprints
+        self._say_again(unit, again)
+        if piece.jobs:
+            found.pieces.append(piece)
+
+    def _say_again(self, unit: Unit, again: Sequence[tuple[str, str]]) -> None:
+        for why, n in Counter(why for why, _ in again).items():
+            first = next(name for reason, name in again if reason == why)
+            more = f" and {n - 1} more" if n > 1 else ""
+            self.progress.note(f"{unit.trains.name}: computed again for {first}{more}: {why}")
+
+    def _why_not(self, job: Job, task: Task, now: Fields) -> str | None:
+        """Return None if the job's record is there and is what would be computed now; else why not ("" if there is none)."""
+        path = self.path(job)
+        try:
+            record = self.store.load(path, is_renamed=True)
+        except FileNotFoundError:
+            return ""
+        except RecordError as error:
+            return str(error)
+        if record["schema"] == FIRST_SCHEMA:
+            self._n_old += 1
+            return ""
+        if "fingerprint" not in record:
+            return "its record does not say what it was computed from"
+        if record["fingerprint"]["sha256"] != now["sha256"]:
+            return "; ".join(prints.differences(record["fingerprint"], now)[:3]) or "its fingerprint was altered"
+        renewed = self.about.renewed(record, self.encoders[job.encoder], task)
+        if renewed is not None:
+            self.store.relabel(path, renewed)
+        return None
+
+    def _agrees_but_for_data(self, unit: Unit, job: Job) -> bool:
+        record = self.store.read(self.path(job))
+        if record is None or "fingerprint" not in record:
+            return False
+        task = next(task for task in unit.scores if task.name == job.task)
+        now = prints.fingerprint(
+            encoder=self._encoder_fields[job.encoder],
+            data=record["fingerprint"]["data"],
+            task=task_fields(unit.trains, task),
+            probe=probe_fields(self.probe, unit.trains, self.options, job.seed),
+        )
+        return bool(record["fingerprint"]["sha256"] == now["sha256"])
+
+
+def task_fields(trains: Task, scored: Task) -> Fields:
+    """What a task asks: of ``trains`` the head and how it learns, of ``scored`` how it is judged.
+
+    Of parts from outside the digest of the file is named too; what the engine's own compute has a version of its own.
+    """
+    fitted, judged = parts_of(trains), parts_of(scored)
+    return {
+        "head": _part("heads", trains.head, fitted.head_options),
+        "loss": _part("losses", trains.loss, {}),
+        "metric": _part("metrics", scored.metric, judged.metric_options),
+        "target": fitted.target,
+        "ignore_index": {"train": fitted.ignore_index, "test": judged.ignore_index},
+        "n_out": trains.n_out,
+        "n_classes": trains.n_classes,
+        "class_names": digest(scored.class_names),
+        "n_frames": trains.n_frames,
+    }
+
+
+def _part(kind: str, name: str, options: Mapping[str, Any]) -> Fields:
+    entry = registry.find(kind, name)
+    fields: Fields = {"name": name, "options": prints.plain(options)}
+    return fields if entry.is_built_in else {**fields, "source": entry.digest}
+
+
+def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int) -> Fields:
+    """What a probe does on a task: every setting with its value, the label budget and the seed."""
+    protocol = effective(probe.protocol or trains.protocol, options)
+    return {
+        "name": probe.name,
+        "settings": prints.plain(image_level.settings(probe.name, asdict(protocol), trains.label_preserving)),
+        "limit": options.limit,
+        "skip_corrupt": options.skip_corrupt,
+        "precision": options.dtype or "fp32",
+        "seed": seed if probe.is_random else 0,
+    }
+
+
+def digests_of(examples: Examples) -> Fields:
+    """What examples are: digests of their images in order of use, frames, targets, ids and groups, and their number."""
+    return {**examples.digests(), "n": len(examples)}
+
+
+def units_of(tasks: Sequence[Task]) -> list[Unit]:
+    """Put together the tasks that share heads."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.heads_of or task.name, []).append(task)
+    by_name = {task.name: task for task in tasks}
+    return [
+        Unit(by_name[name] if name in by_name else registry.load("tasks", name), tuple(scored))
+        for name, scored in groups.items()
+    ]
+
+
+def select_tasks(
+    names: Sequence[str | Task] | None, suite: str | None, failures: list[Failure]
+) -> tuple[list[Task], dict[str, str]]:
+    """Load the named tasks, or those of the suite; a broken file becomes a failure and the rest goes on.
+
+    Returns:
+        The tasks, and the suite of each by name; a task that was passed as an object has none.
+
+    Raises:
+        UsageError: no task can be loaded.
+        RegistryError: a name is unknown.
+    """
+    if names:
+        found: dict[str, Task] = {}
+        groups: dict[str, str] = {}
+        for name in names:
+            if isinstance(name, Task):
+                parts_of(name)
+                found[name.name] = name
+                continue
+            try:
+                entry = registry.find("tasks", name)
+                found[name] = checked(registry.load_entry(entry))
+                groups[name] = entry.group
+            except BrokenPart as error:
+                failures.append(Failure(name, str(error)))
+        if not found:
+            raise UsageError(" ".join(failure.reason for failure in failures))
+        return list(found.values()), groups
+    entries = registry.entries("tasks")
+    suites = {entry.group for entry in entries}
+    if suite not in suites:
+        raise UsageError(f"Unknown suite {suite!r}. {registry.suggest(str(suite), suites)}")
+    chosen = []
+    for entry in entries:
+        if entry.group != suite:
+            continue
+        try:
+            chosen.append(checked(registry.load_entry(entry)))
+        except VirbError as error:
+            failures.append(Failure(entry.name, str(error)))
+    if not chosen:
+        raise UsageError(f"No task of the suite {suite!r} can be loaded. " + " ".join(f.reason for f in failures))
+    return chosen, {task.name: suite for task in chosen}
+
+
+def checked(task: Task) -> Task:
+    """Return ``task`` if its parts are there and fit together.
+
+    Raises:
+        BrokenPart: they do not.
+    """
+    try:
+        parts_of(task)
+    except UsageError as error:
+        raise BrokenPart(str(error)) from error
+    return task

@@ -1,0 +1,106 @@
+"""The tidy table: one row a record, a column for everything that a record and its encoder say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from virb.records.record import Record, digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Of an encoder's meta, those that every table has; all other scalars of it follow.
+META_COLUMNS = (
+    "method", "dataset", "dataset_size", "balance", "epochs", "images_seen", "head", "head_dim", "features",
+    "role", "family", "repeat",
+)  # fmt: skip
+SHOWN_DIGITS = 12  # of a digest
+
+
+def table(records: Iterable[Record]) -> pd.DataFrame:
+    """Return one row a record, sorted by category, task, encoder, probe and seed.
+
+    Columns: encoder, task, probe, seed, score, metric, category, suite, n_train, n_test, overrides,
+    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size, and every scalar of the encoders' meta: as it is called there, ``options.x`` for x
+    in its options, ``pretrain_seed`` for its seed, ``meta.x`` where x is a column of the row already.
+    """
+    import pandas as pd
+
+    rows = [row(record) for record in records]
+    known = dict.fromkeys(key for found in rows for key in found)
+    frame = pd.DataFrame(rows, columns=list(known))
+    if frame.empty:
+        return frame
+    return frame.sort_values(
+        ["category", "task", "encoder", "probe", "seed"], key=natural_key, kind="stable"
+    ).reset_index(drop=True)
+
+
+def row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of one record."""
+    encoder, task = record["encoder"], record["task"]
+    own = {
+        "encoder": encoder["name"],
+        "task": task["name"],
+        "probe": record["probe"],
+        "seed": record["seed"],
+        "score": record["score"],
+        "metric": task["metric"],
+        "category": task["category"],
+        "suite": task["suite"],
+        "n_train": record["n_train"],
+        "n_test": record["n_test"],
+        "overrides": "+".join(f"{key}={value}" for key, value in sorted(record["overrides"].items())),
+        "task_version": task["version"],
+        **_digests(record),
+        "input_size": (encoder.get("preprocess") or {}).get("size"),
+    }
+    meta = dict(scalars({**(encoder.get("meta") or {}), **(encoder.get("declared") or {})}))
+    about = {column: meta.pop(column, None) for column in META_COLUMNS}
+    about["pretrain_seed"] = meta.pop("seed", None)  # seed is the probe's
+    for key, value in meta.items():
+        about[f"meta.{key}" if key in own or key in about else key] = value
+    return {**own, **about}
+
+
+def scalars(meta: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every scalar of an encoder's meta by its name; what is nested as ``options.temperature``."""
+    for key, value in meta.items():
+        if isinstance(value, Mapping):
+            yield from scalars(value, f"{place}{key}.")
+        elif value is None or isinstance(value, (str, int, float, bool)):
+            yield f"{place}{key}", value
+
+
+def _digests(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return digests of the data, of all settings but the seed, and of the encoder; None where they are not recorded."""
+    found = record.get("fingerprint")
+    if found is None:
+        return {
+            "data_digest": None,
+            "settings_digest": None,
+            "encoder_digest": record["encoder"]["sha256"][:SHOWN_DIGITS],
+        }
+    probe = {key: value for key, value in found["probe"].items() if key != "seed"}
+    settings = {"task": found["task"], "probe": probe, "numerics": found["numerics"]}
+    return {
+        "data_digest": digest(found["data"])[:SHOWN_DIGITS],
+        "settings_digest": digest(settings)[:SHOWN_DIGITS],
+        "encoder_digest": digest(found["encoder"])[:SHOWN_DIGITS],
+    }
+
+
+def natural_key(column: pd.Series) -> pd.Series:
+    """Sort key: the four categories in the paper's order, numbers inside names by value."""
+    if column.name == "category":
+        from virb.contracts.task import Category
+
+        order = {category.value: index for index, category in enumerate(Category)}
+        return column.map(lambda value: order.get(value, len(order)))
+    if column.name == "seed":
+        return column
+    return column.map(
+        lambda text: "".join(part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", text))
+    )
