@@ -16,7 +16,7 @@ import torch
 
 from on_gpu.pictures import write_some
 from on_gpu.rows import Part
-from virb.features import cache as features
+from virb.features import encode as features
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages, FileImages
 from virb.system import devices
@@ -136,11 +136,18 @@ def _busy(part: Part, work: Callable[[], Any]) -> tuple[float, float]:
         return found
 
     features.compute_layers = timed
+    origin = torch.cuda.Event(enable_timing=True) if part.device.type == "cuda" else None
+    if origin is not None:
+        origin.record()
     try:
         wall = part.seconds(work)
     finally:
         features.compute_layers = original
-    return wall, sum(begin.elapsed_time(end) for begin, end in spans) / 1e3
+    busy, reached = 0.0, 0.0
+    for begin, end in sorted((origin.elapsed_time(begin), origin.elapsed_time(end)) for begin, end in spans):
+        busy += max(0.0, end - max(begin, reached))  # two threads' spans may overlap
+        reached = max(reached, end)
+    return wall, busy / 1e3
 
 
 def _files(part: Part, files: list[Path], source: str, dtype: str, place: Path) -> dict[str, Any]:

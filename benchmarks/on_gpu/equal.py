@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -30,6 +31,8 @@ def run(part: Part) -> None:
             "no:cacheprovider",
             str(ROOT / "tests" / "devices"),
         ]
+        if importlib.util.find_spec("xdist") is not None and part.device.type == "cuda":
+            command += ["-n", "4"]
         if part.is_small:
             command += ["-k", "classes or simclr"]
         process = subprocess.Popen(command, cwd=ROOT, env=env)

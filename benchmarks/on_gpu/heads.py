@@ -12,6 +12,7 @@ from virb import heads
 from virb.contracts.examples import Examples
 from virb.contracts.task import Protocol
 from virb.images.sets import ArrayImages
+from virb.losses import find_loss
 from virb.probes import dense, gradient, knn, lbfgs
 
 CLASSES = 100
@@ -33,6 +34,8 @@ def run(part: Part) -> None:
                 [arrays[k % n_encoders] for k in range(n_heads)],
                 frames,
                 targets,
+                head=heads.find_head("linear"),
+                loss=find_loss("cross_entropy"),
                 seeds=list(range(n_heads)),
                 protocol=Protocol(epochs=epochs),
                 device=part.device,
@@ -127,7 +130,14 @@ def _dense(part: Part, head: str) -> dict[str, Any]:
         protocol = Protocol(epochs=epochs, batch_size=batch)
         return part.seconds(
             lambda: dense.train_dense_head(
-                build, source, targets, loss=kind, seed=0, protocol=protocol, device=part.device
+                build,
+                source,
+                targets,
+                loss=find_loss(kind),
+                target="mask" if kind == "cross_entropy" else "map",
+                seed=0,
+                protocol=protocol,
+                device=part.device,
             )
         )
 

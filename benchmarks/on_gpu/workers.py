@@ -12,6 +12,7 @@ import numpy as np
 
 from on_gpu.rows import Part
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.options import RunOptions
 from virb.contracts.task import Category, Protocol, Task
 from virb.images.sets import ArrayImages
 
@@ -67,7 +68,7 @@ def _compare(part: Part) -> dict[str, Any]:
             begun = time.perf_counter()
             found = evaluation.run(
                 ENCODERS, [task(k) for k in range(3)], context=DataContext(cache=Path(place) / f"cache-{name}"),
-                out=Path(place) / name, device=str(part.device), executor=executor,
+                options=RunOptions(out=str(Path(place) / name), device=str(part.device), executor=executor),
             )  # fmt: skip
             assert not found.failures, [(f.what, f.reason) for f in found.failures]
             seconds[name] = time.perf_counter() - begun

@@ -121,7 +121,7 @@ class MatImages(Digested):
     def image(self, index: int) -> np.ndarray:
         return np.ascontiguousarray(self.slice("images", index).transpose(2, 1, 0))  # stored (3, W, H)
 
-    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
         return self.digests_of("images", rows)
 
     def digests_of(self, key: str, rows: np.ndarray) -> np.ndarray:

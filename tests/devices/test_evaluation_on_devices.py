@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from virb.contracts.examples import DataContext
+from virb.contracts.options import RunOptions
 from virb.evaluation import run as evaluation
-from virb.evaluation.grid import Overrides
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
 from virb.networks.encoder import load_encoder
@@ -24,8 +24,8 @@ def evaluate(encoders, kind, device, out, probe="gradient", **how):
     """Return the outcome, whose failures fail the test."""
     gb = how.pop("cache_gb", 20.0)
     found = evaluation.run(
-        encoders, [device_tasks.task(kind)], context=DataContext(cache=out / f"cache-{device}"), out=out / device,
-        probe=probe, device=device, cache_gb=gb, overrides=Overrides(**how),
+        encoders, [device_tasks.task(kind)], context=DataContext(cache=out / f"cache-{device}"),
+        options=RunOptions(out=out / device, probe=probe, device=device, cache_gb=gb, **how),
     )  # fmt: skip
     assert not found.failures, "\n".join(f"{f.what}: {f.reason}\n{f.details}" for f in found.failures)
     return found
@@ -160,11 +160,33 @@ def test_a_batch_too_large_for_the_memory_is_tried_by_halves(gpu, tmp_path):
     np.testing.assert_allclose(whole["embedding"].embedding, halves["embedding"].embedding, atol=1e-5)
 
 
+@pytest.mark.gpu
+def test_a_batch_too_large_for_a_real_card_is_tried_by_halves(keep, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    images = ArrayImages.of("pictures", np.random.default_rng(0).integers(0, 256, (128, 224, 224, 3), dtype=np.uint8))
+    encoder = load_encoder("random:resnet50:size=224", device="cuda")
+    (whole,) = FeatureCache(tmp_path / "a", batch_size=128).encode([encoder], images)
+    peak = torch.cuda.max_memory_allocated()
+    gc.collect()
+    torch.cuda.empty_cache()
+    room = torch.cuda.memory_reserved() + (peak - torch.cuda.memory_allocated()) // 2
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(room / total)
+    try:
+        (halves,) = FeatureCache(tmp_path / "b", batch_size=128).encode([encoder], images)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    off = float(np.abs(whole["embedding"].embedding - halves["embedding"].embedding).max())
+    keep(largest=off, peak_mb=peak / 1e6, room_mb=room / 1e6)
+    assert off < 1e-3
+
+
 def test_an_encoder_without_room_fails_alone(gpu, tmp_path):
     gpu.limit_bytes = 12_000_000
     found = evaluation.run(
         ["random:resnet50:size=224", SMALL], [device_tasks.task("classes")],
-        context=DataContext(cache=tmp_path / "cache"), out=tmp_path / "out", device="cuda",
+        context=DataContext(cache=tmp_path / "cache"), options=RunOptions(out=tmp_path / "out", device="cuda"),
     )  # fmt: skip
     assert len(found.table) == 1
     assert "resnet50" in found.failures[0].what

@@ -187,7 +187,7 @@ def test_two_classes_of_one_name_are_refused():
 
 @pytest.mark.parametrize("returned", [None, [], {"images": 1}, (1, 2)])
 def test_a_reader_that_returns_something_else_is_one_sentence(returned):
-    with pytest.raises(DataError, match=r"mine/test: its reader returned \w+; expected virb's Examples"):
+    with pytest.raises(DataError, match=r"mine/test: the reader returned \w+; expected Examples\(images"):
         task(2, lambda context, split: returned).examples(DataContext(), "test")
 
 

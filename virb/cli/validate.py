@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 HELP = "check end tasks end to end on a few images: data, splits, targets, and that a head trains"
 EPILOG = """examples:
@@ -24,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder", default=None, help="the encoder under the head (default: a narrow random ResNet-18)"
     )
+    parser.add_argument(
+        "--sheet", metavar="FILE.png", help="write a contact sheet: the images that are decoded, with their targets"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON array")
 
 
@@ -35,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     from virb.cli.common import data_context
     from virb.errors import UsageError
     from virb.evaluation.validation import DEFAULT_ENCODER, validate
+    from virb.images.sheet import check_name
 
+    if args.sheet is not None:
+        check_name(args.sheet)
     if args.images < 2:
         raise UsageError(f"--images {args.images}: at least two are needed.")
     context = data_context(args.data)
@@ -44,7 +51,12 @@ def run(args: argparse.Namespace) -> int:
         task = registry.load("tasks", name)
         heads_of = registry.load("tasks", task.heads_of) if task.heads_of else None
         checks = validate(
-            task, context, n_images=args.images, encoder=args.encoder or DEFAULT_ENCODER, heads_of=heads_of
+            task,
+            context,
+            n_images=args.images,
+            encoder=args.encoder or DEFAULT_ENCODER,
+            heads_of=heads_of,
+            sheet=None if args.sheet is None else _sheet(args.sheet, name, len(args.tasks)),
         )
         rows += [{"task": name, **asdict(check)} for check in checks]
         if not args.json:
@@ -59,10 +71,14 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(row["is_ok"] for row in rows) else 1
 
 
+def _sheet(path: str, task: str, n_tasks: int) -> Path:
+    """Return the file of one task's contact sheet; of several tasks each has its own."""
+    named = Path(path)
+    return named if n_tasks == 1 else named.with_name(f"{named.stem}-{task}{named.suffix}")
+
+
 def _name(task: str) -> str:
     """Return the name of a task that is given by name or by file; a file's folder is included."""
-    from pathlib import Path
-
     from virb import registry
     from virb.errors import UsageError
 

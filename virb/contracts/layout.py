@@ -50,7 +50,6 @@ class Layout:
         convert: takes the tensors below the prefix and the facts; returns the architecture, the state under that
             architecture's own names, and the report. It raises CheckpointError where a tensor has no place.
         model_types: what config.json of transformers calls such networks; none for other releases.
-        prefers: parts of a place which this release's readers take first, as I-JEPA's target_encoder.
     """
 
     name: str
@@ -60,4 +59,3 @@ class Layout:
     recognise: Callable[[Collection[str], Shapes], Facts | None]
     convert: Callable[[State, Facts], tuple[Architecture, dict[str, Tensor], LayoutReport]]
     model_types: tuple[str, ...] = ()
-    prefers: tuple[str, ...] = ()

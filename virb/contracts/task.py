@@ -140,7 +140,8 @@ class Task:
 
         if not isinstance(examples, Examples):
             raise DataError(
-                f"{self.name}/{split}: its reader returned {type(examples).__name__}; expected virb's Examples."
+                f"{self.name}/{split}: the reader returned {type(examples).__name__}; expected Examples(images, frames, "
+                "targets, ids)."
             )
         wanted = [] if isinstance(self.classes, int) else self.class_names
         if not wanted or not examples.classes or list(examples.classes) == wanted:

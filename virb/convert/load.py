@@ -121,7 +121,8 @@ def load_encoder(
     ``mine.pt``                       a virb encoder file
     ``mine.pt:features=projection``   its embedding as its pretraining's loss saw it, g(h) in place of h; no pyramid
     ``mine.pth.tar`` (.pth, .torch,   a published checkpoint: the architecture is read off the tensors, or given as
-    .ckpt, .safetensors, .pkl)        ``mine.pth.tar:arch=resnet50``; ``prefix=`` chooses among several networks
+    .ckpt, .safetensors, .pkl)        ``mine.pth.tar:arch=resnet50``; ``prefix=`` chooses among several networks, and
+                                      ``ema=yes`` or ``no`` between averaged and raw weights
     ``folder/``                       a network as transformers, timm or OpenCLIP publish it: config.json decides
     ``hf:NAME``, ``hf:FOLDER``        the same from the Hugging Face hub, or from a folder
     ``supervised``                    an encoder that comes with virb
@@ -240,17 +241,17 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
         return _load_own(path, content, options)
     if "features" in options:
         raise UsageError(f"{path}: only virb's own encoder files, which virb pretrain writes, take features=.")
-    prefix = options.pop("prefix", None)
+    prefix, ema = options.pop("prefix", None), options.pop("ema", None)
     if "arch" not in options:
         own = {key: value for key, value in options.items() if key not in COMMON}
-        converted = published.convert(content, config=folder.config, asked=own, prefix=prefix, what=str(path))
+        converted = published.convert(content, config=folder.config, asked=own, prefix=prefix, ema=ema, what=str(path))
         if converted is not None:
             return _converted(converted, options, path, folder)
     if "arch" in options:
         arch, full = canonical_architecture(str(options.pop("arch")))
     else:
         arch, full = detect_architecture(content, prefix=prefix, what=str(path))
-    check_known(options, (*known_options(arch), "arch", "prefix"), str(path))
+    check_known(options, (*known_options(arch), "arch", "prefix", "ema"), str(path))
     asked = {key: options.pop(key) for key in PREPROCESS if key in options}
     arch, full = canonical_architecture(arch, {**full, **options})
     backbone = blank_backbone(arch, full)
@@ -258,7 +259,7 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     if folder.preprocess:
         default, said = Preprocess(**folder.preprocess), "images prepared as the folder says"
     preprocess = take_preprocess(asked, default)
-    state, report = match_state(content, backbone, prefix=prefix, what=str(path))
+    state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
     if preprocess == default:
         report = replace(report, notes=(*report.notes, said))
     backbone.load_state_dict(state)
@@ -267,7 +268,7 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
 
 def _converted(converted: published.Converted, options: dict[str, Any], path: Path, folder: Folder) -> Found:
     """Return a published network with the preprocessing that its folder says, else its release."""
-    check_known(options, (*known_options(converted.arch), "arch", "prefix"), str(path))
+    check_known(options, (*known_options(converted.arch), "arch", "prefix", "ema"), str(path))
     default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
     match = replace(converted.match, notes=(*converted.match.notes, *folder.notes))

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from virb.contracts.encoder import MatchReport
+from virb.convert import choice
 from virb.convert.detect import detect_architecture
 from virb.convert.standins import what_stands_in
-from virb.convert.tables import SECOND_CHOICE, State, listed, tables
+from virb.convert.tables import State, listed, tables
 from virb.errors import CheckpointError
 from virb.networks.backbones import Backbone, spell_architecture
 
@@ -37,8 +38,8 @@ class _Candidate:
         return not (self.missing or self.mismatched or self.foreign)
 
     @property
-    def rank(self) -> bool:
-        return SECOND_CHOICE.search(self.place) is not None
+    def rank(self) -> int:
+        return choice.rank(self.container, self.prefix, self.table)
 
 
 def _expected(backbone: Backbone) -> dict[str, Tensor]:
@@ -77,14 +78,19 @@ def _candidates(state: Mapping[str, Any], backbone: Backbone) -> list[_Candidate
 
 
 def match_state(
-    state: Mapping[str, Any], backbone: Backbone, *, prefix: str | None = None, what: str = "The checkpoint"
+    state: Mapping[str, Any],
+    backbone: Backbone,
+    *,
+    prefix: str | None = None,
+    ema: str | None = None,
+    what: str = "The checkpoint",
 ) -> tuple[State, MatchReport]:
     """Find the weights of ``backbone`` in a checkpoint, however nested and whatever stands before their names.
 
     The rule: the prefix under which *every* tensor of the architecture is present with its shape, and no other tensor
     lies in the architecture's modules. BatchNorm's batch counters may be absent (old files). Where several match, the
     query encoder goes before the key encoder, the online network before its momentum copy, DINO's teacher before the
-    student; ``prefix`` (a part of the place, such as "student") chooses another.
+    student; ``prefix`` (a part of the place, such as "student") and ``ema`` (yes or no) choose another.
 
     Returns the state under the backbone's own names, ready for a strict ``load_state_dict``, and the report.
 
@@ -93,9 +99,9 @@ def match_state(
     """
     label = backbone.label
     candidates = _candidates(state, backbone)
-    if prefix is not None:
+    if prefix is not None or ema is not None:
         places = [candidate.place for candidate in candidates]
-        candidates = [candidate for candidate in candidates if prefix in candidate.place]
+        candidates = choice.chosen(candidates, prefix=prefix, ema=ema, what=what)
         if not candidates:
             raise CheckpointError(f"{what} has no {label} under {prefix!r}; found {listed(places) or 'nothing'}.")
     exact = sorted((candidate for candidate in candidates if candidate.is_exact), key=lambda found: found.rank)
@@ -117,7 +123,9 @@ def match_state(
             found = checked_weight(found, value, f"{what}: the tensor {chosen.prefix}{key}")
         result[backbone.key_prefix + key] = found
     alternatives = tuple(found.place for found in exact[1:])
-    return result, MatchReport(chosen.container, chosen.prefix, _dropped(state, chosen, result, backbone), alternatives)
+    dropped = _dropped(state, chosen, result, backbone)
+    notes = choice.said(chosen.place, alternatives)
+    return result, MatchReport(chosen.container, chosen.prefix, dropped, alternatives, notes=notes)
 
 
 _REAL = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

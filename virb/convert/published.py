@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from virb.contracts.encoder import MatchReport
 from virb.contracts.layout import Facts, Layout, LayoutReport
+from virb.convert import choice
 from virb.convert.layouts import all_layouts
 from virb.convert.match import checked_weight
 from virb.convert.options import check_known
-from virb.convert.tables import SECOND_CHOICE, tables
+from virb.convert.tables import tables
 from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import blank_backbone, canonical_architecture, spell_architecture
 
@@ -38,10 +39,7 @@ class Found:
 
     @property
     def rank(self) -> int:
-        """0 for what the release's own readers take first, 1 for a network, 2 for its average, teacher or student."""
-        if any(part in self.place for part in self.layout.prefers):
-            return 0
-        return 2 if SECOND_CHOICE.search(self.place) else 1
+        return choice.rank(self.container, self.prefix, self.table)
 
     @property
     def own(self) -> dict[str, Tensor]:
@@ -74,7 +72,7 @@ class Converted:
             self.dropped,
             self.alternatives,
             self.found.layout.title,
-            self.report.notes,
+            (*self.report.notes, *choice.said(self.found.place, self.alternatives)),
         )
 
 
@@ -83,12 +81,10 @@ def find(
     *,
     config: Mapping[str, Any] | None = None,
     asked: Mapping[str, Any] | None = None,
-    prefix: str | None = None,
 ) -> list[Found]:
     """Return every place where a layout is recognised, the ones that releases read first in front.
 
-    ``config`` is the config.json beside the file, ``asked`` the options that the user gave, and ``prefix`` the
-    place's beginning, else a part of it.
+    ``config`` is the config.json beside the file, and ``asked`` the options that the user gave.
     """
     found = []
     for container, table in tables(content):
@@ -104,9 +100,6 @@ def find(
                     place = f"{container}/{start}" if container else start
                     facts |= {"config": dict(config or {}), "asked": dict(asked or {}), "place": place}
                     found.append(Found(layout, container, start, table, facts))
-    if prefix is not None:
-        begins = [one for one in found if one.place.startswith(prefix)]
-        found = begins or [one for one in found if prefix in one.place]
     return sorted(found, key=lambda one: one.rank)
 
 
@@ -122,15 +115,16 @@ def convert(
     config: Mapping[str, Any] | None = None,
     asked: Mapping[str, Any] | None = None,
     prefix: str | None = None,
+    ema: str | None = None,
     what: str = "The checkpoint",
 ) -> Converted | None:
-    """Return the network of a published layout, None if no layout is recognised.
+    """Return the network of a published layout, None if no layout is recognised; :mod:`virb.convert.choice` says which.
 
     Raises:
         CheckpointError: a layout is recognised and a tensor has no place in it, or several different networks are
             found that nothing chooses between.
     """
-    places = find(content, config=config, asked=asked, prefix=prefix)
+    places = choice.chosen(find(content, config=config, asked=asked), prefix=prefix, ema=ema, what=what)
     done: list[Converted] = []
     reasons: list[str] = []
     for found in places:
@@ -152,7 +146,7 @@ def convert(
                 f"{what} holds several networks: {first.label} ({first.found.layout.title}) at {first.found.place!r} and "
                 f"{other.label} ({other.found.layout.title}) at {other.found.place!r}. Choose one with prefix=..."
             )
-    others = tuple(found.place for found in places if found.place != first.found.place)
+    others = tuple(dict.fromkeys(found.place for found in places if found.place != first.found.place))
     return Converted(**{**first.__dict__, "alternatives": others})
 
 

@@ -22,6 +22,7 @@ from virb.contracts.metric import State
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
+from virb.evaluation import checks
 from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, effective
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
@@ -344,6 +345,7 @@ class Runner:
             "per_class": None if per_class is None else dict(zip(names, [_number(v) for v in per_class], strict=True)),
             "n_train": len(piece.train),
             "n_test": len(test),
+            "files": checks.account(piece.train, test),
             "overrides": self.options.overrides(),
             "protocol": dict(protocol),
             "fingerprint": piece.fingerprints[Job(member.encoder, task.name, member.seed)],

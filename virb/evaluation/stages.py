@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.errors import DataError, UsageError, VirbError
+from virb.evaluation import checks
 from virb.evaluation.grid import Failure, Piece, Unit
 from virb.evaluation.guard import StoppedError, failure
 from virb.features.cache import FeatureCache, Features
@@ -38,11 +40,11 @@ def read(
     task = unit.trains
     with progress.stage(f"{task.name}: data") as advance:
         context = replace(context, limit=options.limit, progress=lambda _what, done, total: advance(done, total))
-        train = checked(task, "train", task.examples(context, "train")).limited(options.limit)
-        tests = {
-            scored.name: checked(scored, "test", scored.examples(context, "test")).limited(options.limit)
-            for scored in unit.scores
-        }
+        asked = partial(checks.read, context=context, limit=options.limit, skip_corrupt=options.skip_corrupt)
+        train = asked(task, "train")
+        tests = {scored.name: asked(scored, "test") for scored in unit.scores}
+    for note in checks.notes(task, train, [(scored, tests[scored.name]) for scored in unit.scores]):
+        progress.note(note)
     return train, tests
 
 
@@ -63,36 +65,6 @@ def make_ready(piece: Piece, options: RunOptions, progress: Progress) -> None:
                 f"{of.name}: {split} has {len(examples):,} examples; expected {expected:,}. The score cannot be compared "
                 "with those on the whole set. See: virb data status."
             )
-
-
-def checked(task: Task, split: str, examples: Examples) -> Examples:
-    """Return ``examples`` if they are what the task declares.
-
-    Raises:
-        DataError: another number of frames, or labels outside the classes.
-    """
-    if not isinstance(examples, Examples):
-        raise DataError(
-            f"{task.name}/{split}: the reader returned {type(examples).__name__}; expected Examples(images, frames, "
-            "targets, ids)."
-        )
-    if examples.n_frames != task.n_frames:
-        raise DataError(
-            f"{task.name}/{split}: examples have {examples.n_frames} frames; the task declares {task.n_frames}."
-        )
-    if not task.category.is_pixelwise:
-        labels = np.asarray(examples.targets)
-        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise DataError(f"{task.name}/{split}: targets must be integers (N,); found {labels.dtype} {labels.shape}.")
-        wrong = np.flatnonzero((labels < 0) | (labels >= task.n_classes))
-        if len(wrong):
-            first = int(wrong[0])
-            raise DataError(
-                f"{task.name}/{split}: {len(wrong)} labels lie outside 0..{task.n_classes - 1}; the first is "
-                f"{labels[first]} of {examples.ids[first]} "
-                f"({examples.images.describe(int(examples.frames[first, 0]))})."
-            )
-    return examples
 
 
 def _readable(task: Task, split: str, examples: Examples, progress: Progress) -> Examples:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.parts import PIXELWISE
 from virb.contracts.task import Task
-from virb.errors import VirbError
+from virb.errors import DataError, VirbError
+from virb.evaluation import checks
 from virb.evaluation.parts import parts_of
-from virb.images.sets import FileImages
+from virb.images.digests import UNREADABLE, in_threads, of_array
+from virb.images.sheet import Tile, as_picture, write_sheet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DEFAULT_ENCODER = "random:resnet18:width=0.25,size=128"  # quick; whether a head trains does not hang on it
-MAX_HASHED = 4096  # images a split that are compared by their pixels
+MAX_COMPARED = 4096  # images a split that are compared by their pixels
+MOST_CONSTANT, MOST_CLIPPED = 0.1, 0.5  # the share of images that may show nothing
 N_STEPS = 20
 
 
@@ -42,48 +45,58 @@ def validate(
     n_images: int = 16,
     encoder: str = DEFAULT_ENCODER,
     heads_of: Task | None = None,
+    sheet: str | os.PathLike[str] | None = None,
 ) -> list[Check]:
     """Return the checks of ``task``, in order; those that need what an earlier one failed to give are left out.
 
-    Checked are: both splits can be read, with the declared number of frames and examples; no image is in both; images
-    and targets decode and are in range; every class that is declared occurs; a head's loss falls on ``n_images``
-    examples.
+    Checked are: both splits can be read, with the declared number of frames and examples; no image is in both, nor has
+    two classes; images decode and show something, and targets are in range, by the rules that every evaluation keeps;
+    every class that is declared occurs; a head's loss falls on ``n_images`` examples.
 
     Args:
         n_images: how many examples a split are decoded, and train the head.
         encoder: the frozen encoder under the head.
         heads_of: the task that trains the heads, where ``task`` only scores them.
+        sheet: a PNG file for the images that are decoded, with their classes or targets, to look at.
     """
-    checks: list[Check] = []
+    found: list[Check] = []
 
     def check(name: str, look: Callable[[], str]) -> bool:
         try:
-            checks.append(Check(name, True, look()))
+            found.append(Check(name, True, look()))
         except VirbError as error:
-            checks.append(Check(name, False, str(error)))
-        return checks[-1].is_ok
+            found.append(Check(name, False, str(error)))
+        return found[-1].is_ok
 
     splits: dict[str, Examples] = {}
 
     def read(split: str) -> str:
         trains = heads_of if heads_of is not None and split == "train" else task
-        splits[split] = found = trains.examples(context, split)
-        return f"{len(found):,} examples over {len(found.images):,} images of {found.images.name}"
+        splits[split] = examples = trains.examples(context, split)
+        said = f"{len(examples):,} examples over {len(examples.images):,} images of {examples.images.name}"
+        return said if examples.accounting is None else f"{said}; {examples.accounting.line()}"
 
     for split in ("train", "test"):
         check(f"{split} is read", functools.partial(read, split))
     if len(splits) < 2:
-        return checks
+        return found
     check("sizes are as declared", lambda: _sizes(task, splits))
     check("no image is in both splits", lambda: _disjoint(splits["train"], splits["test"]))
     few = {split: examples.limited(n_images) for split, examples in splits.items()}
     are_readable = check("images decode", lambda: _images(few))
+    if are_readable:
+        check("images show something", lambda: _contrast(few))
+        if sheet is not None:
+            write_sheet(sheet, [(f"{task.name}: {split}", _tiles(task, part)) for split, part in few.items()])
+    check("no image has two classes", lambda: _one_class(splits))
+    if not check("its parts fit together", lambda: _parts(task)):
+        return found
     are_in_range = check("targets are in range", lambda: _targets(task, splits, few))
-    if not task.category.is_pixelwise:
+    if parts_of(task).target == "class" and are_in_range:
         check("every class occurs", lambda: _classes(task, splits))
     if are_readable and are_in_range:
         check("a head trains", lambda: _trains(task, few["train"], encoder))
-    return checks
+    return found
 
 
 def _fail(text: str) -> str:
@@ -103,42 +116,39 @@ def _sizes(task: Task, splits: dict[str, Examples]) -> str:
 
 
 def _disjoint(train: Examples, test: Examples) -> str:
-    """Compare images by content: files by their bytes, all of those whose sizes agree; others by their pixels."""
-    rows = [np.unique(examples.frames) for examples in (train, test)]
-    if train.images.digest == test.images.digest:
-        both = np.intersect1d(rows[0], rows[1])
-        if len(both):
-            return _fail(
-                f"{len(both):,} images are in train and in test; the first is {train.images.describe(both[0])}."
-            )
-    if isinstance(train.images, FileImages) and isinstance(test.images, FileImages):
-        pairs = ((train.images, rows[0]), (test.images, rows[1]))
-        sizes = [{images.paths[row]: images.paths[row].stat().st_size for row in part} for images, part in pairs]
-        shared = set(sizes[0].values()) & set(sizes[1].values())
-        digests = [{_file_hash(path): str(path) for path, size in part.items() if size in shared} for part in sizes]
-        what = f"all {len(rows[0]):,} and {len(rows[1]):,} files compared by their bytes"
-    else:
-        chosen = [r if len(r) <= MAX_HASHED else r[:: -(-len(r) // MAX_HASHED)] for r in rows]
-        digests = [
-            {_pixel_hash(s.images.image(int(row))): s.images.describe(int(row)) for row in r}
-            for s, r in zip((train, test), chosen, strict=True)
-        ]
-        what = f"{len(chosen[0]):,} and {len(chosen[1]):,} images compared by their pixels"
-    same = sorted(set(digests[0]) & set(digests[1]))
-    if same:
+    """Compare images by content: all by their bytes, and files by their pixels too, as they may be saved anew."""
+    found = checks.overlap(train, test)
+    if found.n_shared:
         return _fail(
-            f"{len(same):,} images of train are in test too; the first is {digests[0][same[0]]}, "
-            f"equal to {digests[1][same[0]]}."
+            f"{found.n_shared:,} of the {found.n_test:,} images of test are in train too; the first is "
+            f"{found.in_test}, equal to {found.in_train}."
         )
-    return what
+    rows = [np.unique(examples.frames) for examples in (train, test)]
+    chosen = [part[checks.spread(len(part), MAX_COMPARED)] for part in rows]
+    ours, theirs = (_by_pixels(examples, part) for examples, part in zip((train, test), chosen, strict=True))
+    same = sorted(ours.keys() & theirs.keys(), key=lambda digest: theirs[digest])
+    if same:
+        first = same[0]
+        return _fail(
+            f"{len(same):,} images of test have the pixels of images of train, saved anew; the first is "
+            f"{test.images.describe(theirs[first])}, equal to {train.images.describe(ours[first])}."
+        )
+    said = f"all {len(rows[0]):,} and {len(rows[1]):,} images compared by their bytes"
+    return f"{said}, {len(chosen[0]):,} and {len(chosen[1]):,} by their pixels"
 
 
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _by_pixels(examples: Examples, rows: np.ndarray) -> dict[bytes, int]:
+    """Return the rows of images by the digest of their pixels; those that cannot be read are left out."""
 
+    def one(row: int) -> bytes:
+        try:
+            return of_array(examples.images.image(row))
+        except DataError:
+            return UNREADABLE
 
-def _pixel_hash(image: np.ndarray) -> str:
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+    found = dict(zip(in_threads(one, rows.tolist()), rows.tolist(), strict=True))
+    found.pop(UNREADABLE, None)
+    return found
 
 
 def _images(few: dict[str, Examples]) -> str:
@@ -158,35 +168,51 @@ def _images(few: dict[str, Examples]) -> str:
     )
 
 
-def _targets(task: Task, splits: dict[str, Examples], few: dict[str, Examples]) -> str:
-    if not task.category.is_pixelwise:
-        for split, examples in splits.items():
-            labels = np.asarray(examples.targets)
-            if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-                return _fail(f"{split} has targets {labels.dtype} of shape {labels.shape}; expected integers (N,).")
-            wrong = np.flatnonzero((labels < 0) | (labels >= task.n_classes))
-            if len(wrong):
-                first = int(wrong[0])
+def _tiles(task: Task, examples: Examples) -> list[Tile]:
+    """Return the frames of each example with its class, or its id; a pixelwise target comes behind as a picture."""
+    tiles, names = [], task.class_names
+    for k in range(len(examples)):
+        target = np.asarray(examples.targets[k])
+        is_class = not task.category.is_pixelwise and target.ndim == 0 and 0 <= int(target) < len(names)
+        caption = names[int(target)] if is_class else str(examples.ids[k])
+        tiles += [Tile(examples.images.image(int(frame)), caption) for frame in examples.frames[k]]
+        if target.ndim >= 2:
+            tiles.append(Tile(as_picture(target), "target"))
+    return tiles
+
+
+def _contrast(few: dict[str, Examples]) -> str:
+    """Fail where many images show nothing: all of one colour, or nothing but black and white, as values cut off are."""
+    for what, is_so, share in (
+        ("of one colour each", lambda image: (image == image[:1, :1]).all(), MOST_CONSTANT),
+        ("clipped to black and white", lambda image: np.isin(image, (0, 255)).all(), MOST_CLIPPED),
+    ):
+        for split, examples in few.items():
+            rows = np.unique(examples.frames)
+            bad = [int(row) for row in rows if is_so(examples.images.image(int(row)))]
+            if len(bad) > share * len(rows):
                 return _fail(
-                    f"{len(wrong):,} labels of {split} lie outside 0..{task.n_classes - 1}; the first is "
-                    f"{labels[first]} of {examples.ids[first]}."
+                    f"{len(bad)} of {len(rows)} images of {split} that were looked at are {what}, as "
+                    f"{examples.images.describe(bad[0])}. Was their range of values lost when they were converted?"
                 )
-        return f"all labels lie in 0..{task.n_classes - 1}"
+    return "the images have more than one colour, and more than black and white"
+
+
+def _targets(task: Task, splits: dict[str, Examples], few: dict[str, Examples]) -> str:
+    parts = parts_of(task)
+    if parts.target not in PIXELWISE:
+        for split, examples in splits.items():
+            checks.check_labels(parts, split, examples)
+        return f"all labels lie in 0..{task.n_classes - 1}" if parts.target == "class" else "all are as declared"
     low, high, n_valid, n_pixels = math.inf, -math.inf, 0, 0
     for split, examples in few.items():
         for k in range(len(examples)):
             found = np.asarray(examples.targets[k])
-            what = f"the target of {examples.ids[k]} ({split})"
-            wanted = (*examples.images.image(int(examples.frames[k, 0])).shape[:2], *_trailing(task))
-            if found.shape != wanted:
-                return _fail(f"{what} has the shape {found.shape}; its image asks for {wanted}.")
-            ignore = task.options.get("ignore_index")
-            valid = found if ignore is None else found[found != ignore]
+            problem = checks.problem_of(parts, found, examples.images.size(int(examples.frames[k, 0])))
+            if problem:
+                return _fail(f"{split}: the target of {examples.ids[k]} {problem}")
+            valid = found if parts.ignore_index is None else found[found != parts.ignore_index]
             valid = valid[np.isfinite(valid)]
-            if task.n_classes and valid.size and not (valid.min() >= 0 and valid.max() < task.n_classes):
-                return _fail(f"{what} has values {valid.min()} to {valid.max()}; expected 0..{task.n_classes - 1}.")
-            if task.metric == "neg_l1" and valid.size and valid.min() < 0:
-                return _fail(f"{what} has the value {valid.min()}; expected none below 0.")
             n_valid, n_pixels = n_valid + valid.size, n_pixels + found.size
             if valid.size:
                 low, high = min(low, float(valid.min())), max(high, float(valid.max()))
@@ -195,9 +221,17 @@ def _targets(task: Task, splits: dict[str, Examples], few: dict[str, Examples]) 
     return f"values {low:g} to {high:g}; {n_valid / n_pixels:.0%} of the pixels have one"
 
 
-def _trailing(task: Task) -> tuple[int, ...]:
-    n_out = int(task.options.get("out_channels", 1))
-    return (n_out,) if not task.n_classes and n_out > 1 else ()
+def _parts(task: Task) -> str:
+    parts = parts_of(task)
+    return f"{parts.head.name}, {parts.loss.name}, {parts.metric.name}: targets are {parts.target}"
+
+
+def _one_class(splits: dict[str, Examples]) -> str:
+    for split, examples in splits.items():
+        twice = checks.contradiction(examples)
+        if twice:
+            return _fail(f"{split}: {twice}.")
+    return "no two equal images have different classes"
 
 
 def _classes(task: Task, splits: dict[str, Examples]) -> str:

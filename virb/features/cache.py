@@ -175,9 +175,10 @@ class FeatureCache:
                 encoder.prepare_network()
             except torch.OutOfMemoryError as error:
                 raise NoMemoryError(encoder.name, encoder.device) from error.with_traceback(None)
-        # On CPU, (encoder, batch) pairs are computed side by side on one core each; a GPU takes them in turn.
+        # On CPU, (encoder, batch) pairs are computed side by side on one core each; of a GPU's two, one is computed
+        # while the other is fetched.
         place = work[0][0].device
-        with core_pool(n_cores() if place.type == "cpu" else 1) as pool:
+        with core_pool(n_cores() if place.type == "cpu" else 2) as pool:
             pending: deque[_Pending] = deque()
             for start, batches in self._batches(images, first, wanted, sizes):
                 stop = start + len(next(iter(batches.values())))

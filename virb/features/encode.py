@@ -15,6 +15,8 @@ from virb.system import devices
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
+FLOAT16_MAX = 65504.0
+
 
 def encode_batch(encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]) -> dict[str, list[np.ndarray]]:
     """Return the layers of uint8 ``images``. On CPU large images go a few at a time, so that they stay in the caches."""
@@ -42,10 +44,15 @@ def _encode_by(
         compute_layers(encoder, encoder.prepare(images[start : start + step]), layers)
         for start in range(0, len(images), step)
     ]
-    return {
-        layer: [torch.cat(maps).cpu().numpy() for maps in zip(*(part[layer] for part in parts), strict=True)]
-        for layer in layers
+    whole = {
+        layer: [torch.cat(maps) for maps in zip(*(part[layer] for part in parts), strict=True)] for layer in layers
     }
+    if encoder.device.type == "cuda":  # maps are kept as float16: half the bytes travel, and the GPU rounds them
+        whole = {
+            layer: found if layer == "embedding" else [m.clamp_(-FLOAT16_MAX, FLOAT16_MAX).half() for m in found]
+            for layer, found in whole.items()
+        }
+    return {layer: devices.download(found) for layer, found in whole.items()}
 
 
 def compute_layers(encoder: FrozenEncoder, x: torch.Tensor, layers: set[str]) -> dict[str, list[torch.Tensor]]:

@@ -36,7 +36,11 @@ CHUNK_BYTES = 1 << 20
 
 
 class Digested:
-    """Gives an image set ``digests`` and ``digest``; by default those of the pixels that ``image(index)`` returns."""
+    """Gives an image set its identity, ``digests`` and ``digest``, and the ``size`` of each image.
+
+    A subclass has a length and ``image(index)``, by whose pixels it is known unless it says better
+    (:meth:`compute_digests`). A digest is computed once: what a set is does not change while it is used.
+    """
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -44,8 +48,13 @@ class Digested:
     def image(self, index: int) -> np.ndarray:
         raise NotImplementedError
 
-    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Return uint8 (n, 32): the digests of the images ``rows`` (n,); zeros for what cannot be read."""
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the height and width of image ``index``."""
+        height, width = self.image(index).shape[:2]
+        return height, width
+
+    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
+        """Compute uint8 (n, 32): the digests of the images ``rows`` (n,); zeros for what cannot be read."""
 
         def one(row: int) -> bytes:
             try:
@@ -55,7 +64,20 @@ class Digested:
 
         return stacked(in_threads(one, rows.tolist()))
 
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return uint8 (n, 32): the digests of the images ``rows`` (n,); zeros for what cannot be read."""
+        found, is_known = self._computed
+        missing = np.unique(rows[~is_known[rows]])
+        if len(missing):
+            found[missing] = self.compute_digests(missing)
+            is_known[missing] = True
+        return found[rows]
+
     @cached_property
+    def _computed(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((len(self), SIZE), np.uint8), np.zeros(len(self), bool)
+
+    @property
     def digests(self) -> np.ndarray:
         """uint8 (N, 32): the SHA-256 of each image's content, in order."""
         return self.digest_rows(np.arange(len(self)))

@@ -13,6 +13,7 @@ import numpy as np
 
 from virb.errors import DataError
 from virb.images import decode, digests
+from virb.system.mapped import forget
 
 IMAGE_SUFFIXES = decode.SUFFIXES
 
@@ -39,6 +40,10 @@ class ImageSet(Protocol):
 
     def image(self, index: int) -> np.ndarray:
         """Return image ``index`` as uint8 (H, W, 3)."""
+        ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the height and width of image ``index``."""
         ...
 
     def digest_rows(self, rows: np.ndarray) -> np.ndarray:
@@ -79,8 +84,13 @@ class ArrayImages(digests.Digested):
     def image(self, index: int) -> np.ndarray:
         return self.array[index]
 
-    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
-        return digests.stacked(digests.in_threads(lambda row: digests.of_array(self.array[row]), rows.tolist()))
+    def size(self, index: int) -> tuple[int, int]:
+        return self.array.shape[1], self.array.shape[2]
+
+    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
+        found = digests.in_threads(lambda row: digests.of_array(self.array[row]), rows.tolist())
+        forget(self.array)
+        return digests.stacked(found)
 
     def describe(self, index: int) -> str:
         return f"frame {index} of {self.name}"
@@ -99,6 +109,9 @@ class ImageSubset(digests.Digested):
 
     def image(self, index: int) -> np.ndarray:
         return self.whole.image(int(self.rows[index]))
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.whole.size(int(self.rows[index]))
 
     def digest_rows(self, rows: np.ndarray) -> np.ndarray:
         return self.whole.digest_rows(self.rows[rows])
@@ -180,10 +193,9 @@ class FileImages(digests.Digested):
             ) from error
 
     def size(self, index: int) -> tuple[int, int]:
-        """Return the height and width of image ``index``, from its file's header."""
         return decode.read_size(self.paths[index])
 
-    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
         found = digests.of_files(self.root, [self.paths[int(row)] for row in rows])
         if self.value_range is None:
             return found

@@ -103,7 +103,8 @@ class _Reader:
             return self.origin(value)
         if isinstance(value, types.FunctionType):
             cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
-            return [self.origin(value), *(self.value(item, depth) for item in (cells, value.__defaults__))]
+            text = "" if _is_library(value) else _text(value)
+            return [self.origin(value), text, *(self.value(item, depth) for item in (cells, value.__defaults__))]
         if callable(value) and not hasattr(value, "__dict__"):
             return self.origin(value)
         return [self.origin(type(value)), self.value(dict(vars(value)) if hasattr(value, "__dict__") else None, depth)]
@@ -200,7 +201,7 @@ def _is_content(name: str) -> bool:
 def _source(thing: Any) -> Path | None:
     try:
         file = inspect.getsourcefile(thing)
-    except TypeError:
+    except (TypeError, OSError):
         return None
     return Path(file) if file is not None and Path(file).is_file() else None
 
@@ -225,6 +226,15 @@ def _package(path: Path) -> str | None:
                     continue
             return top
     return None
+
+
+def _text(function: types.FunctionType) -> str:
+    """Return what tells a function from others of its name in one file: its lines; of a lambda what was compiled, too."""
+    try:
+        lines = inspect.getsource(function).strip()
+    except (OSError, TypeError):
+        lines = ""
+    return lines if lines and function.__name__ != "<lambda>" else lines + "".join(_compiled(function))
 
 
 def _compiled(thing: Any) -> Iterator[str]:

@@ -193,7 +193,7 @@ class Wrapped(Backbone):
         try:
             with torch.no_grad(), own_generator(0):
                 x = torch.randn(2, 3, self.size, self.size)
-                with _outputs(self.net, [name for name, _ in self.net.named_modules() if name]) as seen:
+                with _outputs(self.net, [name for name, _ in self.net.named_modules()]) as seen:
                     if callable(self.read):
                         self.read(self.net, x)
                     else:

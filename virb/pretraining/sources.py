@@ -289,11 +289,11 @@ class TorchvisionImages(Digested):
         except (DataError, OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{self.describe(index)} is not a readable image ({error}).") from error
 
-    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
         """The digests of the files where the data set lists one an image, else those of its pixels."""
         files = next(filter(None, (self._files(key) for key in ("samples", "_image_files", "images", "imgs"))), None)
         if files is None:
-            return super().digest_rows(rows)
+            return super().compute_digests(rows)
         return of_files(self.root, [files[int(row)] for row in rows])
 
     def _files(self, attribute: str) -> list[Path] | None:

@@ -131,6 +131,7 @@ FIELDS: Fields = {
     "per_class?": optional(mapping(optional(number))),
     "n_train": count,
     "n_test": count,
+    "files?": mapping(),
     "overrides": mapping(),
     "protocol?": optional(mapping()),
     "data?": optional(mapping()),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from virb.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
@@ -154,3 +155,27 @@ def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
 
 
 _CONSTANTS: dict[tuple[tuple[float, ...], str], torch.Tensor] = {}
+
+
+def download(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    """Return ``tensors`` of one device on the host; a GPU copies them to pinned memory beside what it computes next."""
+    import torch
+
+    if not tensors or tensors[0].device.type != "cuda":
+        return [tensor.cpu().numpy() for tensor in tensors]
+    device = tensors[0].device
+    if device not in _COPIES:
+        _COPIES[device] = torch.cuda.Stream(device)
+    ready, stream = [tensor.contiguous() for tensor in tensors], _COPIES[device]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        there = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in ready]
+        for host, tensor in zip(there, ready, strict=True):
+            host.copy_(tensor, non_blocking=True)
+            tensor.record_stream(stream)
+        done = stream.record_event()
+    done.synchronize()
+    return [host.numpy() for host in there]
+
+
+_COPIES: dict[torch.device, torch.cuda.Stream] = {}

@@ -331,3 +331,16 @@ def test_one_tensor_too_few_is_refused(name, drawn) -> None:
             assert convert(left) is None, gone
         except CheckpointError:
             continue
+
+
+@pytest.mark.parametrize(
+    ("dim", "heads", "name"), [(192, 3, "tiny"), (384, 6, "small"), (768, 12, "base"), (1024, 16, "large")]
+)
+def test_the_usual_sizes_stay_the_named_architectures(dim, heads, name, drawn, agrees) -> None:
+    net = drawn(vit(dim, heads, depth=1, mlp_ratio=4.0))
+    found = agrees(state_of(net), net)
+    assert (found.arch, found.options) == (
+        f"vit_{name}_patch8",
+        {"image_size": 32, "depth": 1, "heads": heads, "pool": "token"},
+    )
+    assert set(found.state) == set(net.state_dict())

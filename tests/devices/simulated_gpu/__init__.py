@@ -146,11 +146,11 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         put(torch.cuda, **stand_ins.functions(gpu))
         put(
             torch.Tensor,
-            pin_memory=generators.pin_memory,
+            pin_memory=generators.pin_memory_of,
             is_pinned=generators.is_pinned,
             record_stream=lambda self, stream: None,
         )
-        put(torch, Generator=generators.GeneratorFactory, autocast=Autocast)
+        put(torch, empty=generators.pinning(torch.empty), Generator=generators.GeneratorFactory, autocast=Autocast)
         put(torch.amp, autocast=Autocast)
         put(torch.accelerator, is_available=lambda: True, set_device_index=lambda *_: None,
             current_accelerator=lambda *_, **__: torch.device("cuda"))  # fmt: skip

@@ -17,13 +17,23 @@ def is_pinned(t: torch.Tensor, device: Any = None) -> bool:
     return not t.is_cuda and t.untyped_storage()._cdata in _pinned
 
 
-def pin_memory(t: torch.Tensor, device: Any = None) -> torch.Tensor:
+def pin_memory_of(t: torch.Tensor, device: Any = None) -> torch.Tensor:
     if t.is_cuda:
         raise RuntimeError("cannot pin a tensor on cuda: only dense CPU tensors can be pinned")
     copied = t if is_pinned(t) else t.clone()
     _pinned.add(copied.untyped_storage()._cdata)
     weakref.finalize(copied, _pinned.discard, copied.untyped_storage()._cdata).atexit = False
     return copied
+
+
+def pinning(empty: Any) -> Any:
+    """Return ``torch.empty`` that pins without a driver."""
+
+    def make(*args: Any, pin_memory: bool = False, **kwargs: Any) -> torch.Tensor:
+        made = empty(*args, **kwargs)
+        return pin_memory_of(made) if pin_memory else made
+
+    return make
 
 
 class SimGenerator(_Generator):

@@ -142,8 +142,8 @@ def test_evaluate_stops_at_a_corrupt_image_unless_it_may_skip_it(shades, capsys,
 def test_validate_passes_a_good_task(shades, capsys):
     code, out, _ = run(capsys, "validate", shades / "own" / "shades.py", "--data", shades, "--images", 4)
     assert code == 0, out
-    assert out.startswith("shades: 8 checks passed")
-    assert "all 8 and 4 files compared by their bytes" in out
+    assert out.startswith("shades: 11 checks passed")
+    assert "all 8 and 4 images compared by their bytes, 8 and 4 by their pixels" in out
     assert "a head trains: linear on" in out
 
 

@@ -180,7 +180,7 @@ def _architecture(options: dict[str, Any], asked: Mapping[str, Any]) -> tuple[st
     own = {"image_size", "depth", "heads", "pool"}
     expected = {**DEFAULTS, **{key: options[key] for key in (*own, "dim", "patch")}, "hidden": 4 * options["dim"]}
     arch = f"vit_{size}_patch{options['patch']}"
-    is_named = size and VIT_NAME.fullmatch(arch) and options == expected and not set(asked) - own
+    is_named = size and VIT_NAME.fullmatch(arch) and {**DEFAULTS, **options} == expected and not set(asked) - own
     if not is_named or options["pool"] != "token":
         return "vit", options, "net."
     return arch, {key: options[key] for key in ("image_size", "depth", "heads")}, ""
@@ -197,5 +197,4 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight", f"{_PATCHES}.12.weight"),
     recognise=recognise,
     convert=convert,
-    prefers=("target_encoder/",),
 )

@@ -1,0 +1,282 @@
+"""What must hold of a task's data before anything is computed on them; ``virb validate`` and every evaluation ask here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from virb.contracts.examples import DataContext, Examples, digests_of_targets
+from virb.contracts.parts import PIXELWISE
+from virb.contracts.task import Task
+from virb.errors import DataError
+from virb.evaluation.parts import Parts, parts_of
+from virb.images.digests import UNREADABLE
+
+N_LOOKED_AT = 16  # dense targets of a split that are read before anything runs; the others when they are used
+
+
+def read(
+    task: Task, split: str, context: DataContext, *, limit: int | None = None, skip_corrupt: bool = False
+) -> Examples:
+    """Return at most ``limit`` examples of a split, checked as :func:`checked` and :func:`check_files` do.
+
+    Raises:
+        DataAbsent, DataError: the data are not there, or are not what the task declares.
+    """
+    examples = checked(task, split, task.examples(context, split), limit=limit, skip_corrupt=skip_corrupt)
+    if not skip_corrupt:
+        check_files(task, split, examples)
+    return examples
+
+
+def notes(task: Task, train: Examples, tests: Sequence[tuple[Task, Examples]]) -> list[str]:
+    """Return what a user should know of the data of tasks that share a train split, a sentence each.
+
+    Raises:
+        DataError: a test split is of training images alone.
+    """
+    found = []
+    for of, split, examples in [(task, "train", train), *((of, "test", test) for of, test in tests)]:
+        if examples.accounting is not None and not examples.accounting.is_whole:
+            found.append(f"{of.name}: {split}: {examples.accounting.line()}.")
+        twice = contradiction(examples)
+        if twice:
+            found.append(f"{of.name}: {split}: {twice}.")
+    found += [check_splits(of, train, test) for of, test in tests]
+    return [note for note in found if note]
+
+
+def checked(
+    task: Task, split: str, examples: Examples, *, limit: int | None = None, skip_corrupt: bool = False
+) -> Examples:
+    """Return at most ``limit`` of the ``examples``, if all are what the task declares.
+
+    Dense targets are lazy: some of them, evenly spread, are looked at now, and each when it is first used.
+
+    Args:
+        skip_corrupt: leave what cannot be read, or is not as declared, to be found one by one and left out.
+
+    Raises:
+        DataError: another number of frames, files that cannot be read, or targets that are not what the task declares.
+    """
+    where = f"{task.name}/{split}"
+    parts = parts_of(task)
+    if examples.n_frames != task.n_frames:
+        raise DataError(f"{where}: examples have {examples.n_frames} frames; the task declares {task.n_frames}.")
+    if parts.target not in PIXELWISE:
+        check_labels(parts, where, examples)
+    examples = examples.limited(limit)
+    if parts.target in PIXELWISE:
+        examples = replace(examples, targets=CheckedTargets(parts, where, examples))
+        if not skip_corrupt:
+            for k in spread(len(examples), N_LOOKED_AT):
+                examples.targets[k]
+    return examples
+
+
+def check_files(task: Task, split: str, examples: Examples) -> None:
+    """Say which image files cannot be read at all, before others are encoded for hours.
+
+    Raises:
+        DataError: some cannot.
+    """
+    rows = np.unique(examples.frames)
+    bad = rows[~examples.images.digest_rows(rows).any(axis=1)]
+    if len(bad):
+        try:
+            examples.images.image(int(bad[0]))
+        except DataError as error:
+            more = f" ({len(bad):,} files of {split} cannot be read; this is the first.)" if len(bad) > 1 else ""
+            raise DataError(f"{task.name}: {error}{more}") from error
+
+
+def check_labels(parts: Parts, where: str, examples: Examples) -> None:
+    """Raise DataError unless the targets of whole examples are what the task declares; the first wrong one is named."""
+    found, n = np.asarray(examples.targets), parts.task.n_classes
+    if parts.target == "class":
+        if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+            raise DataError(f"{where}: targets must be integers (N,); found {found.dtype} {found.shape}.")
+        wrong, expected = np.asarray((found < 0) | (found >= n)), f"0..{n - 1}"
+    elif parts.target == "labels":
+        if found.ndim != 2 or found.shape[1] != n or not _is_real(found):
+            raise DataError(f"{where}: targets must be numbers (N, {n}); found {found.dtype} {found.shape}.")
+        wrong, expected = (
+            np.asarray(~np.isin(found, (-1, 0, 1)).all(axis=-1)),
+            "1 (holds), 0 (does not) and -1 (not known)",
+        )
+    else:
+        wide = (len(found), parts.task.n_out)
+        if (found.shape != wide and not (wide[1] == 1 and found.ndim == 1)) or not _is_real(found):
+            raise DataError(f"{where}: targets must be numbers {wide}; found {found.dtype} {found.shape}.")
+        wrong, expected = (
+            np.asarray(np.isinf(found.reshape(wide).astype(np.float64)).any(axis=1)),
+            "numbers, or NaN for none",
+        )
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{where}: {int(wrong.sum()):,} labels lie outside {expected}; the first is {found[first].tolist()} of "
+            f"{examples.ids[first]} ({examples.images.describe(int(examples.frames[first, 0]))})."
+        )
+
+
+class CheckedTargets(Sequence[np.ndarray]):
+    """Dense targets of which each is checked when it is first read."""
+
+    def __init__(self, parts: Parts, where: str, examples: Examples) -> None:
+        self.parts = parts
+        self.where = where
+        self.examples = examples
+        self._is_checked = np.zeros(len(examples), dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(len(self))[index]]
+        k = range(len(self))[int(index)]
+        target = np.asarray(self.examples.targets[k])
+        if not self._is_checked[k]:
+            size = self.examples.images.size(int(self.examples.frames[k, 0]))
+            problem = problem_of(self.parts, target, size)
+            if problem:
+                raise DataError(f"{self.where}: the target of {self.examples.ids[k]} {problem}")
+            self._is_checked[k] = True
+        return target
+
+    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return uint8 (n, 32): the digests of the targets ``rows`` (n,)."""
+        return digests_of_targets(self.examples.targets, rows)
+
+
+def problem_of(parts: Parts, target: np.ndarray, size: tuple[int, int]) -> str:
+    """Return what is wrong with the target of one image of ``size`` (height, width), in a sentence; else nothing."""
+    task, ignore = parts.task, parts.ignore_index
+    n_out = task.n_out if parts.target == "map" else 1
+    wanted = (*size, n_out) if n_out > 1 else size
+    what = "numbers" if parts.target == "map" else "one class a pixel"
+    if target.shape != wanted:
+        hint = ""
+        if target.ndim == 3 and parts.target == "mask":
+            hint = " It looks like a picture in colour; a mask holds the number of the class."
+        elif target.shape[:2] == size[::-1]:
+            hint = " Height and width are exchanged."
+        return f"has the shape {target.shape}; expected {what}, {wanted}, the size of its image.{hint}"
+    if not _is_real(target):
+        return f"holds {target.dtype}; expected {what}."
+    if parts.target == "map":
+        valid = target[np.isfinite(target)]
+        if task.metric == "neg_l1" and valid.size and valid.min() < 0:
+            return f"has the value {valid.min():g}; expected none below 0."
+        return ""
+    valid = target if ignore is None else target[target != ignore]
+    if not np.issubdtype(valid.dtype, np.integer) and valid.dtype != bool:
+        if np.isnan(valid).any():
+            return (
+                "holds NaN; expected one class a pixel. Give pixels without one a number, and say it as ignore_index."
+            )
+        if (valid != np.floor(valid)).any():
+            return f"holds {target.dtype}s that are no whole numbers; expected one class a pixel."
+    wrong = valid[(valid < 0) | (valid >= task.n_classes)]
+    if wrong.size:
+        value = int(wrong.max() if wrong.max() >= task.n_classes else wrong.min())
+        return (
+            f"has the value {value} in {int((target == value).sum()):,} of its {target.size:,} pixels; expected "
+            f"0..{task.n_classes - 1}. If it stands for pixels without a class, say so in the task: "
+            f'options={{"ignore_index": {value}}}.'
+        )
+    return ""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Images that the splits of a task share: how many of the test images, of how many, and one of them in each."""
+
+    n_shared: int
+    n_test: int
+    in_train: str
+    in_test: str
+
+
+def overlap(train: Examples, test: Examples) -> Overlap:
+    """Return how many images of ``test`` are in ``train`` too, by content."""
+    rows = [np.unique(examples.frames) for examples in (train, test)]
+    ours, theirs = (
+        {digest.tobytes(): int(row) for row, digest in zip(part, examples.images.digest_rows(part), strict=True)}
+        for part, examples in zip(rows, (train, test), strict=True)
+    )
+    shared = sorted((ours.keys() & theirs.keys()) - {UNREADABLE})
+    n_shared = sum(digest.tobytes() in ours for digest in test.images.digest_rows(rows[1]) if digest.any())
+    if not shared:
+        return Overlap(0, len(rows[1]), "", "")
+    first = min(shared, key=lambda digest: theirs[digest])
+    return Overlap(n_shared, len(rows[1]), train.images.describe(ours[first]), test.images.describe(theirs[first]))
+
+
+def shared_images(train: Examples, test: Examples) -> int:
+    """Return how many images of ``test`` are in ``train`` too, by content."""
+    return overlap(train, test).n_shared
+
+
+def check_splits(task: Task, train: Examples, test: Examples) -> str:
+    """Return what a user should know of images that are in both splits; nothing where there are none.
+
+    Raises:
+        DataError: every test image is a training image.
+    """
+    found = overlap(train, test)
+    if not found.n_shared:
+        return ""
+    if found.n_shared == found.n_test:
+        raise DataError(
+            f"{task.name}: all {found.n_test:,} test images are in train too, as {found.in_test}; a score would say what "
+            "the head remembers. Give the task a test split of other images."
+        )
+    return (
+        f"{task.name}: {found.n_shared:,} of the {found.n_test:,} images of test are in train too; the first is "
+        f"{found.in_test}, equal to {found.in_train}. The score counts them."
+    )
+
+
+def account(train: Examples, test: Examples) -> dict[str, Any]:
+    """Return what a record keeps of how the data were read: what became of every file, and the images in both splits."""
+    found: dict[str, Any] = {"shared_images": shared_images(train, test)}
+    for split, examples in (("train", train), ("test", test)):
+        if examples.accounting is not None:
+            found[split] = examples.accounting.as_dict()
+    return found
+
+
+def contradiction(examples: Examples) -> str:
+    """Return what a user should know of single images that have two classes; nothing where there are none."""
+    labels = np.asarray(examples.targets)
+    if examples.n_frames != 1 or labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        return ""
+    digests = examples.images.digest_rows(examples.frames[:, 0])
+    seen: dict[bytes, int] = {}
+    twice: dict[bytes, tuple[int, int]] = {}
+    for row, digest in enumerate(digests):
+        key = digest.tobytes()
+        first = seen.setdefault(key, row)
+        if labels[first] != labels[row] and key != UNREADABLE:
+            twice.setdefault(key, (first, row))
+    if not twice:
+        return ""
+    first, row = next(iter(twice.values()))
+    return (
+        f"{len(twice):,} image{'s have' if len(twice) > 1 else ' has'} two classes, as {examples.ids[first]} and "
+        f"{examples.ids[row]}, which are equal"
+    )
+
+
+def spread(n: int, n_wanted: int) -> list[int]:
+    """Return at most ``n_wanted`` of ``range(n)``, evenly spread, the first and the last among them."""
+    return sorted({int(k) for k in np.linspace(0, n - 1, min(n, n_wanted))})
+
+
+def _is_real(array: np.ndarray) -> bool:
+    return array.dtype == bool or (np.issubdtype(array.dtype, np.number) and not np.iscomplexobj(array))
