@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from virb.convert import hub, published, zoo
+from virb.convert.by_timm import match_by_timm
 from virb.convert.code import load_code
 from virb.convert.declared import take_declared, with_role
 from virb.convert.detect import detect_architecture
@@ -259,7 +260,19 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     if folder.preprocess:
         default, said = Preprocess(**folder.preprocess), "images prepared as the folder says"
     preprocess = take_preprocess(asked, default)
-    state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+    try:
+        state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+    except CheckpointError as refused:
+        if not arch.startswith("timm:"):
+            raise
+        name = arch.removeprefix("timm:")
+        try:
+            converted_by_timm = match_by_timm(content, backbone, name=name, prefix=prefix, ema=ema, what=str(path))
+        except CheckpointError as error:
+            raise CheckpointError(f"{refused} {error}") from error
+        if converted_by_timm is None:
+            raise
+        state, report = converted_by_timm
     if preprocess == default:
         report = replace(report, notes=(*report.notes, said))
     backbone.load_state_dict(state)

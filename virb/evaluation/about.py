@@ -13,6 +13,7 @@ from typing import Any
 
 from virb.contracts.task import Task
 from virb.errors import RecordError, UsageError, option
+from virb.evaluation.parts import parts_of
 from virb.networks.encoder import FrozenEncoder
 from virb.records.fingerprint import plain
 from virb.records.record import MAX_BYTES, Record, canonical, read_bytes
@@ -47,11 +48,14 @@ class About:
 
     def task(self, task: Task) -> dict[str, Any]:
         """Return a record's part about the task."""
+        parts = parts_of(task)
         return {
             "name": task.name,
             "version": task.version,
             "category": task.category.value,
             "metric": task.metric,
+            "unit": parts.unit,
+            "better": parts.metric.better,
             "suite": self.suites.get(task.name, ""),
             "head": task.head,
         }

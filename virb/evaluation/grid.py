@@ -58,12 +58,8 @@ class Piece:
     tests: dict[str, Examples]
     jobs: dict[tuple[int, int], list[Task]]
     parts: Parts
+    layer: str  # which features of an encoder the probe reads
     fingerprints: dict[Job, Fields] = field(default_factory=dict)
-
-    @property
-    def layer(self) -> str:
-        """Which features of an encoder the head reads."""
-        return self.parts.head.layer
 
     @property
     def encoders(self) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Any
 from virb import registry
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
+from virb.contracts.probe import Probe
 from virb.contracts.task import Task
 from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
 from virb.evaluation import stages
@@ -19,7 +20,6 @@ from virb.evaluation.grid import Failure, Job, Piece, Unit, effective
 from virb.evaluation.guard import Guard
 from virb.evaluation.parts import parts_of
 from virb.networks.encoder import FrozenEncoder
-from virb.probes import Probe, image_level
 from virb.records import fingerprint as prints
 from virb.records.fingerprint import Fields
 from virb.records.record import FIRST_SCHEMA, Record, digest
@@ -137,7 +137,9 @@ class Planner:
                 return
             found.unread.append((unit, missing))
             raise
-        piece = Piece(unit, train, tests, {}, parts_of(unit.trains))
+        parts = parts_of(unit.trains)
+        layer = parts.head.layer if self.probe.trains_head else "embedding"
+        piece = Piece(unit, train, tests, {}, parts, layer)
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         for task in unit.scores:
@@ -231,9 +233,12 @@ def _part(kind: str, name: str, options: Mapping[str, Any]) -> Fields:
 def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int) -> Fields:
     """What a probe does on a task: every setting with its value, the label budget and the seed."""
     protocol = effective(probe.protocol or trains.protocol, options)
+    entry = registry.find("probes", probe.name)
+    outside: Fields = {} if entry.is_built_in else {"source": entry.digest}
     return {
+        **outside,
         "name": probe.name,
-        "settings": prints.plain(image_level.settings(probe.name, asdict(protocol), trains.label_preserving)),
+        "settings": prints.plain(probe.settings(asdict(protocol), trains.label_preserving)),
         "limit": options.limit,
         "skip_corrupt": options.skip_corrupt,
         "precision": options.dtype or "fp32",

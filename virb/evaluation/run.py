@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from virb import probes, registry
 from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
+from virb.contracts.parts import PIXELWISE
+from virb.contracts.probe import Probe
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources, load_encoder
 from virb.errors import UsageError, VirbError, option
 from virb.evaluation.about import About, check_meta
 from virb.evaluation.executors import dask as cluster
 from virb.evaluation.grid import Failure, Job
+from virb.evaluation.parts import parts_of
 from virb.evaluation.pieces import Runner
 from virb.evaluation.plan import Plan, Planner, select_tasks, units_of
 from virb.networks.encoder import FrozenEncoder
@@ -250,21 +253,27 @@ def _table(planner: Planner, plan: Plan, jobs: Sequence[Job]) -> pd.DataFrame:
     return table(record for job in jobs if (record := planner.record(job, plan)) is not None)
 
 
-def _fitting(probe: probes.Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
+def _fitting(probe: Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
     """Return the tasks that ``probe`` fits. Of a suite the others are left out with a note; named ones are refused."""
-    pixelwise = [task.name for task in tasks if task.category.is_pixelwise]
-    if probe.fits_pixelwise or not pixelwise:
+    targets = {task.name: parts_of(task).target for task in tasks}
+    others = {name: target for name, target in targets.items() if target not in probe.takes}
+    fitting = [task for task in tasks if task.name not in others]
+    if not others:
         return tasks
-    fitting = [task for task in tasks if not task.category.is_pixelwise]
     if is_named or not fitting:
-        others = [other.name for other in probes.PROBES.values() if other.fits_pixelwise]
+        able = [other.name for other in probes.every() if set(others.values()) <= other.takes]
+        instead = f" Use {option('probe')} {' or '.join(able)} there, or name other tasks." if able else ""
         raise UsageError(
-            f"{option('probe')} {probe.name} predicts one class an example, and {', '.join(pixelwise)} "
-            f"{'is a pixelwise task' if len(pixelwise) == 1 else 'are pixelwise tasks'}. Use {option('probe')} "
-            f"{' or '.join(others)} there, or name image-level tasks alone."
+            f"{option('probe')} {probe.name} is for tasks whose targets are {', '.join(sorted(probe.takes))}; "
+            + ", ".join(f"{name} is a {_pixelwise(target)}task ({target})" for name, target in others.items())
+            + f".{instead}"
         )
-    progress.note(f"{option('probe')} {probe.name} is for image-level tasks; left out: {', '.join(pixelwise)}")
+    progress.note(f"{option('probe')} {probe.name} does not take these tasks; left out: {', '.join(others)}")
     return fitting
+
+
+def _pixelwise(target: str) -> str:
+    return "pixelwise " if target in PIXELWISE else ""
 
 
 def check_task_names(tasks: Sequence[Task]) -> None:

@@ -22,8 +22,9 @@ SHOWN_DIGITS = 12  # of a digest
 def table(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row a record, sorted by category, task, encoder, probe and seed.
 
-    Columns: encoder, task, probe, seed, score, metric, category, suite, n_train, n_test, overrides,
-    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size, and every scalar of the encoders' meta: as it is called there, ``options.x`` for x
+    Columns: encoder, task, probe, seed, score, metric, unit, better, category, suite, n_train, n_test, overrides,
+    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size, and
+    every scalar of the encoders' meta: as it is called there, ``options.x`` for x
     in its options, ``pretrain_seed`` for its seed, ``meta.x`` where x is a column of the row already.
     """
     import pandas as pd
@@ -48,6 +49,8 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "score": record["score"],
         "metric": task["metric"],
+        "unit": task.get("unit") or None,
+        "better": task.get("better", "higher"),
         "category": task["category"],
         "suite": task["suite"],
         "n_train": record["n_train"],

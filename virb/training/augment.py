@@ -18,6 +18,7 @@ from virb.errors import UsageError
 from virb.pretraining import distributed
 from virb.system import devices
 from virb.training import image_ops
+from virb.training.canvas import Canvas
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -48,8 +49,8 @@ def _chosen(p: float, like: Tensor, generator: torch.Generator) -> Tensor:
 
 def random_crop_boxes(
     n: int,
-    height: int,
-    width: int,
+    height: int | Tensor,
+    width: int | Tensor,
     *,
     scale: tuple[float, float],
     ratio: tuple[float, float],
@@ -58,32 +59,26 @@ def random_crop_boxes(
 ) -> Tensor:
     """Draw ``n`` boxes as torchvision's RandomResizedCrop does: (N, 4) whole pixels, top, left, height, width.
 
-    An area share uniform in ``scale`` and a log-uniform aspect in ``ratio``; the first of ten draws that fits, or the
+    ``height`` and ``width`` are the images' sizes, one for all or (N,) each. An area share uniform in ``scale`` and a log-uniform aspect in ``ratio``; the first of ten draws that fits, or the
     largest central box within ``ratio``.
     """
     tries = 10
+    tall, wide = (torch.as_tensor(x, device=device).to(torch.float32).expand(n) for x in (height, width))
     u = rand(3, n, tries, generator=generator, device=device, dim=1)
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * u[0])
+    area = (tall * wide)[:, None] * (scale[0] + (scale[1] - scale[0]) * u[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = torch.exp(low + (high - low) * u[1])
     w, h = torch.round((area * aspect).sqrt()), torch.round((area / aspect).sqrt())
-    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    fits = (w > 0) & (w <= wide[:, None]) & (h > 0) & (h <= tall[:, None])
     first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
     any_fits = fits.any(dim=1)
     w, h = w.gather(1, first)[:, 0], h.gather(1, first)[:, 0]
-    full = width / height
-    if full < ratio[0]:
-        back_w, back_h = width, round(width / ratio[0])
-    elif full > ratio[1]:
-        back_w, back_h = round(height * ratio[1]), height
-    else:
-        back_w, back_h = width, height
-    w = torch.where(any_fits, w, torch.full_like(w, back_w))
-    h = torch.where(any_fits, h, torch.full_like(h, back_h))
+    w = torch.where(any_fits, w, torch.minimum(wide, torch.round(tall * ratio[1]).clamp_min(1)))
+    h = torch.where(any_fits, h, torch.minimum(tall, torch.round(wide / ratio[0]).clamp_min(1)))
     place = rand(2, n, generator=generator, device=device, dim=1)
-    top, left = torch.floor(place[0] * (height - h + 1)), torch.floor(place[1] * (width - w + 1))
-    top = torch.where(any_fits, top, torch.div(height - h, 2, rounding_mode="floor"))
-    left = torch.where(any_fits, left, torch.div(width - w, 2, rounding_mode="floor"))
+    top, left = torch.floor(place[0] * (tall - h + 1)), torch.floor(place[1] * (wide - w + 1))
+    top = torch.where(any_fits, top, torch.div(tall - h, 2, rounding_mode="floor"))
+    left = torch.where(any_fits, left, torch.div(wide - w, 2, rounding_mode="floor"))
     return torch.stack([top, left, h, w], dim=1).long()
 
 
@@ -96,10 +91,10 @@ class RandomResizedCrop:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        n, _, height, width = images.shape
+    def __call__(self, images: Tensor, generator: torch.Generator, sizes: Tensor | None = None) -> Tensor:
+        tall, wide = images.shape[2:] if sizes is None else sizes.unbind(1)
         boxes = random_crop_boxes(
-            n, height, width, scale=self.scale, ratio=self.ratio, generator=generator, device=generator.device
+            len(images), tall, wide, scale=self.scale, ratio=self.ratio, generator=generator, device=generator.device
         )
         drawn = torch.cat([boxes, _chosen(self.flip, images, generator)[:, None]], dim=1)
         drawn = devices.upload(drawn, images.device)
@@ -108,12 +103,16 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resize to ``size`` x ``size`` without a crop (nothing random)."""
+    """Resize to ``size`` x ``size`` without a random crop; of images of several sizes, their central squares."""
 
     size: int
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator, sizes: Tensor | None = None) -> Tensor:
         n, _, height, width = images.shape
+        if sizes is not None:
+            return image_ops.resized_crop(
+                images, devices.upload(Canvas(images, sizes).squares(), images.device), (self.size, self.size)
+            )
         if (height, width) == (self.size, self.size):
             return images
         boxes = torch.tensor([[0, 0, height, width]], device=images.device).expand(n, 4)
@@ -164,7 +163,10 @@ class Grayscale:
 
 @dataclass(frozen=True)
 class GaussianBlur:
-    """Blur with probability ``p`` and sigma uniform in ``sigma`` (pixels); the kernel spans a tenth of the image."""
+    """Blur with probability ``p``; sigma uniform in ``sigma``, in pixels of a view of 224, and in proportion in others.
+
+    The kernel spans a tenth of the image, as published (23 at 224), which is 5.5 of the largest sigma to either side.
+    """
 
     p: float = 0.5
     sigma: tuple[float, float] = (0.1, 2.0)
@@ -174,6 +176,7 @@ class GaussianBlur:
         sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * rand(
             len(images), generator=generator, device=generator.device
         )
+        sigma = sigma * (images.shape[3] / 224)
         index = chosen.nonzero()[:, 0]
         if not len(index):
             return images
@@ -254,16 +257,27 @@ class Sobel:
 
 @dataclass(frozen=True)
 class View:
-    """One view of a batch: the ``transforms`` in order, then normalisation."""
+    """One view of a batch: the ``transforms`` in order, then normalisation.
+
+    Where the images are a :class:`virb.training.canvas.Canvas`, the first transform is a crop or a resize.
+    """
 
     transforms: tuple[Transform, ...]
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor | Canvas, generator: torch.Generator) -> Tensor:
+        rest = self.transforms
+        if isinstance(images, Canvas):
+            first, *others = rest
+            if not isinstance(first, (RandomResizedCrop, Resize)):
+                raise UsageError(
+                    f"Images of several sizes are cropped or resized first; this view begins with {type(first).__name__}."
+                )
+            images, rest = first(image_ops.to_float(images.pixels), generator, images.sizes), tuple(others)
         images = image_ops.to_float(images)
-        for transform in self.transforms:
+        for transform in rest:
             images = transform(images, generator)
         return image_ops.normalize(images, self.mean, self.std)
 
@@ -313,7 +327,12 @@ def compose(
         "noise": Noise(),
         "sobel": Sobel(),
     }
-    chain += [known[name] for name in COMPOSABLE[2:] if name in chosen]
+    never = {
+        name
+        for name, p in (("jitter", jitter_p), ("gray", gray_p), ("blur", blur_p), ("solarize", solarize_p))
+        if not p
+    }
+    chain += [known[name] for name in COMPOSABLE[2:] if name in chosen and name not in never]
     return tuple(chain)
 
 
@@ -331,8 +350,11 @@ class JigsawBoard:
         self.tile = max(9, round(self.cell * 64 / 85))
         self.crop = RandomResizedCrop(3 * self.cell, scale=(0.6, 1.0))
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        board = self.crop(image_ops.to_float(images), generator)
+    def __call__(self, images: Tensor | Canvas, generator: torch.Generator) -> Tensor:
+        if isinstance(images, Canvas):
+            board = self.crop(image_ops.to_float(images.pixels), generator, images.sizes)
+        else:
+            board = self.crop(image_ops.to_float(images), generator)
         room = self.cell - self.tile + 1
         u = rand(len(images), self.n_tiles, 2, generator=generator, device=images.device)
         return image_ops.patches(board, 3, self.tile, (u * room).long())
@@ -365,9 +387,14 @@ def small_crop_size(size: int) -> int:
 
 
 def center_view(
-    images: Tensor, size: int, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+    images: Tensor | Canvas, size: int, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
 ) -> Tensor:
-    """Return uint8 ``images`` resized to ``size`` and normalised, nothing random: what an evaluation sees."""
+    """Return uint8 ``images`` (of several sizes: their central squares) resized and normalised: what an evaluation sees."""
+    if isinstance(images, Canvas):
+        floats = image_ops.resized_crop(
+            image_ops.to_float(images.pixels), devices.upload(images.squares(), images.device), (size, size)
+        )
+        return image_ops.normalize(floats, mean, std)
     images = image_ops.to_float(images)
     if images.shape[2:] != (size, size):
         boxes = torch.tensor([[0, 0, *images.shape[2:]]], device=images.device).expand(len(images), 4)
