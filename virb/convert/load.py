@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import json
 import os
 import re
@@ -87,8 +88,8 @@ _KINDS = ("random:", "pixels", "timm:", "torchvision:", zoo.PREFIX, hub.PREFIX)
 
 
 def expand_sources(sources: Any) -> list[Any]:
-    """Return a list of encoders' sources: one may stand alone, modules are wrapped, and patterns of the zoo's names
-    (``zoo:swav-*``, with options or without) are replaced by the names.
+    """Return a list of encoders' sources: one may stand alone, modules are wrapped, and patterns are replaced by what they
+    match, with their options: of the zoo's names (``zoo:swav-*``), and of files (``encoders/*.pt``) where no shell did.
 
     Raises:
         UsageError: a pattern matches nothing.
@@ -96,12 +97,19 @@ def expand_sources(sources: Any) -> list[Any]:
     found: list[Any] = []
     is_alone = isinstance(sources, str | os.PathLike | FrozenEncoder | nn.Module)
     for source in [sources] if is_alone else sources:
-        if isinstance(source, nn.Module):
-            source = wrap(source)
-        base = split_source(source)[0] if isinstance(source, str) and source.startswith(zoo.PREFIX) else ""
-        if zoo.is_pattern(base):
-            names = zoo.matching(base.removeprefix(zoo.PREFIX))
-            found += [f"{zoo.PREFIX}{name}{source[len(base) :]}" for name in names]
+        if not isinstance(source, (str, os.PathLike)):
+            found.append(wrap(source) if isinstance(source, nn.Module) else source)
+            continue
+        text = os.fspath(source)
+        base = text if Path(text).exists() else split_source(text)[0]
+        options = text[len(base) :]
+        if base.startswith(zoo.PREFIX) and zoo.is_pattern(base):
+            found += [f"{zoo.PREFIX}{name}{options}" for name in zoo.matching(base.removeprefix(zoo.PREFIX))]
+        elif glob.has_magic(base) and ":" not in Path(base).name and not Path(base).exists():
+            paths = sorted(path for path in glob.glob(os.path.expanduser(base)) if Path(path).is_file())
+            if not paths:
+                raise UsageError(f"The pattern {base} matches no file. Is it the right folder?")
+            found += [f"{path}{options}" for path in paths]
         else:
             found.append(source)
     return found

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from virb.contracts.examples import Examples
+from virb.contracts.executor import Failure
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Protocol, Task
 
 if TYPE_CHECKING:
     from virb.evaluation.parts import Parts
     from virb.records.fingerprint import Fields
+
+__all__ = ["Failure", "Job", "Piece", "Unit", "effective"]
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,6 @@ class Job:
     encoder: int
     task: str
     seed: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job, or all jobs of a task, that could not be done. ``details`` is a traceback where the cause is not ours."""
-
-    what: str
-    reason: str
-    details: str = ""
 
 
 @dataclass(frozen=True)

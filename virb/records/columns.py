@@ -80,9 +80,10 @@ def scalars(meta: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any
 def _digests(record: Mapping[str, Any]) -> dict[str, str | None]:
     """Return digests of the data, of all settings but the seed, and of the encoder; None where they are not recorded."""
     found = record.get("fingerprint")
-    if found is None:
+    if found is None:  # virb 0.1 wrote down names, sizes and times
+        data = record.get("data")
         return {
-            "data_digest": None,
+            "data_digest": None if data is None else digest(data)[:SHOWN_DIGITS],
             "settings_digest": None,
             "encoder_digest": record["encoder"]["sha256"][:SHOWN_DIGITS],
         }
