@@ -19,7 +19,7 @@ from virb.convert import hub, published, zoo
 from virb.convert.by_timm import match_by_timm
 from virb.convert.code import load_code
 from virb.convert.declared import take_declared, with_role
-from virb.convert.detect import detect_architecture
+from virb.convert.detect import assumed, detect_architecture
 from virb.convert.folder import Folder, read_folder
 from virb.convert.match import MatchReport, checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
@@ -270,6 +270,7 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     preprocess = take_preprocess(asked, default)
     try:
         state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+        report = replace(report, notes=(*report.notes, *assumed(arch, full), *folder.notes))
     except CheckpointError as refused:
         if not arch.startswith("timm:"):
             raise
@@ -292,7 +293,8 @@ def _converted(converted: published.Converted, options: dict[str, Any], path: Pa
     check_known(options, (*known_options(converted.arch), "arch", "prefix", "ema"), str(path))
     default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
-    match = replace(converted.match, notes=(*converted.match.notes, *folder.notes))
+    match = converted.match
+    match = replace(match, notes=(*match.notes, *assumed(converted.arch, converted.options), *folder.notes))
     return Found(converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, match)
 
 
