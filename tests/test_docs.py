@@ -62,6 +62,13 @@ def test_the_pages_are_current(name):
     assert page == docs.PAGES[name](), "run: python -m virb.docs"
 
 
+@pytest.mark.parametrize("name", docs.BLOCKS)
+def test_the_tables_inside_pages_are_current(name):
+    page = (HERE.parent / "docs" / name).read_text(encoding="utf-8")
+    block, text = docs.BLOCKS[name]
+    assert page == docs.with_block(page, block, text()), "run: python -m virb.docs"
+
+
 def test_every_row_of_table_1_is_a_task_and_no_other_is():
     assert [row["end_task"] for row in facts(1)] == list(ROWS)
     assert {e.name for e in registry.entries("tasks") if e.group == "virb"} == set(ROWS.values())
