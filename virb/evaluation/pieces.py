@@ -307,6 +307,7 @@ class Runner:
                 protocol=protocol,
                 ignore_index=ignore_index,
                 device=self.device,
+                dtype=e.dtype,
                 progress=advance,
             )
         train_s = time.monotonic() - started
@@ -318,7 +319,7 @@ class Runner:
             step = 1 if is_cropped else 32
             for start in range(0, len(test), step):
                 rows = np.arange(start, min(start + step, len(test)))
-                metric.update(*dense.predict_dense(head, reader, rows))
+                metric.update(*dense.predict_dense(head, reader, rows, dtype=e.dtype))
             seconds = {"train": train_s, "predict": time.monotonic() - since}
             self._write(member, other, metric, seconds, image_level.training(protocol))
 
