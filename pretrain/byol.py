@@ -24,7 +24,7 @@ class BYOL(Learner):
         self.view_two = augment.View(two, setup.mean, setup.std)
 
     def views(self, images, generator):
-        return [self.view_one(images, generator), self.view_two(images, generator)]
+        return augment.together([self.view_one, self.view_two], images, generator)
 
     def forward(self, views, batch, progress):
         p1, p2 = (self.predictor(self.projector(self.encoder(view))) for view in views)

@@ -38,8 +38,9 @@ class DINO(Learner):
         )
 
     def views(self, images, generator):
-        small = [self.small_view(images, generator) for _ in range(self.options["small_crops"])]
-        return [self.view_one(images, generator), self.view_two(images, generator), *small]
+        n = self.options["small_crops"]
+        *small, one, two = augment.together([*[self.small_view] * n, self.view_one, self.view_two], images, generator)
+        return [one, two, *small]
 
     def teacher_temperature(self, epoch):
         first, last = self.options["first_teacher_temperature"], self.options["teacher_temperature"]

@@ -33,7 +33,7 @@ class MoCoV1(Learner):
         self.view = augment.View(chain, setup.mean, setup.std)
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         shuffle = distributed.Shuffle(len(views[1]), views[1].device, self.groups_of_batch)

@@ -27,7 +27,7 @@ class SimSiam(Learner):
         self.view = augment.View(chain, setup.mean, setup.std)
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         z1, z2 = (self.projector(self.encoder(view)) for view in views)
