@@ -25,9 +25,9 @@ from virb.training import augment
 METHODS = ("simclr", "moco-v2", "dino")
 WARM, MEASURED = 10, 20
 RUNS = {
-    "ResNet-18 64 px fp32": ("resnet18", 64, 256, "fp32"),
-    "ResNet-18 64 px bf16": ("resnet18", 64, 256, "bf16"),
     "ResNet-50 224 px bf16": ("resnet50", 224, 128, "bf16"),
+    "ResNet-18 64 px bf16": ("resnet18", 64, 256, "bf16"),
+    "ResNet-18 64 px fp32": ("resnet18", 64, 256, "fp32"),
 }
 SMALL = {"ResNet-18 32 px fp32": ("resnet18", 32, 16, "fp32")}
 

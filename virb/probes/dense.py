@@ -78,7 +78,7 @@ class CachedSource:
     def _fits(self) -> bool:
         """Whether all maps can stay on a GPU beside what training takes."""
         n_bytes = sum(part.array.nbytes for part in self.parts)
-        return self.device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(self.device)[0] / 2
+        return self.device.type == "cuda" and n_bytes <= devices.free_bytes(self.device) / 2
 
 
 class ComputedSource:

@@ -25,6 +25,8 @@ from virb.training.transforms import (
     Solarize,
     Transform,
     rand,
+)
+from virb.training.transforms import (
     random_crop_boxes as random_crop_boxes,
 )
 
