@@ -13,6 +13,7 @@ from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, co
 from virb.errors import ScoresError, UsageError
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import ROLES_OPTION, analysed
+from virb.scores.roles import roles as roles_of
 from virb.scores.schema import as_words, encoder_table, word
 from virb.scores.units import of_one_unit
 from virb.stats.variance import anova, encoder_level, level_contrasts, mixed_model
@@ -70,6 +71,8 @@ def run(
     both = pd.concat(tables, ignore_index=True)
     both["n_encoders"], both["scale"] = len(about), scale
     out.table(both)
+    members = about[chosen].assign(role=roles_of(data.frame).loc[about.index])
+    out.table(members.rename_axis("encoder").reset_index(), "encoders")
     contrasts = []
     for name in chosen:
         reference = about[name].astype(str).value_counts().index[0]

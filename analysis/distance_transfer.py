@@ -43,6 +43,7 @@ def run(
     groups = as_words(encoder_table(data.frame)["dataset"].dropna())
     mean = data.wide.loc[groups.index].groupby(groups).mean().stack().rename("score")
     mean.index = mean.index.set_names(["dataset", "task"])
+    members = groups.groupby(groups).agg(lambda part: " + ".join(part.index))
     both = table.assign(dataset=as_words(table["dataset"]), task=as_words(table["task"])).merge(
         mean.reset_index(), on=["dataset", "task"]
     )
@@ -58,7 +59,7 @@ def run(
         )
     fits = pd.DataFrame(rows, columns=["metric", "slope", "within_r", "p", "is_exact", "n"])
     out.table(fits)
-    out.table(both, "pairs")
+    out.table(both.assign(encoders=both["dataset"].map(members)), "pairs")
     shades = dict(zip(dict.fromkeys(both["task"]), [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 3, strict=False))
     with plots.style():
         columns = min(3, len(panels))

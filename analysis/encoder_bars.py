@@ -32,7 +32,8 @@ def run(scores: DataFrame, out: Outputs, *, encoders: tuple[str, ...], exclude: 
         encoders = tuple(rank.index[:3])
     part = data.wide.loc[list(encoders)]
     sd = data.frame.groupby(["encoder", "task"])["score"].agg(["std", "count"])
-    table = part.T.rename_axis("task").reset_index()
+    clashes = {name: f"{name} (encoder)" for name in ("task", "category", "middle_is_between")}
+    table = part.rename(index=clashes).T.rename_axis("task").reset_index()
     table["category"] = table["task"].map(data.categories)
     if len(encoders) == 3:
         values = part.to_numpy()

@@ -56,6 +56,9 @@ def _gains(wide: DataFrame, parts: dict[str, list[str]], out: Outputs) -> DataFr
 
     tables = []
     for fused, members in parts.items():
+        if fused in members or len(set(members)) < len(members):
+            out.say(f"{fused} is left out: its parts ({' + '.join(members)}) are not other encoders, each once")
+            continue
         absent = [name for name in members if name not in wide.index]
         if absent:
             out.say(f"{fused} is left out: there are no scores of {names_in_words(absent)}, which it is made of")

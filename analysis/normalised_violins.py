@@ -66,7 +66,8 @@ def run(
     long["category"] = long["task"].map(data.categories)
     about = encoder_table(data.frame)
     long["group"] = long["encoder"].map(as_words(about[by])) if by in about else long["encoder"]
-    out.table(long.assign(reference=reference, pool=pool, ddof=ddof))
+    of_pool = set(chosen)
+    out.table(long.assign(is_in_pool=long["encoder"].isin(of_pool), reference=reference, pool=pool, ddof=ddof))
     n = f"n = {len(shown)} encoders"
     how = f"0: {reference}; sd over {'all' if pool == 'all' else 'these'} encoders ({len(chosen)}), ddof {ddof}"
     out.say(f"{n}; {how}")

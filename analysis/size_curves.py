@@ -63,6 +63,8 @@ def run(scores: DataFrame, out: Outputs, *, x: str, lines: str, exclude: tuple[s
     curves = curves[lengths > 1].sort_values(["task", "line", "x"], kind="stable")
     if curves.empty:
         raise NotApplicable(f"No {lines} has two values of {x}; there is no curve to draw.")
+    members = kept.groupby(["line", "x"], sort=False)["encoder"].agg(lambda part: " + ".join(dict.fromkeys(part)))
+    curves["encoders"] = [members[row.line, row.x] for row in curves.itertuples()]
     curves = curves.rename(columns={"x": x, "line": lines, "mean": "score"})
     out.table(curves)
     gains = [

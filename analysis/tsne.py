@@ -42,7 +42,7 @@ def run(
     declared = registry.load("tasks", task)
     if declared.n_classes < 2 or declared.category.is_pixelwise or declared.n_frames != 1:
         raise UsageError(f"task={task}: a map needs a task of one class an image.")
-    examples = declared.data(DataContext(), "test")
+    examples = declared.examples(DataContext(), "test")
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(examples.frames), min(n, len(examples.frames)), replace=False))
     target = np.asarray(examples.targets)[rows]

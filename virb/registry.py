@@ -79,6 +79,23 @@ class Entry:
     problem: str = ""  # why it cannot be used: another file claims its name
 
     @property
+    def about(self) -> str:
+        """The ``summary`` that the part declares as a plain text, else the file's; nothing is imported."""
+        try:
+            tree = ast.parse(self.path.read_text(encoding="utf-8"))
+        except (SyntaxError, ValueError, OSError):
+            return ""
+        for statement in tree.body:
+            if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(statement.value, ast.Call):
+                continue
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+            if isinstance(target, ast.Name) and target.id == KINDS[self.kind].attribute:
+                for keyword in statement.value.keywords:
+                    if keyword.arg == "summary" and isinstance(keyword.value, ast.Constant):
+                        return str(keyword.value.value)
+        return self.summary
+
+    @property
     def is_built_in(self) -> bool:
         return self.origin == BUILT_IN
 

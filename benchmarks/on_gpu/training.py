@@ -14,8 +14,9 @@ from on_gpu.rows import Part
 from virb import registry
 from virb.contracts.method import Setup
 from virb.networks.backbones import build_backbone
-from virb.pretraining.data import ArrayPixels, PretrainingData
+from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch
+from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.trainer import Trainer

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import virb
-from virb import probes
+from virb import registry
 from virb.cli import main
 from virb.convert.load import load_encoder
 from virb.errors import UsageError
@@ -176,7 +176,7 @@ def test_a_probe_without_randomness_has_one_record_whatever_the_seeds(place, tmp
 @pytest.mark.parametrize(
     ("probe", "options", "fragments"),
     [
-        ("knn", ["--epochs", "3"], ["--probe knn has no --epochs", "trains nothing", "gradient or finetune"]),
+        ("knn", ["--epochs", "3"], ["--probe knn has no --epochs", "trains nothing", "finetune or gradient"]),
         ("knn", ["--lr", "1", "--optimizer", "sgd"], ["has no --optimizer, --lr", "Leave them out"]),
         ("lbfgs", ["--epochs", "3"], ["--probe lbfgs has no --epochs"]),
         ("finetune", ["--dtype", "bf16"], ["--probe finetune has no --dtype", "fp32"]),
@@ -266,7 +266,7 @@ def test_every_probe_is_named_in_the_help_which_needs_no_torch(capsys):
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])
     printed = capsys.readouterr().out
-    for name in probes.PROBES:
+    for name in registry.names("probes"):
         assert f"{name}: " in printed
     code = "import sys; import virb.cli; virb.cli.build_parser(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

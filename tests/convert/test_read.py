@@ -196,7 +196,6 @@ def zipped(*names: str) -> bytes:
     [
         (zipped("embedding/kernel.npy", "cls.npy"), "vit.npz", "archive of numpy arrays"),
         (zipped("m/archive_format", "m/models/model.json", "m/data/weights/w0"), "m.pt2", "program of torch.export"),
-        (zipped("m/data.pkl", "m/code/__torch__.py", "m/constants.pkl"), "m.pt", "TorchScript program"),
         (zipped("config.json", "model.weights.h5"), "m.keras", "Keras model"),
         (zipped("a.pth"), "a.zip", "unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(50), "m.h5", "HDF5 file"),

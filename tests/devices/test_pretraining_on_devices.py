@@ -9,7 +9,8 @@ import torch
 from virb import registry
 from virb.contracts.method import Setup
 from virb.networks.backbones import build_backbone
-from virb.pretraining.data import ArrayPixels, PretrainingData
+from virb.pretraining.data import PretrainingData
+from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.trainer import Trainer

@@ -18,8 +18,10 @@ import pytest
 from PIL import Image
 
 from virb.cli import main
+from virb.contracts.executor import Chunk
 from virb.errors import UsageError
 from virb.evaluation.executors import dask as executor
+from virb.evaluation.run import find_executor
 from virb.system.threads import n_cores
 
 pytest.importorskip("distributed")
@@ -192,11 +194,11 @@ def test_an_address_where_nobody_answers_is_named(place, tmp_path, capsys):
 def test_what_cannot_be_an_executor(monkeypatch):
     for name in ("ray", "dask:", "local:x", ""):
         with pytest.raises(UsageError, match="Unknown executor"):
-            executor.check(name)
+            find_executor(name)
     monkeypatch.setitem(sys.modules, "distributed", None)
-    executor.check("local")
+    assert find_executor("local")[0].is_here
     with pytest.raises(UsageError, match=r"pip install 'virb\[dask\]'"):
-        executor.check("dask")
+        find_executor("dask")
 
 
 def test_a_piece_that_is_lost_too_often_becomes_a_failure_that_says_so():
@@ -223,7 +225,7 @@ def test_a_piece_that_is_lost_too_often_becomes_a_failure_that_says_so():
 
 def test_the_grid_is_cut_by_task_and_further_only_where_workers_would_wait():
     encoders = [(f"e{k}", "") for k in range(5)]
-    units = [("a", ["a"], {0: 1, 1: 2, 4: 1}), ("b", ["b"], {2: 1})]
+    units = [Chunk("a", ("a",), {0: 1, 1: 2, 4: 1}), Chunk("b", ("b",), {2: 1})]
     few = executor.cut(units, encoders, 2)
     assert [(p.what, [e for e, _ in p.encoders], p.n_jobs) for p in few] == [
         ("a", ["e0", "e1", "e4"], 4),
@@ -232,7 +234,7 @@ def test_the_grid_is_cut_by_task_and_further_only_where_workers_would_wait():
     many = executor.cut(units, encoders, 4)
     assert [[e for e, _ in p.encoders] for p in many] == [["e0"], ["e1", "e4"], ["e2"]]
     assert sum(p.n_jobs for p in many) == 5
-    large = executor.cut([("a", ["a"], dict.fromkeys(range(100), 1))], [("e", "")] * 100, 1)
+    large = executor.cut([Chunk("a", ("a",), dict.fromkeys(range(100), 1))], [("e", "")] * 100, 1)
     assert max(len(p.encoders) for p in large) <= executor.MAX_ENCODERS
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import virb
-from virb.convert.load import load_encoder, reference_encoders, save_encoder
+from virb.convert.load import expand_sources, load_encoder, reference_encoders, save_encoder
 from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import build_backbone
 from virb.networks.encoder import FrozenEncoder
@@ -410,16 +410,41 @@ def test_options_are_split_at_the_first_key() -> None:
 def test_any_name_becomes_a_folder_name(text: str) -> None:
     name = safe_name(text)
     assert 0 < len(name) <= 108
-    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    assert len(name.encode()) <= 200
+    assert name.isprintable()
+    assert not set(name) & set('/\\:*?"<>| \0=')
     assert name[0] not in ".-"
     assert name[-1] != "."
     assert safe_name(name) == name
 
 
+def test_names_of_every_script_stay_apart() -> None:
+    names = ["\u732b", "\u72ac", "\u0915\u093f", "\u0915\u0940", "\u043a\u043e\u0442", "caf\u00e9"]
+    assert [safe_name(name) for name in names] == names
+    assert safe_name("cafe\u0301") == "caf\u00e9"  # the other spelling of the same letters
+    assert len({safe_name("\u732b" * n) for n in range(1, 300)}) == 299
+
+
+def test_patterns_that_no_shell_expanded(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.pth", "a.pth", "other.txt", "[x].pth"):
+        (tmp_path / name).write_bytes(b"")
+    assert expand_sources(["*.pth"]) == ["[x].pth", "a.pth", "b.pth"]
+    assert expand_sources(["?.pth:size=64", "[x].pth", "random:resnet18"]) == [
+        "a.pth:size=64",
+        "b.pth:size=64",
+        "[x].pth",
+        "random:resnet18",
+    ]
+    with pytest.raises(UsageError, match=r"The pattern none/\*\.pt matches no file"):
+        expand_sources(["none/*.pt"])
+
+
 def test_reserved_names_are_avoided() -> None:
     assert safe_name("nul") == "encoder-nul"
     assert safe_name("COM1.x") == "encoder-COM1.x"
-    assert safe_name("../..") == "encoder"
+    assert safe_name("../..").startswith("encoder-")
+    assert safe_name("../..") != safe_name("...")
     assert safe_name("a/../b") == "a-..-b"
 
 

@@ -18,7 +18,8 @@ from virb import registry
 from virb.contracts.method import Setup, Training
 from virb.networks.backbones import Backbone
 from virb.pretraining import distributed
-from virb.pretraining.data import ArrayPixels, PretrainingData
+from virb.pretraining.data import PretrainingData
+from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.trainer import Trainer

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import math
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ from virb.contracts.method import Setup, Training
 from virb.errors import TrainingError, UsageError
 from virb.networks.backbones import Backbone, build_backbone
 from virb.pretraining import losses
-from virb.pretraining.data import ArrayPixels, PretrainingData
+from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.state import StaleRun
+from virb.pretraining.stopping import Stopped
 from virb.pretraining.trainer import Trainer
 from virb.training import augment
 
@@ -287,3 +290,25 @@ def test_compiling_where_nothing_can_be_compiled_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr(torch, "compile", fail)
     with pytest.raises(UsageError, match=r"cannot compile for cpu here.*No working C\+\+ compiler"):
         trainer(tmp_path, compile=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_saves_its_state_at_once(tmp_path, number):
+    whole = run(trainer(tmp_path / "whole"))
+
+    class Asked(Toy):
+        def after_step(self, progress):
+            super().after_step(progress)
+            if progress.step == 4:
+                signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    asked = trainer(tmp_path / "asked", Asked())
+    with pytest.raises(Stopped, match=r"stopped after update 5 of 12.*--resume") as stopped:
+        run(asked)
+    assert stopped.value.status == 128 + number
+    assert signal.getsignal(number) is before
+    resumed = trainer(tmp_path / "asked")
+    assert resumed.resume()
+    assert resumed.step == 5
+    assert same(weights(whole), weights(run(resumed)))

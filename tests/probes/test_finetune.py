@@ -12,10 +12,12 @@ from virb.contracts.task import Protocol
 from virb.convert.load import load_encoder
 from virb.errors import TrainingError, UsageError
 from virb.images.sets import ArrayImages
+from virb.losses import find_loss
 from virb.probes import finetune
 
 TINY = "random:resnet18:width=0.125,size=32"
 PROTOCOL = Protocol(epochs=4, batch_size=16, optimizer="sgd", lr=0.05)
+CROSS_ENTROPY = find_loss("cross_entropy")
 N = 49  # a single example is left over
 TARGETS = np.arange(N) % 2
 FRAMES = np.arange(N)[:, None]
@@ -37,7 +39,14 @@ def network(encoder=None, *, n_frames: int = 1, seed: int = 0) -> finetune.Netwo
 
 def trained(encoder=None, *, protocol: Protocol = PROTOCOL, seed: int = 0, **options) -> finetune.Network:
     return finetune.train(
-        network(encoder, seed=seed), images(), FRAMES, TARGETS, protocol=protocol, seed=seed, **options
+        network(encoder, seed=seed),
+        images(),
+        FRAMES,
+        TARGETS,
+        loss=CROSS_ENTROPY,
+        protocol=protocol,
+        seed=seed,
+        **options,
     )
 
 
@@ -78,13 +87,13 @@ def test_a_vision_transformer_with_two_frames():
     net = network(encoder, n_frames=2)
     frames, targets = np.arange(8).reshape(4, 2), np.array([0, 1, 0, 1])
     protocol = Protocol(epochs=1, batch_size=4, lr=0.01)
-    finetune.train(net, images(8), frames, targets, protocol=protocol, seed=0)
+    finetune.train(net, images(8), frames, targets, loss=CROSS_ENTROPY, protocol=protocol, seed=0)
     assert finetune.predict(net, images(8), frames).shape == (4, 2)
 
 
 def test_one_example_is_refused():
     with pytest.raises(UsageError, match="1 training example is too few"):
-        finetune.train(network(), images(1), FRAMES[:1], TARGETS[:1], protocol=PROTOCOL, seed=0)
+        finetune.train(network(), images(1), FRAMES[:1], TARGETS[:1], loss=CROSS_ENTROPY, protocol=PROTOCOL, seed=0)
 
 
 def test_the_memory_of_a_step_grows_with_its_images_and_asking_changes_nothing():
@@ -107,7 +116,9 @@ def test_no_tensor_of_a_job_stays_alive(arch):
     for _ in range(3):
         net = network(encoder)
         finetune.bytes_needed(net, 1, 16)
-        finetune.train(net, images(), FRAMES, TARGETS, protocol=Protocol(epochs=1, batch_size=16), seed=0)
+        finetune.train(
+            net, images(), FRAMES, TARGETS, loss=CROSS_ENTROPY, protocol=Protocol(epochs=1, batch_size=16), seed=0
+        )
         finetune.predict(net, images(), FRAMES[:4])
         del net
         gc.collect()
@@ -183,7 +194,9 @@ def test_all_frames_of_an_example_get_the_same_augmentation(monkeypatch):
     net = Watched(encoder.trainable_copy(), encoder.preprocess, n_frames=2, n_classes=2, seed=0)
     twice = np.repeat(np.arange(8)[:, None], 2, axis=1)  # both frames are one image
     protocol = Protocol(epochs=2, batch_size=8)
-    finetune.train(net, images(), twice, TARGETS[:8], protocol=protocol, seed=0, augmentations=("flip", "crop"))
+    finetune.train(
+        net, images(), twice, TARGETS[:8], loss=CROSS_ENTROPY, protocol=protocol, seed=0, augmentations=("flip", "crop")
+    )
     assert len(seen) == 2
     for batch in seen:
         assert batch.shape == (8, 6, 32, 32)
@@ -202,7 +215,9 @@ def test_without_augmentations_the_images_are_shown_as_they_are():
 
     encoder = load_encoder(TINY)
     net = Watched(encoder.trainable_copy(), encoder.preprocess, n_frames=1, n_classes=2, seed=0)
-    finetune.train(net, images(), FRAMES, TARGETS, protocol=Protocol(epochs=1, batch_size=16), seed=0)
+    finetune.train(
+        net, images(), FRAMES, TARGETS, loss=CROSS_ENTROPY, protocol=Protocol(epochs=1, batch_size=16), seed=0
+    )
     plain = finetune._batch(images(), FRAMES, 32, "cpu")
     assert len(seen) == N  # the last, single example too
     assert sorted(float(x.sum()) for x in seen) == pytest.approx(sorted(float(x.sum()) for x in plain))
@@ -211,3 +226,33 @@ def test_without_augmentations_the_images_are_shown_as_they_are():
 def test_a_loss_that_is_not_finite_says_what_to_do():
     with pytest.raises(TrainingError, match=r"not finite in epoch .* \(lr 1e\+12, seed 0\). Lower .* --lr"):
         trained(protocol=Protocol(epochs=3, batch_size=16, optimizer="sgd", lr=1e12))
+
+
+@pytest.mark.parametrize("n", [2, 7, 64])
+def test_a_batchs_loss_has_the_bits_of_torchs_mean(n):
+    outputs = torch.randn(n, 5, generator=torch.Generator().manual_seed(n))
+    wanted = torch.arange(n) % 5
+    found, expected = outputs.clone().requires_grad_(), outputs.clone().requires_grad_()
+    total, count = CROSS_ENTROPY.total(found, wanted, None)
+    (total / count).backward()
+    torch.nn.functional.cross_entropy(expected, wanted).backward()
+    assert torch.equal(found.grad, expected.grad)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"), [("bce", np.eye(2, dtype=np.int64)[TARGETS]), ("l2", TARGETS[:, None] * 1.0)]
+)
+def test_labels_and_numbers_train_too(loss, targets):
+    net = finetune.Network(
+        load_encoder(TINY).trainable_copy(),
+        load_encoder(TINY).preprocess,
+        n_frames=1,
+        n_classes=targets.shape[1],
+        seed=0,
+    )
+    protocol = Protocol(epochs=12, batch_size=16, optimizer="sgd", lr=0.01)
+    finetune.train(net, images(), FRAMES, targets, loss=find_loss(loss), protocol=protocol, seed=0)
+    outputs = logits(net)
+    assert outputs.shape == targets.shape
+    found = outputs.argmax(1) == TARGETS if loss == "bce" else (outputs[:, 0] > 0.5) == TARGETS
+    assert found.mean() > 0.8

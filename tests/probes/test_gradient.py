@@ -15,6 +15,7 @@ from virb.errors import TrainingError
 from virb.heads import build_head, find_head
 from virb.losses import find_loss
 from virb.probes import gradient
+from virb.training.head_optimizers import Adam
 
 N, D, K = 150, 12, 4
 PROTOCOL = Protocol(epochs=3, batch_size=64, lr=1e-2)
@@ -83,7 +84,7 @@ def test_it_is_plain_adam_on_the_mean_cross_entropy():
 def test_adam_is_torchs_to_the_bit():
     ours = [torch.randn(7, 5, generator=torch.Generator().manual_seed(k)).requires_grad_() for k in range(2)]
     theirs = [p.detach().clone().requires_grad_() for p in ours]
-    mine, reference = gradient.Adam(ours, lr=3e-4), torch.optim.Adam(theirs, lr=3e-4, fused=True)
+    mine, reference = Adam(ours, lr=3e-4), torch.optim.Adam(theirs, lr=3e-4, fused=True)
     generator = torch.Generator().manual_seed(9)
     for _ in range(20):
         for p, q in zip(ours, theirs, strict=True):

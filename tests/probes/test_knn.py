@@ -149,3 +149,26 @@ def test_neighbours_on_the_other_side_of_the_sphere_are_neighbours_all_the_same(
     test = data(1, 1)
     train = -np.abs(np.random.default_rng(0).uniform(0.5, 1, (7, 1))).astype(np.float32) * test + 0.1 * data(2, 7)
     assert np.allclose(shares(train, test, k=3, train_block=4), by_loop(train, test, 3, 0.07), atol=1e-5)
+
+
+def test_numbers_are_the_neighbours_mean_of_those_that_are_known():
+    rng = np.random.default_rng(5)
+    train, test = rng.normal(size=(60, 6)).astype(np.float32), rng.normal(size=(9, 6)).astype(np.float32)
+    targets = rng.normal(size=(60, 2)).astype(np.float32)
+    targets[rng.random(60) < 0.3, 1] = np.nan
+    found = knn.classify(train, np.arange(60)[:, None], targets, test, np.arange(9)[:, None], k=7, train_block=16)
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (train, test)]
+    similarity = unit[1] @ unit[0].T
+    for row, near in enumerate(np.argsort(-similarity, axis=1)[:, :7]):
+        weights = np.exp(similarity[row, near] / 0.07)
+        for column in range(2):
+            known = ~np.isnan(targets[near, column])
+            expected = np.average(targets[near, column][known], weights=weights[known])
+            assert found[row, column] == pytest.approx(expected, abs=1e-4)
+
+
+def test_where_no_neighbour_has_a_target_it_is_the_mean_of_train():
+    train = np.eye(4, dtype=np.float32)
+    targets = np.array([[np.nan], [np.nan], [2.0], [4.0]], np.float32)
+    found = knn.classify(train, np.arange(4)[:, None], targets, train[:1], np.zeros((1, 1), int), k=1)
+    assert found.tolist() == [[3.0]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from virb.contracts.examples import held_out
 from virb.errors import TrainingError, UsageError
@@ -159,3 +159,40 @@ def test_the_validation_part_is_not_fitted_while_the_penalty_is_chosen():
     assert max(choice.tried.values()) < 0.5
     weak = lbfgs.fit(noise, FRAMES, labels, n_classes=CLASSES, penalty=1e-6)
     assert accuracy(weak.scores(noise, FRAMES), labels) == 1
+
+
+@pytest.mark.parametrize("penalty", [1e-2, 1.0, 1e3])
+def test_numbers_are_scikit_learns_ridge_regression(penalty):
+    targets = np.stack([FEATURES @ np.arange(D), RNG.normal(size=N)], axis=1)
+    targets = (targets - targets.mean(0)) / targets.std(0)
+    found = lbfgs.fit(FEATURES, FRAMES, targets, n_classes=2, penalty=penalty, target="number")
+    x = standard(found)
+    reference = Ridge(alpha=penalty).fit(x, targets)
+    assert found.is_converged
+    np.testing.assert_allclose(found.scores(FEATURES, FRAMES), reference.predict(x), atol=5e-3)
+
+
+def test_labels_are_a_regression_each_of_those_that_count():
+    labels = (RNG.random((N, 3)) < [[0.5, 0.2, 0.5]]).astype(int)
+    labels[:, 1] |= TARGETS == 2
+    labels[::7, 2] = -1
+    found = lbfgs.fit(FEATURES, FRAMES, labels, n_classes=3, penalty=1.0, target="labels")
+    x = standard(found)
+    for k in range(3):
+        counts = labels[:, k] >= 0
+        reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=10_000).fit(x[counts], labels[counts, k])
+        expected = reference.decision_function(x)
+        np.testing.assert_allclose(found.scores(FEATURES, FRAMES)[:, k], expected, atol=2e-2)
+
+
+@pytest.mark.parametrize("target", ["labels", "number"])
+def test_the_penalty_of_labels_and_numbers_is_chosen_on_validation(target):
+    targets = np.eye(CLASSES, dtype=int)[TARGETS] if target == "labels" else (FEATURES[:, :2] - 5).astype(float)
+
+    def score(outputs: np.ndarray, wanted: np.ndarray) -> float:
+        return -float(np.mean((outputs - wanted) ** 2))
+
+    choice = choose(targets=targets, n_classes=targets.shape[1], target=target, score=score)
+    assert choice.tried[choice.fit.penalty] == max(choice.tried.values())
+    if target == "number":
+        assert score(choice.fit.scores(FEATURES, FRAMES), targets) > -1e-3

@@ -20,7 +20,8 @@ from virb.convert.load import load_encoder
 from virb.errors import UsageError
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
-from virb.pretraining import decoding, sources
+from virb.pretraining import sources
+from virb.pretraining.kept import kept
 from virb.system import cache, leases
 
 ENCODER = "random:resnet18:width=0.125,size=32"
@@ -132,7 +133,7 @@ for turn in range(n):
     for seed in range(3):
         pixels = np.random.default_rng(seed).integers(0, 255, (128, 32, 32, 3), dtype=np.uint8)
         images = ArrayImages.of(f"noise-{seed}", pixels)
-        (rows,) = features.FeatureCache(root, batch_size=16, limit_gb=limit).encode([encoder], images)
+        (rows,) = features.FeatureCache(root, batch_short_side=16, limit_gb=limit).encode([encoder], images)
         if turn == 0 and seed == 0:
             print("started", flush=True)
         found = np.array(rows["embedding"].embedding)
@@ -163,7 +164,7 @@ def test_processes_that_compute_evict_and_die_at_once_never_read_torn_rows(tmp_p
     for seed in range(3):
         one, two = (np.load(tmp_path / f"{name}-{seed}.npy") for name in "ab")
         assert np.array_equal(one, two)
-        alone = FeatureCache(tmp_path / "own", batch_size=16).encode([load_encoder(ENCODER)], noise(seed, 128))
+        alone = FeatureCache(tmp_path / "own", batch_short_side=16).encode([load_encoder(ENCODER)], noise(seed, 128))
         assert np.array_equal(one, alone[0]["embedding"].embedding)
 
 
@@ -199,8 +200,8 @@ def test_decoded_pretraining_images_are_listed_limited_and_cleared_unless_they_a
         folder.mkdir()
         for k in range(n):
             Image.fromarray(np.full((20, 20, 3), 40 * k, np.uint8)).save(folder / f"{k}.png")
-    first = sources.load(str(tmp_path / "one"), size=16)
-    second = sources.load(str(tmp_path / "two"), size=16).corrupted("jpeg")
+    first = sources.load(str(tmp_path / "one"), short_side=16)
+    second = sources.load(str(tmp_path / "two"), short_side=16).corrupted("jpeg")
     shown = {entry.what: (entry.kind, entry.n_images, entry.is_in_use) for entry in cache.entries()}
     assert shown == {
         "one at 16 px": ("pretraining", 2, True),
@@ -218,7 +219,7 @@ def test_decoded_pretraining_images_are_listed_limited_and_cleared_unless_they_a
     assert main(["data", "cache", "--clear", "pretraining"]) == 0
     assert "removed" in capsys.readouterr().out
     assert cache.entries() == []
-    again = sources.load(str(tmp_path / "one"), size=16)
+    again = sources.load(str(tmp_path / "one"), short_side=16)
     assert (again.batch(np.array([1])) == 40).all()
 
 
@@ -231,14 +232,13 @@ def test_a_decoding_that_was_killed_is_done_anew(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        decoding.kept("key", "a set", (2, 4, 4, 3), dies)
+        kept("key", "a set", 2, dies)
     assert [entry.what for entry in cache.entries()] == ["not finished"]
-    array, bad = decoding.kept("key", "a set", (2, 4, 4, 3), lambda: [square, "torn"])
-    assert (array[0] == 7).all()
-    assert not array[1].any()
-    assert bad == [(1, "torn")]
-    array, bad = decoding.kept("key", "a set", (2, 4, 4, 3), dies)  # it is there
-    assert bad == [(1, "torn")]
+    found = kept("key", "a set", 2, lambda: [square, "torn"])
+    assert (found.image(0) == 7).all()
+    assert found.bad == ((1, "torn"),)
+    found = kept("key", "a set", 2, dies)  # it is there
+    assert found.bad == ((1, "torn"),)
 
 
 def test_the_command_shows_trims_and_clears(tmp_path, monkeypatch, capsys):

@@ -27,3 +27,17 @@ def test_devices_that_are_not_there_are_refused():
             devices.resolve(name)
     with pytest.raises(UsageError, match="expected one of fp32, tf32, bf16, fp16"):
         devices.torch_dtype("bf17")
+
+
+def test_without_a_choice_float32_is_exact_on_a_gpu_and_the_users_setting_comes_back():
+    def allowed() -> tuple[bool, bool]:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    before = allowed()
+    with devices.fp32_unless_chosen(torch.device("cuda")):
+        assert allowed() == (False, False)
+    assert allowed() == before
+    with devices.tf32(True), devices.fp32_unless_chosen(torch.device("cuda")):
+        assert allowed() == (True, True)
+    with devices.fp32_unless_chosen(torch.device("cpu")):
+        assert allowed() == before

@@ -53,9 +53,9 @@ def test_every_composition_runs_and_repeats(names):
 
 
 def test_images_draw_their_own_parameters():
-    images = torch.rand(1, 3, 16, 16).expand(8, 3, 16, 16)
+    images = torch.rand(1, 3, 64, 64).expand(8, 3, 64, 64)
     for name in augment.COMPOSABLE:
-        (transform,) = augment.compose(name, 16)[-1:]
+        (transform,) = augment.compose(name, 64)[-1:]
         out = transform(images, generator(2))
         assert not torch.equal(out, out[:1].expand_as(out)), name
 

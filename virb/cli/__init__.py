@@ -64,7 +64,10 @@ def _run(args: argparse.Namespace) -> int:
     except VirbError as error:
         print(f"virb {args.verb}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        if hasattr(stopped, "status"):  # a pretraining run that saved its state (virb.pretraining.stopping)
+            print(f"virb {args.verb}: {stopped}", file=sys.stderr)
+            return int(stopped.status)
         print(f"\nvirb {args.verb}: interrupted; what was finished is saved.", file=sys.stderr)
         return 130
     except BrokenPipeError:

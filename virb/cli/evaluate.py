@@ -6,8 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from virb import registry
 from virb.cli.common import add_run_flags, data_context, print_json, run_options
-from virb.probes import GRADIENT, PROBES
+from virb.contracts.options import RunOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="where the data sets lie; NAME=DIR places one of them elsewhere (may be repeated; default: $VIRB_DATA)",
     )
-    probes = "; ".join(f"{probe.name}: {probe.summary}" for probe in PROBES.values())
+    probes = "; ".join(f"{entry.name}: {entry.about}" for entry in registry.entries("probes"))
     add_run_flags(parser, helps={"probe": probes})
     parser.add_argument(
         "--meta",
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(outcome.table)
     elif len(outcome.table):
-        if args.probe != GRADIENT.name:
+        if args.probe != RunOptions.probe:
             print(f"probe: {outcome.table['probe'].iloc[0]}")
         print_scores(outcome.table)
     _print_closing(outcome, args.out, to=sys.stderr if args.json else sys.stdout)
@@ -111,9 +112,12 @@ def print_scores(table: pd.DataFrame) -> None:
     if n_seeds > 1:
         notes = [f"mean ± standard deviation over {n_seeds} seeds"]
     else:
-        is_random = any(name not in PROBES or PROBES[name].is_random for name in names)
-        notes = ["one seed" if is_random else "nothing is random"]
-    notes.append("higher is better in every row")
+        is_fixed = {probe.name for probe in registry.load_all(registry.entries("probes"))[0] if not probe.is_random}
+        notes = ["nothing is random" if names <= is_fixed else "one seed"]
+    lower = sorted(
+        {metric for metric, better in zip(table["metric"], table["better"], strict=True) if better == "lower"}
+    )
+    notes.append(f"lower is better for {', '.join(lower)}" if lower else "higher is better in every row")
     if overrides:
         notes.append(f"departs from the protocol: {', '.join(overrides)}: not comparable with full runs")
     print_table(rows, sections="category", caption="; ".join(notes) + ".")

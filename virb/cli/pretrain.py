@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--data-root", metavar="DIR", help="where torchvision's sets lie (default $VIRB_DATA)")
     data.add_argument(
-        "--subset", metavar="RULE", help="half, quarter, lin, log, nested(N), classes(K,N), or a manifest (*.json)"
+        "--subset",
+        metavar="RULE",
+        help="half, quarter, each(N), lin, log, nested(N), classes(K,N), or a manifest (*.json)",
     )
     data.add_argument("--subset-seed", type=int, metavar="N", help="draws the subset and pooled parts (default 0)")
     data.add_argument("--class-order", choices=("seeded", "sorted"), help="which class is the n-th of lin and log")
@@ -59,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, metavar="PX", help="side of the encoder's images (default: the world's 64, or 224)"
     )
     data.add_argument("--view-size", type=int, metavar="PX", help="side of the training views (default: --size)")
+    data.add_argument(
+        "--resolution", type=int, metavar="PX", help="reduce images to this short side (default: four times the views)"
+    )
     data.add_argument("--skip-unreadable", action="store_true", help="leave out files that are no readable image")
 
     network = parser.add_argument_group("network and method")
@@ -76,9 +81,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--accumulate", type=int, metavar="N", help="split every batch in N parts (less memory)")
     training.add_argument("--optimizer", choices=("sgd", "lars", "larc", "adamw"))
     training.add_argument("--lr", type=float, help="peak learning rate at this batch size")
+    training.add_argument("--final-lr", type=float, metavar="LR", help="where the cosine ends")
+    training.add_argument(
+        "--warmup-epochs", type=float, metavar="E", help="(default: published, or its share of a shorter run)"
+    )
+    training.add_argument("--warmup-lr", type=float, metavar="LR", help="where the warm-up begins")
     training.add_argument("--weight-decay", type=float, metavar="W")
-    training.add_argument("--warmup-epochs", type=float, metavar="E")
+    training.add_argument("--final-weight-decay", type=float, metavar="W", help="where it goes, on a cosine")
+    training.add_argument("--momentum", type=float, metavar="M", help="of SGD, LARS and LARC; AdamW's beta 1")
     training.add_argument("--schedule", choices=("cosine", "step", "constant"))
+    training.add_argument("--milestones", metavar="F,F", help="of the schedule step, as fractions of the run: 0.6,0.8")
     training.add_argument("--seed", type=int)
     training.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     training.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"))
@@ -98,8 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 # What becomes a field of Settings under the same name; the rest is read by hand.
 _FIELDS = (
-    "data", "data_root", "subset", "subset_seed", "class_order", "corrupt", "limit", "size", "view_size", "arch", "epochs", "budget",
-    "batch_size", "accumulate", "optimizer", "lr", "weight_decay", "warmup_epochs", "schedule", "seed", "device",
+    "data", "data_root", "subset", "subset_seed", "class_order", "corrupt", "limit", "size", "view_size", "resolution", "arch", "epochs", "budget",
+    "batch_size", "accumulate", "optimizer", "lr", "final_lr", "warmup_epochs", "warmup_lr", "weight_decay", "final_weight_decay", "momentum", "schedule", "milestones", "seed", "device",
     "precision", "knn_epochs", "checkpoint_steps",
 )  # fmt: skip
 

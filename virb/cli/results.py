@@ -1,42 +1,68 @@
-"""``virb results``: the scores that a results folder holds, as a table."""
+"""``virb results``: the scores that a results folder holds, and whether its files are whole."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
-from virb.cli.common import print_json, say_notes
+from virb.cli.common import data_context, print_json, say_notes
 
-HELP = "show or export the scores of a results folder"
+HELP = "show, export, check or repair a results folder, and say why a record would be computed again"
 EPILOG = """examples:
   virb results show                                # the table of results/
   virb results export scores.csv --results results # tidy CSV, one row a record: input for virb analyze
+  virb results check                               # name every file that is not a whole record; exit code 1 if there are any
+  virb results repair                              # put damaged records aside, remove what killed runs left
+  virb results why results/mine/mini-scene/gradient-seed0.json --data /data
+                                                   # field by field, why virb evaluate would compute this record again
 """
+ACTIONS = ("show", "export", "check", "repair", "why")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("show", "export"))
-    parser.add_argument("file", nargs="?", metavar="FILE.csv", help="the file that export writes")
+    parser.add_argument("what", choices=ACTIONS)
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="the CSV that export writes; the records that why is about"
+    )
     parser.add_argument("--results", default="results", metavar="DIR", help="the results folder (default: results)")
-    parser.add_argument("--json", action="store_true", help="print the tidy table as a JSON array")
+    parser.add_argument(
+        "--data", metavar="[NAME=]DIR", action="append", default=[], help="for why: where the data lie, as for evaluate"
+    )
+    parser.add_argument(
+        "--encoder",
+        metavar="ENCODER",
+        help="for why: the encoder that the records are compared with (default: where it was loaded from)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON: the tidy table, or what was found")
 
 
 def run(args: argparse.Namespace) -> int:
     from virb.errors import UsageError
+
+    n_wanted = {"export": "one file to write", "why": "one record or more"}.get(args.what, "no file")
+    is_right = {"export": len(args.files) == 1, "why": len(args.files) > 0}.get(args.what, not args.files)
+    if not is_right:
+        raise UsageError(f"'{args.what}' takes {n_wanted}; found {len(args.files)}. See: virb results --help.")
+    if args.what in ("show", "export"):
+        return _table(args)
+    return {"check": _check, "repair": _repair, "why": _why}[args.what](args)
+
+
+def _table(args: argparse.Namespace) -> int:
     from virb.records.store import ResultStore
 
-    if (args.what == "export") != (args.file is not None):
-        raise UsageError("'export' needs a file to write (virb results export scores.csv), 'show' takes none.")
     table = ResultStore(args.results).table()
     say_notes(table)
     if args.what == "export":
         from virb.system.files import atomic_write
 
-        with atomic_write(args.file) as file:
-            file.write(table.to_csv(index=False).encode())
+        with atomic_write(args.files[0]) as file:
+            file.write(table.to_csv(index=False).encode("utf-8", "replace"))
     if args.json:
         print_json(table)
     elif args.what == "export":
-        print(f"{len(table)} rows written to {args.file}")
+        print(f"{len(table)} rows written to {args.files[0]}")
     else:
         from virb.cli.evaluate import print_scores
 
@@ -44,3 +70,42 @@ def run(args: argparse.Namespace) -> int:
             print(f"probe: {probe}")
             print_scores(part)
     return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from virb.records.check import check
+
+    records, problems = check(args.results)
+    if args.json:
+        import json
+
+        print(json.dumps([{"file": str(p.path), "kind": p.kind, "reason": p.reason} for p in problems], indent=2))
+    else:
+        for problem in problems:
+            print(f"{problem.kind}: {problem.reason}")
+        print(f"{len(records)} whole records, {len(problems)} files that are none")
+    return 1 if problems else 0
+
+
+def _repair(args: argparse.Namespace) -> int:
+    from virb.records.check import repair
+
+    done = repair(args.results)
+    for line in done:
+        print(line)
+    print(f"{len(done)} files put right" if done else "nothing to put right")
+    return 0
+
+
+def _why(args: argparse.Namespace) -> int:
+    from virb.evaluation.why import why
+
+    is_again = False
+    answers = [why(Path(file), context=data_context(args.data), encoder=args.encoder) for file in args.files]
+    for file, reasons in zip(args.files, answers, strict=True):
+        is_again |= bool(reasons)
+        print(f"{file}: {'would be computed again' if reasons else 'is what would be computed now'}")
+        for reason in reasons:
+            print(f"  {reason}")
+    sys.stdout.flush()
+    return 1 if is_again else 0

@@ -106,7 +106,7 @@ class Setup:
 class Method:
     """A pretraining method. ``learner(encoder, options, setup)`` builds the Learner that is trained; None means nothing is.
 
-    ``needs_labels`` is "no" or "yes". ``source`` is the paper, ``training`` its settings and where they are published.
+    ``needs_labels``: it trains on classes. ``source`` is the paper, ``training`` its settings and where they are published.
     ``role`` is what its encoders are in every comparison: one of ``ROLES``.
     """
 

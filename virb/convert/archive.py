@@ -34,8 +34,8 @@ def is_within(path: Path, n_bytes: int) -> bool:
     return n_bytes <= 4 * path.stat().st_size + MARGIN_BYTES
 
 
-def check_archive(path: Path) -> None:
-    """Check a zip written by torch.save by its own directory and checksums.
+def check_archive(path: Path) -> bool:
+    """Check a zip written by torch.save by its own directory and checksums; return whether it is a TorchScript program.
 
     Raises:
         CheckpointError: it is another kind of zip, damaged, holds two members of one name, or declares more than it has.
@@ -44,7 +44,7 @@ def check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             names = [member.filename for member in members]
-            _check_kind(path, names)
+            is_script = _is_script(path, names)
             twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
             if twice:
                 raise CheckpointError(
@@ -59,6 +59,7 @@ def check_archive(path: Path) -> None:
                 _check_sums(path, archive, members)
     except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise damaged(path, error) from error
+    return is_script
 
 
 def _check_sums(path: Path, archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo]) -> None:
@@ -74,15 +75,10 @@ def _check_sums(path: Path, archive: zipfile.ZipFile, members: Sequence[zipfile.
             raise damaged(path, f"{member.filename} has {n_bytes} bytes where {member.file_size} are declared")
 
 
-def _check_kind(path: Path, names: Sequence[str]) -> None:
+def _is_script(path: Path, names: Sequence[str]) -> bool:
     inner = {name.partition("/")[2] for name in names}
-    if "data.pkl" in inner and not any(name.startswith("code/") for name in inner) and "constants.pkl" not in inner:
-        return
-    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
-        raise CheckpointError(
-            f"{path} is a TorchScript program, not weights: reading it would load code, which virb never does. Save its "
-            "state_dict() with torch.save."
-        )
+    if "data.pkl" in inner:
+        return "constants.pkl" in inner or any(name.startswith("code/") for name in inner)
     if any(name.endswith((".pt2", "archive_format", "serialized_exported_program.json")) for name in names) or any(
         "/models/" in f"/{name}" and name.endswith(".json") for name in names
     ):

@@ -101,3 +101,18 @@ def _infer_vit(own: Mapping[str, Tensor], place: str) -> tuple[str, dict[str, An
     if dim == 384 and ("base_encoder" in place or "momentum_encoder" in place):
         options["heads"] = 12  # MoCo v3's ViT-S has 12 heads where DeiT's and DINO's have 6; no shape tells them apart
     return canonical_architecture(f"vit_{sizes[0]}_patch{patch}", options)
+
+
+def assumed(arch: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is taken for granted of a network because no tensor tells it, for the report of the match."""
+    if arch not in RESNETS:
+        return ()
+    notes = ["BatchNorm with eps 1e-5 (TensorFlow's ports have 1e-3)"]
+    if RESNETS[arch].block is Bottleneck:
+        notes.append(
+            "strides in the 3x3 convolutions (Caffe's and TensorFlow's networks have them in the first 1x1) and no "
+            "anti-aliasing (timm's resnetaa and resnetblur have the same tensors: arch=timm:NAME)"
+        )
+    if options.get("stem") == "cifar":
+        notes.append("padding 1 in the 3x3 stem (solo-learn's CIFAR networks have 2)")
+    return (f"assumed, as no tensor tells: {'; '.join(notes)}",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import json
 import os
 import re
@@ -14,8 +15,9 @@ from typing import Any
 import torch
 
 from virb.convert import hub, published, zoo
+from virb.convert.by_timm import match_by_timm
 from virb.convert.declared import take_declared, with_role
-from virb.convert.detect import detect_architecture
+from virb.convert.detect import assumed, detect_architecture
 from virb.convert.folder import Folder, read_folder
 from virb.convert.match import MatchReport, checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
@@ -73,17 +75,27 @@ _KINDS = ("random:", "pixels", "timm:", "torchvision:", zoo.PREFIX, hub.PREFIX)
 
 
 def expand_sources(sources: Sequence[Any]) -> list[Any]:
-    """Replace patterns of the zoo's names (``zoo:swav-*``, with options or without) by the names; keep all else.
+    """Replace patterns by what they match, with their options: of the zoo's names (``zoo:swav-*``), and of files
+    (``encoders/*.pt``) where no shell did; keep all else.
 
     Raises:
         UsageError: a pattern matches nothing.
     """
     found: list[Any] = []
     for source in sources:
-        base = split_source(source)[0] if isinstance(source, str) and source.startswith(zoo.PREFIX) else ""
-        if zoo.is_pattern(base):
-            names = zoo.matching(base.removeprefix(zoo.PREFIX))
-            found += [f"{zoo.PREFIX}{name}{source[len(base) :]}" for name in names]
+        if not isinstance(source, (str, os.PathLike)):
+            found.append(source)
+            continue
+        text = os.fspath(source)
+        base = text if Path(text).exists() else split_source(text)[0]
+        options = text[len(base) :]
+        if base.startswith(zoo.PREFIX) and zoo.is_pattern(base):
+            found += [f"{zoo.PREFIX}{name}{options}" for name in zoo.matching(base.removeprefix(zoo.PREFIX))]
+        elif glob.has_magic(base) and ":" not in Path(base).name and not Path(base).exists():
+            paths = sorted(path for path in glob.glob(os.path.expanduser(base)) if Path(path).is_file())
+            if not paths:
+                raise UsageError(f"The pattern {base} matches no file. Is it the right folder?")
+            found += [f"{path}{options}" for path in paths]
         else:
             found.append(source)
     return found
@@ -225,7 +237,20 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
     preprocess = take_preprocess(options, Preprocess(**folder.preprocess))
     arch, full = canonical_architecture(arch, {**full, **options})
     backbone = blank_backbone(arch, full)
-    state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+    try:
+        state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+        report = replace(report, notes=(*report.notes, *assumed(arch, full), *folder.notes))
+    except CheckpointError as refused:
+        if not arch.startswith("timm:"):
+            raise
+        name = arch.removeprefix("timm:")
+        try:
+            converted_by_timm = match_by_timm(content, backbone, name=name, prefix=prefix, ema=ema, what=str(path))
+        except CheckpointError as error:
+            raise CheckpointError(f"{refused} {error}") from error
+        if converted_by_timm is None:
+            raise
+        state, report = converted_by_timm
     backbone.load_state_dict(state)
     return Found(backbone, arch, full, preprocess, {}, report)
 
@@ -235,7 +260,8 @@ def _converted(converted: published.Converted, options: dict[str, Any], path: Pa
     check_known(options, (*known_options(converted.arch), "arch", "prefix", "ema"), str(path))
     default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
-    match = replace(converted.match, notes=(*converted.match.notes, *folder.notes))
+    match = converted.match
+    match = replace(match, notes=(*match.notes, *assumed(converted.arch, converted.options), *folder.notes))
     return Found(converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, match)
 
 

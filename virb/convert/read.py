@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from virb.convert.archive import check_archive, damaged, is_within, too_large
+from virb.convert.script import read_script
 from virb.convert.standins import NAMESPACE, is_attack, named_globals, stand_in
 from virb.errors import CheckpointError
 
@@ -50,8 +51,7 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     if not head:
         raise CheckpointError(f"{path} is empty. {_EXPECTED} Copy or download it again.")
     if head.startswith(b"PK\x03\x04"):
-        check_archive(path)
-        content = _read_torch(path, is_zip=True)
+        content = read_script(path) if check_archive(path) else _read_torch(path, is_zip=True)
     elif head.startswith(_LEGACY_MAGIC):
         content = _read_torch(path, is_zip=False)
     elif len(head) >= 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:

@@ -111,10 +111,10 @@ def check_labels(parts: Parts, where: str, examples: Examples) -> None:
         wide = (len(found), parts.task.n_out)
         if (found.shape != wide and not (wide[1] == 1 and found.ndim == 1)) or not _is_real(found):
             raise DataError(f"{where}: targets must be numbers {wide}; found {found.dtype} {found.shape}.")
-        wrong, expected = (
-            np.asarray(np.isinf(found.reshape(wide).astype(np.float64)).any(axis=1)),
-            "numbers, or NaN for none",
-        )
+        values = found.reshape(wide).astype(np.float64)
+        if np.isnan(values).all(axis=0).any():
+            raise DataError(f"{where}: one of the numbers has no target (NaN) in any example.")
+        wrong, expected = np.asarray(np.isinf(values).any(axis=1)), "numbers, or NaN for none"
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise DataError(

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from virb.contracts.examples import Examples
+from virb.contracts.executor import Failure
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Protocol, Task
 
 if TYPE_CHECKING:
     from virb.evaluation.parts import Parts
     from virb.records.fingerprint import Fields
+
+__all__ = ["Failure", "Job", "Piece", "Unit", "effective"]
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,6 @@ class Job:
     encoder: int
     task: str
     seed: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job, or all jobs of a task, that could not be done. ``details`` is a traceback where the cause is not ours."""
-
-    what: str
-    reason: str
-    details: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,12 +52,8 @@ class Piece:
     tests: dict[str, Examples]
     jobs: dict[tuple[int, int], list[Task]]
     parts: Parts
+    layer: str  # which features of an encoder the probe reads
     fingerprints: dict[Job, Fields] = field(default_factory=dict)
-
-    @property
-    def layer(self) -> str:
-        """Which features of an encoder the head reads."""
-        return self.parts.head.layer
 
     @property
     def encoders(self) -> list[int]:

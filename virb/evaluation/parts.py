@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from virb.contracts.examples import Examples
 from virb.contracts.head import Head
 from virb.contracts.loss import Loss
-from virb.contracts.metric import Metric, State, TargetFacts
+from virb.contracts.metric import OF_TARGET, Metric, State, TargetFacts
 from virb.contracts.parts import PIXELWISE, resolve
+from virb.contracts.probe import Problem
 from virb.contracts.task import Task
 from virb.errors import UsageError
 from virb.heads import build_head, find_head
@@ -41,16 +45,48 @@ class Parts:
         """The class in a mask that counts for nothing; crops are padded with it."""
         return self.task.options.get("ignore_index", None if self.task.protocol.crop is None else 255)
 
+    @property
+    def is_pixelwise(self) -> bool:
+        return self.target in PIXELWISE
+
+    @property
+    def unit(self) -> str:
+        """The unit of the score: the metric's own, or that of the task's targets ("" where it says none)."""
+        return self.task.unit if self.metric.unit == OF_TARGET else self.metric.unit
+
+    def problem(self, train: Examples) -> Problem:
+        """Return what a probe is fitted to."""
+        sign = 1 if self.metric.better == "higher" else -1
+
+        def score(outputs: np.ndarray, targets: np.ndarray) -> float:
+            state = self.new_state()
+            state.update(outputs, targets)
+            return sign * float(state.score)
+
+        return Problem(
+            target=self.target,
+            frames=train.frames,
+            targets=train.targets if self.is_pixelwise else np.asarray(train.targets),
+            n_out=self.task.n_out,
+            augmentations=self.task.label_preserving,
+            head=self.head,
+            loss=self.loss,
+            build_head=self.build_head,
+            score=score,
+            ignore_index=self.ignore_index,
+        )
+
     def build_head(self, encoder: FrozenEncoder, seed: int, initial_output: float = 0.0) -> nn.Module:
         """Return the task's head for ``encoder``, with fresh weights."""
+        is_on_tokens = self.head.reads == "tokens"
         if self.head.is_pixelwise:
             of_encoder: dict[str, Any] = {
                 "channels": encoder.channels,
                 "strides": encoder.strides_at(self.head.output_stride),
             }
         else:
-            of_encoder = {"dim": encoder.dim}
-        return build_head(
+            of_encoder = {"dim": encoder.channels[-1] if is_on_tokens else encoder.dim}
+        head = build_head(
             self.head,
             n_out=self.task.n_out,
             n_frames=self.task.n_frames,
@@ -59,6 +95,11 @@ class Parts:
             **of_encoder,
             **self.head_options,
         )
+        if not is_on_tokens:
+            return head
+        from torch import nn
+
+        return nn.Sequential(nn.Unflatten(-1, (-1, of_encoder["dim"])), head)  # features are kept as one row an image
 
     def new_state(self) -> State:
         """Return a fresh state of the task's metric."""

@@ -20,6 +20,7 @@ from virb import probes
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.metric import State
 from virb.contracts.options import RunOptions
+from virb.contracts.probe import Predictor, Probe, Setup, Source
 from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation import checks
@@ -27,10 +28,10 @@ from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, effective
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
-from virb.evaluation.stages import Encoding, check_finite, make_ready
-from virb.features.cache import FeatureCache, Features
+from virb.evaluation.stages import Encoding, Found, check_finite, make_ready
+from virb.features.cache import FeatureCache
 from virb.networks.encoder import FrozenEncoder
-from virb.probes import Probe, dense, image_level
+from virb.probes import dense
 from virb.records.store import ResultStore, probe_name
 from virb.system import devices
 from virb.system.progress import Progress
@@ -159,8 +160,8 @@ class Runner:
         """Put together what trains as one problem: the settings of a grid. Most often each is alone."""
         groups: list[list[Piece]] = []
         for piece in pieces:
-            is_alone = piece.unit.trains.category.is_pixelwise or self.probe is not probes.GRADIENT
-            twins = None if is_alone else next((group for group in groups if group[0].is_twin(piece)), None)
+            may_join = self.probe.together and not piece.parts.is_pixelwise
+            twins = next((group for group in groups if group[0].is_twin(piece)), None) if may_join else None
             if twins is None:
                 groups.append([piece])
             else:
@@ -168,7 +169,7 @@ class Runner:
         return groups
 
     def _run_problem(self, together: Sequence[Piece], everything: Sequence[Piece]) -> None:
-        features: dict[tuple[int, str], Features | None] = {}
+        features: Found = {}
         members: list[_Member] = []
         for piece in together:
             task = piece.unit.trains
@@ -181,147 +182,101 @@ class Runner:
                     self._drop(piece, failed)
                 encode_s = (time.monotonic() - begun) / max(1, len(piece.encoders))
                 members += [_Member(piece, encoder, seed, encode_s) for encoder, seed in piece.jobs]
-        if not together[0].unit.trains.category.is_pixelwise:
-            self._run_image_level(members, features)
-            return
-        for member in members:
-            self._submit(self._name(member), partial(self._run_dense, member, features))
+        for group in self._groups(members, features):
+            what = self._name(group[0]) if len(group) == 1 else group[0].piece.unit.trains.name
+            self._submit(what, partial(self._run_group, group, features))
 
     def _name(self, member: _Member) -> str:
         return f"{self.encoders[member.encoder].name} on {member.piece.unit.trains.name}, seed {member.seed}"
 
-    def _run_image_level(self, members: Sequence[_Member], features: Mapping[tuple[int, str], Features | None]) -> None:
-        by_dim: dict[int, list[_Member]] = {}
+    def _groups(self, members: Sequence[_Member], features: Found) -> list[list[_Member]]:
+        """Heads of one shape train as one problem, where the probe trains them so; all others are fitted one by one."""
+        groups: dict[int | None, list[_Member]] = {}
         for member in members:
-            e = self.encoders[member.encoder]
+            is_pixelwise = member.piece.parts.is_pixelwise
             with self._guard(self._name(member)):
-                for split in member.piece.splits if self.probe.is_frozen else ():
-                    found = features[member.encoder, split.images.digest]
-                    assert found is not None
-                    check_finite(e.name, found.embedding, split)
-                by_dim.setdefault(e.dim, []).append(member)
-        # Heads of one shape train as one problem; the other probes are fitted one by one.
-        groups = list(by_dim.values())
-        if self.probe is not probes.GRADIENT:
-            groups = [[member] for group in groups for member in group]
-        if not groups:
-            return
-        piece = members[0].piece
-        task = piece.unit.trains
+                shape: int | None = None
+                for split in member.piece.splits if self.probe.is_frozen and not is_pixelwise else ():
+                    rows = self._source(member, split, features).features
+                    check_finite(self.encoders[member.encoder].name, rows, split)
+                    shape = rows.shape[1]
+                is_alone = is_pixelwise or not self.probe.together
+                groups.setdefault(id(member) if is_alone else shape, []).append(member)
+        return list(groups.values())
 
-        def source(encoder: int, split: Examples) -> image_level.Source:
-            found = features.get((encoder, split.images.digest))
-            return image_level.Source(self.encoders[encoder], split.images, None if found is None else found.embedding)
-
-        def score(scores: np.ndarray, targets: np.ndarray) -> float:
-            state = piece.parts.new_state()
-            state.update(scores, targets)
-            return float(state.score)
-
-        problem = image_level.Problem(
-            frames=piece.train.frames,
-            targets=np.asarray(piece.train.targets),
-            n_classes=task.n_classes,
-            augmentations=task.label_preserving,
-            head=piece.parts.head,
-            loss=piece.parts.loss,
-            build_head=piece.parts.build_head,
-            score=score,
-        )
-
-        def run(group: Sequence[_Member]) -> None:
-            started = time.monotonic()
-            what = f"{task.name}: {len(group)} head{'s' * (len(group) > 1)}"
-            if self.probe is not probes.GRADIENT:
-                what = f"{task.name}: {self.probe.name}, {self.encoders[group[0].encoder].name}, seed {group[0].seed}"
-            is_too_large = False
-            with self._stage(what) as advance:
-                try:
-                    fitted = image_level.fit(
-                        self.probe.name,
-                        problem,
-                        [
-                            image_level.Setup(
-                                source(member.encoder, piece.train),
-                                member.seed,
-                                self._protocol(member.piece.unit.trains),
-                            )
-                            for member in group
-                        ],
-                        device=self.device,
-                        progress=advance,
-                    )
-                except (StoppedError, DataError):
-                    raise
-                except Exception as error:
-                    if len(group) == 1:
-                        raise
-                    fitted, is_too_large = [], is_out_of_memory(error)
-                train_s = (time.monotonic() - started) / len(group)
-                for member, classifier in zip(group, fitted, strict=False):
-                    with self._guard(self._name(member)):
-                        for scored in member.tasks:
-                            test = member.piece.tests[scored.name]
-                            since = time.monotonic()
-                            metric = parts_of(scored).new_state()
-                            _score(metric, classifier, source(member.encoder, test), test, advance)
-                            seconds = {"train": train_s, "predict": time.monotonic() - since}
-                            self._write(member, scored, metric, seconds, classifier.protocol)
-            if not fitted:
-                if is_too_large:
-                    self._release_networks()
-                for member in group:  # one bad head must not take the others along: try them one at a time
-                    with self._guard(self._name(member)):
-                        run([member])
-
-        for group in groups:
-            self._submit(self._name(group[0]) if len(group) == 1 else task.name, partial(run, group))
-
-    def _run_dense(self, member: _Member, features: Mapping[tuple[int, str], Features | None]) -> None:
-        piece, seed, e = member.piece, member.seed, self.encoders[member.encoder]
-        task = piece.unit.trains
-        protocol = self._protocol(task)
-        is_cropped = protocol.crop is not None
-        ignore_index = piece.parts.ignore_index
-
-        def source(split: Examples) -> dense.Source:
-            found = features.get((member.encoder, split.images.digest))
-            if is_cropped and split is not piece.train:
-                return dense.WholeSource(e, piece.layer, split)
-            if is_cropped:
-                assert ignore_index is not None
-                return dense.CropSource(e, piece.layer, split, protocol=protocol, seed=seed, ignore_index=ignore_index)
-            if found is None:
-                return dense.ComputedSource(e, piece.layer, split)
-            return dense.CachedSource(found.parts, split, size=e.preprocess.size, device=self.device)
-
-        started = time.monotonic()
-        with self._stage(f"{task.name}: {e.name}, seed {seed}") as advance:
-            head = dense.train_dense_head(
-                partial(piece.parts.build_head, e),
-                source(piece.train),
-                piece.train.targets,
-                loss=piece.parts.loss,
-                target=piece.parts.target,
-                seed=seed,
-                protocol=protocol,
-                ignore_index=ignore_index,
-                device=self.device,
-                dtype=e.dtype,
-                progress=advance,
+    def _source(self, member: _Member, split: Examples, features: Found) -> Source:
+        """Return what a probe reads of a split: features, or the images where the encoder runs anew."""
+        encoder, piece = self.encoders[member.encoder], member.piece
+        found = features.get((member.encoder, split.images.digest))
+        if not piece.parts.is_pixelwise:
+            rows = None if found is None else found.parts[0].reshape(len(found.parts[0]), -1)
+            return Source(encoder, split.images, rows)
+        protocol, ignore_index = self._protocol(piece.unit.trains), piece.parts.ignore_index
+        pixels: dense.Source
+        if protocol.crop is not None and split is not piece.train:
+            pixels = dense.WholeSource(encoder, piece.layer, split)
+        elif protocol.crop is not None:
+            assert ignore_index is not None
+            pixels = dense.CropSource(
+                encoder, piece.layer, split, protocol=protocol, seed=member.seed, ignore_index=ignore_index
             )
-        train_s = time.monotonic() - started
-        for other in member.tasks:
-            test = piece.tests[other.name]
-            since = time.monotonic()
-            metric = parts_of(other).new_state()
-            reader = source(test)
-            step = 1 if is_cropped else 32
-            for start in range(0, len(test), step):
-                rows = np.arange(start, min(start + step, len(test)))
-                metric.update(*dense.predict_dense(head, reader, rows, dtype=e.dtype))
-            seconds = {"train": train_s, "predict": time.monotonic() - since}
-            self._write(member, other, metric, seconds, image_level.training(protocol))
+        elif found is None:
+            pixels = dense.ComputedSource(encoder, piece.layer, split)
+        else:
+            pixels = dense.CachedSource(found.parts, split, size=encoder.preprocess.size, device=self.device)
+        return Source(encoder, split.images, pixels=pixels)
+
+    def _run_group(self, group: Sequence[_Member], features: Found) -> None:
+        """Fit the probe for members that share a problem, and score what was fitted."""
+        piece = group[0].piece
+        task = piece.unit.trains
+        started = time.monotonic()
+        if self.probe.together and not piece.parts.is_pixelwise:
+            what = f"{task.name}: {len(group)} head{'s' * (len(group) > 1)}"
+        else:
+            which = "" if self.probe.trains_head else f"{self.probe.name}, "
+            what = f"{task.name}: {which}{self.encoders[group[0].encoder].name}, seed {group[0].seed}"
+        is_too_large = False
+        fitted: list[Predictor] = []
+        with self._stage(what) as advance:
+            try:
+                setups = [
+                    Setup(
+                        self._source(member, piece.train, features),
+                        member.seed,
+                        self._protocol(member.piece.unit.trains),
+                    )
+                    for member in group
+                ]
+                fitted = probes.fit(
+                    self.probe, piece.parts.problem(piece.train), setups, device=self.device, progress=advance
+                )
+            except (StoppedError, DataError):
+                raise
+            except Exception as error:
+                if len(group) == 1:
+                    raise
+                is_too_large = is_out_of_memory(error)
+            train_s = (time.monotonic() - started) / len(group)
+            for member, predictor in zip(group, fitted, strict=False):
+                with self._guard(self._name(member)):
+                    for scored in member.tasks:
+                        test = member.piece.tests[scored.name]
+                        since = time.monotonic()
+                        state = parts_of(scored).new_state()
+                        is_pixelwise = piece.parts.is_pixelwise
+                        step = 8192 if not is_pixelwise else 1 if task.protocol.crop is not None else 32
+                        _score(
+                            state, predictor, self._source(member, test, features), test, advance, step, is_pixelwise
+                        )
+                        seconds = {"train": train_s, "predict": time.monotonic() - since}
+                        self._write(member, scored, state, seconds, predictor.protocol)
+        if not fitted:
+            if is_too_large:
+                self._release_networks()
+            for member in group:  # one bad head must not take the others along: try them one at a time
+                with self._guard(self._name(member)):
+                    self._run_group([member], features)
 
     def _write(
         self,
@@ -366,23 +321,26 @@ class Runner:
 
 
 def _score(
-    metric: State,
-    classifier: image_level.Classifier,
-    source: image_level.Source,
+    state: State,
+    predictor: Predictor,
+    source: Source,
     test: Examples,
     progress: Callable[[int, int], None],
-    block: int = 8192,
+    step: int,
+    is_pixelwise: bool,
 ) -> None:
-    """Give the metric the class scores a block of examples at a time: those of a large split are not all kept."""
-    targets = np.asarray(test.targets)
-    n_blocks = -(-len(test) // block)
+    """Give the metric the outputs a few examples at a time: those of a large split are not all kept."""
+    n_blocks = -(-len(test) // step)
     for k in range(n_blocks):
-        rows = slice(k * block, (k + 1) * block)
+        rows = np.arange(k * step, min((k + 1) * step, len(test)))
 
         def report(done: int, total: int, k: int = k) -> None:
             progress(k * total + done, n_blocks * total)
 
-        metric.update(classifier.scores(source, test.frames[rows], report), targets[rows])
+        if is_pixelwise:
+            state.update(*predictor.outputs(source, rows, report))
+        else:
+            state.update(predictor.outputs(source, test.frames[rows], report), np.asarray(test.targets)[rows])
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 from virb import registry
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
+from virb.contracts.probe import Probe
 from virb.contracts.task import Task
 from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
 from virb.evaluation import stages
@@ -19,7 +20,6 @@ from virb.evaluation.grid import Failure, Job, Piece, Unit, effective
 from virb.evaluation.guard import Guard
 from virb.evaluation.parts import parts_of
 from virb.networks.encoder import FrozenEncoder
-from virb.probes import Probe, image_level
 from virb.records import fingerprint as prints
 from virb.records.fingerprint import Fields
 from virb.records.record import FIRST_SCHEMA, Record, digest
@@ -74,7 +74,6 @@ class Planner:
         self.about = about
         self.progress = progress
         self.label = probe_name(probe.name, options.overrides())
-        self._encoder_fields = [prints.encoder_fields(encoder) for encoder in encoders]
         self._n_old = 0
 
     def plan(self, units: Sequence[Unit], *, may_leave_out: bool) -> Plan:
@@ -137,18 +136,15 @@ class Planner:
                 return
             found.unread.append((unit, missing))
             raise
-        piece = Piece(unit, train, tests, {}, parts_of(unit.trains))
+        parts = parts_of(unit.trains)
+        layer = parts.head.layer if self.probe.trains_head else "embedding"
+        piece = Piece(unit, train, tests, {}, parts, layer)
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         for task in unit.scores:
             data["test"] = digests_of(tests[task.name])
             for job in self.jobs_of(Unit(unit.trains, (task,))):
-                now = prints.fingerprint(
-                    encoder=self._encoder_fields[job.encoder],
-                    data=dict(data),
-                    task=task_fields(unit.trains, task),
-                    probe=probe_fields(self.probe, unit.trains, self.options, job.seed),
-                )
+                now = self._now(unit.trains, task, dict(data), job)
                 piece.fingerprints[job] = now
                 why = self._why_not(job, task, now)
                 if why is None:
@@ -189,18 +185,39 @@ class Planner:
             self.store.relabel(path, renewed)
         return None
 
+    def _now(self, trains: Task, scored: Task, data: Fields, job: Job) -> Fields:
+        encoder = self.encoders[job.encoder]
+        return fingerprint_now(encoder, data, trains, scored, self.probe, self.options, job.seed)
+
     def _agrees_but_for_data(self, unit: Unit, job: Job) -> bool:
         record = self.store.read(self.path(job))
         if record is None or "fingerprint" not in record:
             return False
         task = next(task for task in unit.scores if task.name == job.task)
-        now = prints.fingerprint(
-            encoder=self._encoder_fields[job.encoder],
-            data=record["fingerprint"]["data"],
-            task=task_fields(unit.trains, task),
-            probe=probe_fields(self.probe, unit.trains, self.options, job.seed),
-        )
+        now = self._now(unit.trains, task, record["fingerprint"]["data"], job)
         return bool(record["fingerprint"]["sha256"] == now["sha256"])
+
+
+def fingerprint_now(
+    encoder: FrozenEncoder, data: Fields, trains: Task, scored: Task, probe: Probe, options: RunOptions, seed: int
+) -> Fields:
+    """Return the fingerprint of the job as it would be computed now."""
+    return prints.fingerprint(
+        encoder=prints.encoder_fields(encoder),
+        data=data,
+        task=task_fields(trains, scored),
+        probe=probe_fields(probe, trains, options, seed),
+    )
+
+
+def read_data(trains: Task, scored: Task, context: DataContext, options: RunOptions) -> Fields:
+    """Return the digests of a job's data.
+
+    Raises:
+        DataError: they are not there or cannot be read.
+    """
+    train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
+    return {"train": digests_of(train), "test": digests_of(tests[scored.name])}
 
 
 def task_fields(trains: Task, scored: Task) -> Fields:
@@ -231,9 +248,12 @@ def _part(kind: str, name: str, options: Mapping[str, Any]) -> Fields:
 def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int) -> Fields:
     """What a probe does on a task: every setting with its value, the label budget and the seed."""
     protocol = effective(probe.protocol or trains.protocol, options)
+    entry = registry.find("probes", probe.name)
+    outside: Fields = {} if entry.is_built_in else {"source": entry.digest}
     return {
+        **outside,
         "name": probe.name,
-        "settings": prints.plain(image_level.settings(probe.name, asdict(protocol), trains.label_preserving)),
+        "settings": prints.plain(probe.settings(asdict(protocol), trains.label_preserving)),
         "limit": options.limit,
         "skip_corrupt": options.skip_corrupt,
         "precision": options.dtype or "fp32",

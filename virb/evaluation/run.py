@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from virb import probes, registry
 from virb.contracts.examples import DataContext
+from virb.contracts.executor import Chunk, Executor, Report, Work
 from virb.contracts.options import RunOptions
+from virb.contracts.parts import PIXELWISE
+from virb.contracts.probe import Probe
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources, load_encoder
-from virb.errors import UsageError, VirbError, option
+from virb.errors import RegistryError, UsageError, VirbError, option
 from virb.evaluation.about import About, check_meta
-from virb.evaluation.executors import dask as cluster
-from virb.evaluation.grid import Failure, Job
+from virb.evaluation.grid import Failure, Job, Unit
+from virb.evaluation.parts import parts_of
 from virb.evaluation.pieces import Runner
 from virb.evaluation.plan import Plan, Planner, select_tasks, units_of
 from virb.networks.encoder import FrozenEncoder
@@ -151,7 +154,7 @@ def run(
     names = [tasks] if isinstance(tasks, (str, Task)) else tasks
     how = probes.find(options.probe)
     probes.check_options(how, options.overrides())
-    cluster.check(options.executor)
+    executor, place = find_executor(options.executor)
     failures: list[Failure] = []
     may_leave_out = not names if may_leave_out is None else may_leave_out
     chosen, suites = select_tasks(names, suite, failures)
@@ -165,10 +168,8 @@ def run(
     store = ResultStore(options.out)
     store.check_writable()
     collect_leftovers(options.out)
-    is_local = options.executor == "local"
-    # Workers load the encoders for themselves.
-    loaded = load_encoders(sources, options.device if is_local else "cpu", dtype=options.dtype or "fp32")
-    if options.dtype == "tf32" and is_local and loaded[0].device.type != "cuda":
+    loaded = load_encoders(sources, options.device if executor.is_here else "cpu", dtype=options.dtype or "fp32")
+    if options.dtype == "tf32" and executor.is_here and loaded[0].device.type != "cuda":
         raise UsageError(f"{option('dtype')} tf32 is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
     store.check_names([encoder.name for encoder in loaded])
     for encoder in loaded:
@@ -178,68 +179,78 @@ def run(
     units = units_of(chosen)
     with devices.tf32(options.dtype == "tf32"):
         plan = planner.plan(units, may_leave_out=may_leave_out)
-        n_run = 0
-        if is_local:
-            failures += plan.failures
+
+        def here() -> Report:
+            found: list[Failure] = []
             runner = Runner(loaded, store, context, how, options, about=about, progress=progress)
-            n_run = runner.run(plan.pieces, failures) if plan.pieces else 0
-    left_out = plan.left_out
-    if not is_local:
-        report = _run_on_cluster(planner, plan, sources, names, context, options, meta, progress, may_leave_out)
-        n_run = report.n_run
-        failures += report.failures
-        left_out = report.left_out
+            return Report(runner.run(plan.pieces, found) if plan.pieces else 0, found)
+
+        missing = _missing(plan, is_here=executor.is_here)
+        given = {item.name: item for item in names or () if isinstance(item, Task)}
+        work = Work(
+            here=here,
+            run=run,
+            chunks=[_chunk(unit, jobs, given) for unit, jobs in missing],
+            encoders=[(source, encoder.identity) for source, encoder in zip(sources, loaded, strict=True)],
+            context=context,
+            options=options,
+            meta=meta,
+            may_leave_out=may_leave_out,
+        )
+        report = executor.run(work, place, progress) if missing else Report()
+    n_run = report.n_run if executor.is_here else _seen(planner, plan, missing, report, options)
+    unread = (
+        set() if executor.is_here else {unit.trains.name for unit, _ in plan.unread}
+    )  # which a worker may have read
+    failures += [failure for failure in plan.failures if failure.what not in unread] + report.failures
+    left_out = plan.left_out + [skipped for skipped in report.left_out if skipped not in plan.left_out]
     table = _table(planner, plan, [job for unit in units for job in planner.jobs_of(unit)])
     return Outcome(table, n_run, len(plan.present | plan.unchecked), failures, left_out)
 
 
-def _run_on_cluster(
-    planner: Planner,
-    plan: Plan,
-    sources: Sequence[Any],
-    names: Sequence[str | Task] | None,
-    context: DataContext,
-    options: RunOptions,
-    meta: Meta | None,
-    progress: Progress,
-    may_leave_out: bool,
-) -> cluster.Report:
-    """Hand the missing jobs to Dask workers; what this machine could not read, a worker may."""
-    given = {item.name: item for item in names or () if isinstance(item, Task)}
-    missing = [
+def find_executor(spec: str) -> tuple[Executor, str]:
+    """Return the executor and the place of "NAME" or "NAME:PLACE".
+
+    Raises:
+        UsageError: there is none, or it cannot run there.
+    """
+    name, colon, place = spec.partition(":")
+    try:
+        found: Executor = registry.load("executors", name)
+    except RegistryError as error:
+        raise UsageError(str(error)) from error
+    if colon and not place:
+        raise UsageError(f"Unknown executor {spec!r}: no place follows the colon.")
+    found.check(place)
+    return found, place
+
+
+Missing = Sequence[tuple[Unit, Sequence[Job]]]
+
+
+def _missing(plan: Plan, *, is_here: bool) -> Missing:
+    """Return the jobs to run, unit by unit; what this machine could not read, another may."""
+    pieces = [
         (piece.unit, [Job(encoder, task.name, seed) for (encoder, seed), row in piece.jobs.items() for task in row])
         for piece in plan.pieces
-    ] + plan.unread
-    unread = {unit.trains.name for unit, _ in plan.unread}
-    known = [failure for failure in plan.failures if failure.what not in unread]
-    if not missing:
-        return cluster.Report(failures=known, left_out=plan.left_out)
-    report = cluster.run(
-        cluster.share(context, options, meta=meta, may_leave_out=may_leave_out),
-        [
-            (
-                unit.trains.name,
-                [given.get(task.name, task.name) for task in unit.scores],
-                dict(sorted(Counter(job.encoder for job in jobs).items())),
-            )
-            for unit, jobs in missing
-        ],
-        [
-            (cluster.absolute_source(source), encoder.identity)
-            for source, encoder in zip(sources, planner.encoders, strict=True)
-        ],
-        progress,
-    )
-    report.failures = known + report.failures
-    report.left_out = plan.left_out + [skipped for skipped in report.left_out if skipped not in plan.left_out]
+    ]
+    return pieces if is_here else pieces + plan.unread
+
+
+def _chunk(unit: Unit, jobs: Sequence[Job], given: Mapping[str, Task]) -> Chunk:
+    tasks = tuple(given.get(task.name, task.name) for task in unit.scores)
+    return Chunk(unit.trains.name, tasks, dict(sorted(Counter(job.encoder for job in jobs).items())))
+
+
+def _seen(planner: Planner, plan: Plan, missing: Missing, report: Report, options: RunOptions) -> int:
+    """Return how many of the jobs that ran elsewhere have a record here; that there is none becomes a failure."""
     n_seen = sum(planner.is_done(job, plan) for _, jobs in missing for job in jobs)
     if report.n_run and not n_seen and not report.failures:
         reason = (
             f"the workers wrote {report.n_run} records, none is seen here. All machines must share the results folder."
         )
         report.failures.append(Failure(options.out, reason))
-    report.n_run = max(report.n_run, n_seen)  # a lost worker had written some before another took its piece
-    return report
+    return max(report.n_run, n_seen)  # a lost worker had written some before another took its piece
 
 
 def _table(planner: Planner, plan: Plan, jobs: Sequence[Job]) -> pd.DataFrame:
@@ -249,21 +260,27 @@ def _table(planner: Planner, plan: Plan, jobs: Sequence[Job]) -> pd.DataFrame:
     return table(record for job in jobs if (record := planner.record(job, plan)) is not None)
 
 
-def _fitting(probe: probes.Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
+def _fitting(probe: Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
     """Return the tasks that ``probe`` fits. Of a suite the others are left out with a note; named ones are refused."""
-    pixelwise = [task.name for task in tasks if task.category.is_pixelwise]
-    if probe.fits_pixelwise or not pixelwise:
+    targets = {task.name: parts_of(task).target for task in tasks}
+    others = {name: target for name, target in targets.items() if target not in probe.takes}
+    fitting = [task for task in tasks if task.name not in others]
+    if not others:
         return tasks
-    fitting = [task for task in tasks if not task.category.is_pixelwise]
     if is_named or not fitting:
-        others = [other.name for other in probes.PROBES.values() if other.fits_pixelwise]
+        able = [other.name for other in probes.every() if set(others.values()) <= other.takes]
+        instead = f" Use {option('probe')} {' or '.join(able)} there, or name other tasks." if able else ""
         raise UsageError(
-            f"{option('probe')} {probe.name} predicts one class an example, and {', '.join(pixelwise)} "
-            f"{'is a pixelwise task' if len(pixelwise) == 1 else 'are pixelwise tasks'}. Use {option('probe')} "
-            f"{' or '.join(others)} there, or name image-level tasks alone."
+            f"{option('probe')} {probe.name} is for tasks whose targets are {', '.join(sorted(probe.takes))}; "
+            + ", ".join(f"{name} is a {_pixelwise(target)}task ({target})" for name, target in others.items())
+            + f".{instead}"
         )
-    progress.note(f"{option('probe')} {probe.name} is for image-level tasks; left out: {', '.join(pixelwise)}")
+    progress.note(f"{option('probe')} {probe.name} does not take these tasks; left out: {', '.join(others)}")
     return fitting
+
+
+def _pixelwise(target: str) -> str:
+    return "pixelwise " if target in PIXELWISE else ""
 
 
 def check_task_names(tasks: Sequence[Task]) -> None:
@@ -292,6 +309,8 @@ def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: st
             encoder = item if isinstance(item, FrozenEncoder) else load_encoder(os.fspath(item), device=place)
             wanted = (place, encoder.dtype if dtype == "fp32" else kind)
             loaded.append(encoder if (encoder.device, encoder.dtype) == wanted else copy.copy(encoder).to(*wanted))
+            if encoder.report is not None and (encoder.report.notes or encoder.report.alternatives):
+                registry.say(f"{encoder.name}: {encoder.report}")
         except VirbError as error:
             problems.append(str(error))
     if problems:

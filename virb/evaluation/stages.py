@@ -116,7 +116,7 @@ class Encoding:
             able = [k for k in piece.encoders if k not in failed]
             fits = [k for k in able if self._pyramid_bytes(k, upto, len(able)) <= self.cache_bytes]
             for members, wanted in _alike(
-                (fits, layers), ([k for k in able if k not in fits], [name for name in layers if name == "embedding"]),
+                (fits, layers), ([k for k in able if k not in fits], [name for name in layers if not name.startswith("pyramid")]),
                 gives=self._gives,
             ):  # fmt: skip
                 rows, wrong = self._together(piece, members, images, wanted, upto)
@@ -186,7 +186,7 @@ class Encoding:
                 "image-level tasks, or the encoder without features=projection."
             )
         try:
-            stride = layer.removeprefix("pyramid")
+            stride = layer.removeprefix("pyramid").removeprefix("tokens")
             e.strides_at(int(stride) if stride.isdecimal() else None)
         except UsageError as error:
             return str(error)

@@ -16,7 +16,7 @@ from virb.contracts.parts import PIXELWISE
 from virb.contracts.task import Task
 from virb.errors import DataError, VirbError
 from virb.evaluation import checks
-from virb.evaluation.parts import parts_of
+from virb.evaluation.parts import Parts, parts_of
 from virb.images.digests import UNREADABLE, in_threads, of_array
 from virb.images.sheet import Tile, as_picture, write_sheet
 
@@ -92,10 +92,12 @@ def validate(
     if not check("its parts fit together", lambda: _parts(task)):
         return found
     are_in_range = check("targets are in range", lambda: _targets(task, splits, few))
-    if parts_of(task).target == "class" and are_in_range:
-        check("every class occurs", lambda: _classes(task, splits))
+    parts = parts_of(task)
+    if not parts.is_pixelwise and are_in_range:
+        name = "the numbers differ" if parts.target == "number" else "every class occurs"
+        check(name, lambda: _classes(parts, splits))
     if are_readable and are_in_range:
-        check("a head trains", lambda: _trains(task, few["train"], encoder))
+        check("a head trains", lambda: _trains(parts, few["train"], encoder))
     return found
 
 
@@ -234,34 +236,43 @@ def _one_class(splits: dict[str, Examples]) -> str:
     return "no two equal images have different classes"
 
 
-def _classes(task: Task, splits: dict[str, Examples]) -> str:
-    names = task.class_names
-    counts = {split: np.bincount(examples.targets, minlength=task.n_classes) for split, examples in splits.items()}
-    for split, found in counts.items():
-        missing = np.flatnonzero(found == 0)
+def _classes(parts: Parts, splits: dict[str, Examples]) -> str:
+    names = parts.task.class_names
+    found = {split: np.asarray(examples.targets) for split, examples in splits.items()}
+    if parts.target == "number":
+        for split, values in found.items():
+            rows = values.reshape(len(values), -1).astype(np.float64)
+            same = np.flatnonzero(np.nanmin(rows, axis=0) == np.nanmax(rows, axis=0))
+            if len(same):
+                return _fail(f"number {same[0]} is {rows[0, same[0]]:g} in every example of {split}.")
+        return ", ".join(f"{split}: {np.nanmin(v):g} to {np.nanmax(v):g}" for split, v in found.items())
+    counts = {
+        split: (values == 1).sum(axis=0) if values.ndim == 2 else np.bincount(values, minlength=len(names))
+        for split, values in found.items()
+    }
+    for split, n in counts.items():
+        missing = np.flatnonzero(n == 0)
         if len(missing):
             return _fail(
-                f"{len(missing)} of {task.n_classes} classes have no example in {split}; the first is "
-                f"{names[missing[0]]!r}."
+                f"{len(missing)} of {len(names)} classes have no example in {split}; the first is {names[missing[0]]!r}."
             )
-    return ", ".join(f"{split}: {found.min():,} to {found.max():,} examples a class" for split, found in counts.items())
+    return ", ".join(f"{split}: {n.min():,} to {n.max():,} examples a class" for split, n in counts.items())
 
 
-def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
+def _trains(parts: Parts, examples: Examples, encoder_name: str) -> str:
     """Train a fresh head on a few examples, all at once, and see its loss fall."""
     import torch
 
     from virb.convert.load import load_encoder
-    from virb.features.cache import resize
+    from virb.features.cache import compute_layers, resize
 
-    parts = parts_of(task)
     encoder = load_encoder(encoder_name)
     size = encoder.preprocess.size
     rows = np.unique(examples.frames)
     x = encoder.prepare(torch.stack([resize(examples.images.image(int(row)), size) for row in rows]))
     place = torch.from_numpy(np.searchsorted(rows, examples.frames))
-    if task.category.is_pixelwise:
-        pyramid = encoder.pyramid(x)
+    maps = compute_layers(encoder, x, {parts.head.layer})[parts.head.layer]
+    if parts.is_pixelwise:
         is_map = parts.target == "map"
         head = parts.build_head(encoder, 0, _mean_target(examples) if is_map else 0.0)
         targets = [_resized_target(np.asarray(examples.targets[k]), size) for k in range(len(examples))]
@@ -270,15 +281,18 @@ def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
             target = target[:, None] if target.ndim == 3 else target.permute(0, 3, 1, 2)
 
         def loss() -> Tensor:
-            output = head(*[[m[place[:, k]] for m in pyramid] for k in range(place.shape[1])], (size, size))
+            output = head(*[[m[place[:, k]] for m in maps] for k in range(place.shape[1])], (size, size))
             total, n = parts.loss.total(output, target, parts.ignore_index)
             return total / n
 
     else:
-        features = encoder.embed(x)[place]
+        features = maps[0].flatten(1)[place]
         features = features if place.shape[1] > 1 else features[:, 0]
         head = parts.build_head(encoder, 0)
         target = torch.from_numpy(np.asarray(examples.targets))
+        if parts.target == "number":
+            target = target.float().view(len(target), -1)
+            target = (target - target.nanmean(0)) / torch.from_numpy(np.nanstd(target.numpy(), axis=0)).clamp(min=1e-6)
 
         def loss() -> Tensor:
             total, n = parts.loss.total(head(features), target, None)
@@ -287,9 +301,11 @@ def _trains(task: Task, examples: Examples, encoder_name: str) -> str:
     first, last = _fit(head, loss)
     if not math.isfinite(last) or last >= first:
         return _fail(
-            f"the loss of a {task.head} head went from {first:.4g} to {last:.4g} in {N_STEPS} steps; it must fall."
+            f"the loss of a {parts.head.name} head went from {first:.4g} to {last:.4g} in {N_STEPS} steps; it must fall."
         )
-    return f"{task.head} on {encoder.name}: the loss of {len(examples)} examples fell from {first:.4g} to {last:.4g}"
+    return (
+        f"{parts.head.name} on {encoder.name}: the loss of {len(examples)} examples fell from {first:.4g} to {last:.4g}"
+    )
 
 
 def _fit(head: nn.Module, loss: Callable[[], Tensor]) -> tuple[float, float]:

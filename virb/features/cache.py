@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections import deque
@@ -42,8 +43,9 @@ from virb.system.threads import core_pool, n_cores
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
-__all__ = ["LAYERS", "FeatureCache", "Features", "compute_layers", "resize"]
-LAYERS = ("embedding", "pyramid", "pyramid16")  # pyramid16: the last stages dilated to an output stride of 16
+__all__ = ["FeatureCache", "Features", "compute_layers", "resize"]
+# pyramid16: the last stages dilated to an output stride of 16; tokens: the cells of the coarsest map, one after the other.
+LAYERS = re.compile(r"embedding|tokens|pyramid([1-9]\d*)?")
 VERSION = 4  # of the computation between the pixels and the cached rows: raise it when the numbers change
 SAVE_EVERY_S = 10.0
 BATCHES_AHEAD = 2
@@ -95,9 +97,9 @@ class FeatureCache:
 
         ``progress(done, total)`` counts images. Rows beyond ``upto`` are undefined.
         """
-        unknown = set(layers) - set(LAYERS)
+        unknown = sorted(layer for layer in layers if not LAYERS.fullmatch(layer))
         if unknown:
-            raise ValueError(f"unknown layers {sorted(unknown)}; expected some of {LAYERS}")
+            raise ValueError(f"unknown layers {unknown}; expected embedding, tokens, pyramid or pyramidSTRIDE")
         wanted = len(images) if upto is None else min(upto, len(images))
         entries = [[self._entry(enc, images, layer) for layer in layers] for enc in encoders]
         # Two encoders may compute the same: they share an entry, and the first of them computes it.

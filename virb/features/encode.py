@@ -65,8 +65,11 @@ def compute_layers(encoder: FrozenEncoder, x: torch.Tensor, layers: set[str]) ->
         maps["embedding"] = [encoder.embed(x)]
     elif "pyramid" in layers:
         maps["pyramid"] = encoder.pyramid(x)
-    if "pyramid16" in layers:
-        maps["pyramid16"] = encoder.pyramid(x, output_stride=16)
+    if "tokens" in layers:
+        coarsest = (maps["pyramid"] if "pyramid" in maps else encoder.pyramid(x))[-1]
+        maps["tokens"] = [coarsest.flatten(2).transpose(1, 2)]
+    for layer in layers - {"embedding", "tokens", "pyramid"}:
+        maps[layer] = encoder.pyramid(x, output_stride=int(layer.removeprefix("pyramid")))
     return maps
 
 

@@ -25,6 +25,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 
 from virb.contracts.task import Category
+from virb.figures.fonts import drawable, families, spell_out
 
 COLUMN = 3.3  # inches: one column of a two-column paper
 PAGE = 6.9  # inches: the full width
@@ -44,7 +45,7 @@ SEQUENTIAL = "cividis"
 DPI = 300
 
 STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that a figure is the same on every machine
+    "font.family": list(families()),
     "font.size": 7,
     "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
@@ -108,9 +109,10 @@ def text_width(texts: Iterable[str], size: float, weight: str = "normal") -> flo
 
 @functools.lru_cache(maxsize=4096)
 def _width_at_100(text: str, weight: str) -> float:
-    font = get_font(findfont(FontProperties(family=STYLE["font.family"], weight=weight)))
+    files = [findfont(FontProperties(family=family, weight=weight)) for family in families()]
+    font = get_font(files)
     font.set_size(100, 72)
-    font.set_text(text, 0.0)
+    font.set_text(drawable(text), 0.0)
     return font.get_width_height()[0] / 64 / 72
 
 
@@ -133,6 +135,7 @@ def legend_below(fig: Figure, handles: Sequence[Artist], *, ncols: int) -> None:
 
 def save(fig: Figure, file: str | os.PathLike[str] | IO[bytes], kind: str) -> None:
     """Write ``fig`` as ``kind`` ("png", "svg", "pdf"). The same figure gives the same bytes: no date, fixed ids."""
+    spell_out(fig)
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {"Software": None})
     with style():
         fig.savefig(file, format=kind, dpi=DPI, metadata=metadata, facecolor="white")

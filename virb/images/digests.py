@@ -116,7 +116,7 @@ def in_threads(one: Callable[[int], bytes], rows: Sequence[int]) -> list[bytes]:
         return [digest for part in pool.map(lambda part: [one(row) for row in part], parts) for digest in part]
 
 
-def of_files(root: Path, paths: Sequence[Path]) -> np.ndarray:
+def of_files(root: str | os.PathLike[str], paths: Sequence[str | os.PathLike[str]]) -> np.ndarray:
     """Return uint8 (N, 32): the SHA-256 of each file's bytes; zeros for what is no regular file or cannot be read.
 
     Args:
@@ -168,7 +168,7 @@ def _key(path: str) -> bytes:
     return hashlib.sha256(os.fsencode(path) + b"\0" + repr(parts).encode()).digest()
 
 
-def _of_file(path: Path) -> bytes:
+def _of_file(path: str | os.PathLike[str]) -> bytes:
     digest = hashlib.sha256()
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for ever, a device might never end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +197,8 @@ class FileImages(digests.Digested):
         return decode.read_size(self.paths[index])
 
     def compute_digests(self, rows: np.ndarray) -> np.ndarray:
-        found = digests.of_files(self.root, [self.paths[int(row)] for row in rows])
+        names = self.paths.names
+        found = digests.of_files(self.root, [os.path.join(self.root, names[row]) for row in rows.tolist()])
         if self.value_range is None:
             return found
         said = repr(tuple(map(float, self.value_range))).encode()  # another range makes other images of the same bytes

@@ -60,6 +60,7 @@ def open_images(source: str, *, n: int, seed: int = 0) -> ImageSet:
     """
     from virb import registry
     from virb.contracts.examples import DataContext
+    from virb.images.listing import list_images
     from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSubset
 
     if not source:
@@ -69,12 +70,12 @@ def open_images(source: str, *, n: int, seed: int = 0) -> ImageSet:
     images: ImageSet
     if Path(source).is_dir():
         root = Path(source)
-        files = sorted(p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        files = list_images(root).paths
         if not files:
             raise DataError(f"The folder {source} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
         images = FileImages(root.name, root, files)
     elif source in registry.names("tasks"):
-        images = registry.load("tasks", source).data(DataContext(), "test").images
+        images = registry.load("tasks", source).examples(DataContext(), "test").images
     else:
         raise UsageError(f"images={source}: there is no such folder, and no end task of that name.")
     if len(images) > n:

@@ -18,6 +18,7 @@ from virb.networks.backbones import Backbone, canonical_architecture, fold_batch
 from virb.networks.identity import state_sha256
 from virb.networks.preprocess import Preprocess
 from virb.networks.spec import safe_name
+from virb.system import devices
 
 
 class FrozenEncoder:
@@ -125,7 +126,8 @@ class FrozenEncoder:
         network = self._inference_network()
         # no_grad is as fast as inference_mode here, and heads can train on its tensors without copying them first.
         # A caller's autocast must not change what a frozen encoder computes.
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        exact = devices.fp32_unless_chosen(self.device)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False), exact:
             x = images.to(self.device, self.dtype, non_blocking=True, memory_format=torch.channels_last)
             return [output.float() for output in look(network, x)]
 

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 
 from virb.errors import UsageError
 from virb.system.files import DEVICE_NAMES
 
+MAX_NAME_BYTES = 180  # a file system's 255, less what results and temporary files add
+
 
 def safe_name(name: str) -> str:
-    """Return ``name`` as a folder's name that every file system takes."""
-    text = re.sub(r"[^A-Za-z0-9._-]+", "-", name.replace("=", "")).strip(".- ")
+    """Return ``name`` as a folder's name that every file system takes.
+
+    Letters and digits of every script stay, in one of Unicode's spellings; all else becomes ``-``. Two names that differ
+    in nothing but such signs would be one: a name of none else carries a digest of what it was.
+
+    >>> safe_name("moco v2 (800)")
+    'moco-v2-800'
+    """
+    plain = unicodedata.normalize("NFC", name)
+    text = "".join(letter if _stays(letter) else "-" for letter in plain.replace("=", "")).strip(".- ")
     text = re.sub(r"-{2,}", "-", text)
-    if len(text) > 100:
-        text = f"{text[:87].rstrip('.-')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    if len(text) > 100 or len(text.encode()) > MAX_NAME_BYTES:
+        head = text[:87].encode()[: MAX_NAME_BYTES - 13].decode("utf-8", "ignore")
+        text = f"{head.rstrip('.-')}-{digest}"
     if not text:
-        return "encoder"
+        return f"encoder-{digest}"
     return f"encoder-{text}" if DEVICE_NAMES.fullmatch(text) else text
+
+
+def _stays(letter: str) -> bool:
+    return letter in "_.-" or letter.isalnum() or unicodedata.category(letter).startswith("M")
 
 
 def split_source(source: str) -> tuple[str, dict[str, str]]:

@@ -4,79 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from virb.errors import DataError, UsageError
-from virb.images.sets import ImageSet
 from virb.pretraining import corruptions, decoding
 from virb.pretraining.decoding import ProgressCallback
+from virb.pretraining.kept import kept
+from virb.pretraining.pixels import KeptPixels, Padded, Pixels, unstacked
 from virb.pretraining.subsets import Manifest, make_manifest, read_manifest
-
-
-class Pixels(Protocol):
-    """Where images come from: uint8 (n, H, W, 3) for positions (n,)."""
-
-    def read(self, positions: np.ndarray) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class ArrayPixels:
-    """Images in one array (N, H, W, 3), in memory or memory-mapped."""
-
-    array: np.ndarray
-
-    def read(self, positions: np.ndarray) -> np.ndarray:
-        return self.array[positions]
-
-
-@dataclass(frozen=True)
-class SelectedPixels:
-    """Some images of another source, at ``selection`` (N,)."""
-
-    pixels: Pixels
-    selection: np.ndarray
-
-    def read(self, positions: np.ndarray) -> np.ndarray:
-        return self.pixels.read(self.selection[positions])
-
-
-@dataclass(frozen=True)
-class JoinedPixels:
-    """Several sources of one image size, one after the other."""
-
-    parts: tuple[Pixels, ...]
-    starts: np.ndarray  # (parts + 1,), the first position of each part, then the total
-
-    def read(self, positions: np.ndarray) -> np.ndarray:
-        part = np.searchsorted(self.starts, positions, side="right") - 1
-        out: np.ndarray | None = None
-        for k, pixels in enumerate(self.parts):
-            chosen = np.flatnonzero(part == k)
-            if len(chosen):
-                found = pixels.read(positions[chosen] - self.starts[k])
-                if out is None:
-                    out = np.empty((len(positions), *found.shape[1:]), np.uint8)
-                out[chosen] = found
-        assert out is not None
-        return out
-
-
-@dataclass(frozen=True)
-class DecodedPixels:
-    """Images decoded when they are read, as squares of ``size``."""
-
-    images: ImageSet
-    size: int
-    threads: int = 4
-
-    def read(self, positions: np.ndarray) -> np.ndarray:
-        with ThreadPoolExecutor(self.threads) as pool:
-            squares = pool.map(lambda i: decoding.fit_square(self.images.image(int(i)), self.size), positions)
-            return np.stack(list(squares))
 
 
 @dataclass(frozen=True)
@@ -84,24 +21,27 @@ class PretrainingData:
     """An ordered set of N images. ``label`` is int (N,) or None; ``revision`` changes with any pixel or the order.
 
     ``selection`` (N,) are the positions in ``pixels`` that belong to the set, in order; ``paths`` name them where they
-    are files.
+    are files. ``size`` is the side in pixels where all are squares of one. ``pixels`` may hold the images reduced to a
+    ``short_side``; ``native`` then reads them as they are.
     """
 
     name: str
     revision: str
     pixels: Pixels
     selection: np.ndarray
-    size: int
+    size: int | None = None
     label: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    short_side: int | None = None
+    native: Pixels | None = None
     notes: tuple[str, ...] = ()  # what the user should know of how the set was read
 
     def __len__(self) -> int:
         return len(self.selection)
 
-    def batch(self, index: np.ndarray) -> np.ndarray:
-        """Return the images at ``index`` (n,) of the set, uint8 (n, H, W, 3)."""
+    def batch(self, index: np.ndarray) -> np.ndarray | Padded:
+        """Return the images at ``index`` (n,) of the set, uint8 (n, H, W, 3); padded where they differ in size."""
         return self.pixels.read(self.selection[index])
 
     @property
@@ -162,12 +102,22 @@ class PretrainingData:
         """
         if kind not in corruptions.KINDS:
             raise UsageError(f"Unknown corruption {kind!r}; expected one of {', '.join(corruptions.KINDS)}.")
-        revision = hashlib.sha256(f"{self.revision}\0{kind}".encode()).hexdigest()
+        short_side = min(corruptions.SHORT_SIDE, self.size or corruptions.SHORT_SIDE)
+        if kind == "resize" and self.size == short_side:
+            raise UsageError(
+                f"The corruption resize makes the short side {corruptions.SHORT_SIDE} px; all images of {self.name} are squares "
+                f"of {self.size} px, which it would leave as they are."
+            )
+        revision = hashlib.sha256(f"{self.revision}\0{kind}\0{corruptions.VERSION}".encode()).hexdigest()
+        originals = self.native or self.pixels
 
         def image(i: int) -> np.ndarray:
             # By its place in the set alone, so that it does not matter who corrupts it, or when.
             generator = np.random.Generator(np.random.PCG64([i, int(revision[:16], 16)]))
-            return corruptions.corrupt(self.batch(np.array([i]))[0], kind, generator, short_side=self.size)
+            (original,) = unstacked(originals.read(self.selection[i : i + 1]))
+            return decoding.reduced(
+                corruptions.corrupt(original, kind, generator, short_side=short_side), self.short_side
+            )
 
         def images() -> Iterator[np.ndarray]:
             for i in range(len(self)):
@@ -175,15 +125,15 @@ class PretrainingData:
                 if progress:
                     progress(f"corrupting {self.name}", i + 1, len(self))
 
-        size = len(image(0))
-        array, _ = decoding.kept(revision[:24], f"{self.name} ({kind})", (len(self), size, size, 3), images)
+        key = hashlib.sha256(f"{revision}\0{self.short_side}".encode()).hexdigest()[:24]
+        found = kept(key, f"{self.name} ({kind})", len(self), images)
         return replace(
             self,
             name=f"{self.name} ({kind})",
             revision=revision,
-            pixels=ArrayPixels(array),
+            pixels=KeptPixels(found),
+            native=None,
             selection=np.arange(len(self)),
-            size=size,
         )
 
     def limited(self, n: int, seed: int) -> PretrainingData:

@@ -1,36 +1,38 @@
-"""Image sets decoded to squares of one size, once, into a memory-mapped array in the cache."""
+"""Image sets decoded, and reduced to a short side that no crop notices, once, into the cache."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO
 
 import numpy as np
 
 from virb.errors import DataError
 from virb.images.decode import VERSION
 from virb.images.sets import ImageSet
-from virb.system import cache, leases
-from virb.system.files import atomic_write
-from virb.system.paths import cache_root
+from virb.pretraining.kept import Kept, Unreadable, kept
 from virb.system.threads import n_cores
 
 ProgressCallback = Callable[[str, int, int], None]
-Unreadable = tuple[int, str]  # a position, and why
+LONGEST = 8
 
 
-def fit_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize ``image`` (H, W, 3) so that its short side is ``size`` (antialiased), and cut the central square."""
+def reduced(image: np.ndarray, short_side: int | None) -> np.ndarray:
+    """Return ``image`` (H, W, 3), made smaller (antialiased) where its short side is above ``short_side``.
+
+    A long side above eight times that is too: a batch has room for its longest image.
+    """
     from PIL import Image
 
+    if short_side is None:
+        return image
     height, width = image.shape[:2]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    opened = Image.fromarray(image)
-    return np.asarray(opened.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + short, top + short)))
+    scale = min(1.0, max(short_side / min(height, width), 0.0), LONGEST * short_side / max(height, width))
+    if scale == 1.0:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def readable(images: ImageSet, bad: Sequence[Unreadable], skip: bool) -> np.ndarray:
@@ -63,76 +65,35 @@ def unreadable(images: ImageSet, progress: ProgressCallback | None = None) -> li
     return bad
 
 
-def decoded(
-    images: ImageSet, size: int, progress: ProgressCallback | None = None
-) -> tuple[np.ndarray, list[Unreadable]]:
-    """Return all images as one memory-mapped array (N, size, size, 3), unreadable ones black, and which those are."""
-    key = hashlib.sha256(f"{images.digest}\0{size}\0{VERSION}".encode()).hexdigest()[:24]
+def decoded(images: ImageSet, short_side: int | None, progress: ProgressCallback | None = None) -> Kept:
+    """Return all images, reduced to ``short_side``, kept in the cache."""
+    key = hashlib.sha256(f"{images.digest}\0{short_side}\0{VERSION}".encode()).hexdigest()[:24]
 
-    def squares() -> Iterator[np.ndarray | str]:
-        for i, found in enumerate(_read_all(images, size)):
-            yield found
+    def found() -> Iterator[np.ndarray | str]:
+        for i, image in enumerate(_read_all(images, short_side)):
+            yield image
             if progress:
                 progress(f"decoding {images.name}", i + 1, len(images))
 
-    return kept(key, f"{images.name} at {size} px", (len(images), size, size, 3), squares)
+    what = images.name if short_side is None else f"{images.name} at {short_side} px"
+    return kept(key, what, len(images), found)
 
 
-def kept(
-    key: str, what: str, shape: tuple[int, ...], squares: Callable[[], Iterable[np.ndarray | str]]
-) -> tuple[np.ndarray, list[Unreadable]]:
-    """Return the images that the cache keeps as ``key``, uint8 of ``shape``, memory-mapped; made if they are not there.
+def some(images: ImageSet, positions: np.ndarray, short_side: int | None) -> list[np.ndarray | str]:
+    """Return the images at ``positions``, reduced, or why one cannot be read."""
+    with ThreadPoolExecutor(n_cores()) as pool:
+        return list(pool.map(lambda i: _try(images, int(i), short_side), positions))
 
-    ``squares()`` yields them in order, or why one cannot be read, for which the array is black. Processes that want the
-    same wait for the one that makes them. The folder is held (:mod:`virb.system.leases`) for as long as the array is mapped.
 
-    Returns:
-        The array, and which images could not be read.
-    """
-    from filelock import FileLock
-
-    folder = cache_root() / "pretraining" / key
+def _try(images: ImageSet, i: int, short_side: int | None) -> np.ndarray | str:
     try:
-        lease = leases.hold(folder, create=True)
-    except OSError as error:
-        raise DataError(
-            f"The cache {folder.parent} cannot be written: {error.strerror or error}. Name another folder in VIRB_CACHE."
-        ) from error
-    state, pixels = folder / "state.json", folder / "images.npy"
-    with FileLock(folder / "lock"):
-        is_new = not state.exists()
-        if is_new:
-            bad: list[Unreadable] = []
-            with atomic_write(pixels) as file:
-                _write_header(file, shape)
-                for i, found in enumerate(squares()):
-                    if isinstance(found, str):
-                        bad.append((i, found))
-                        found = np.zeros(shape[1:], np.uint8)
-                    file.write(found.tobytes())
-            with atomic_write(state) as file:
-                file.write(json.dumps({"images": what, "rows": shape[0], "unreadable": bad}).encode())
-    if is_new:
-        cache.trim(cache.limit_bytes())
-    notes = json.loads(state.read_text(encoding="utf-8"))["unreadable"]
-    array = leases.keep(np.load(pixels, mmap_mode="r"), lease)
-    return array, [(int(i), str(reason)) for i, reason in notes]
-
-
-def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    """Begin a .npy file of uint8."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-
-def _try(images: ImageSet, i: int, size: int) -> np.ndarray | str:
-    try:
-        return fit_square(images.image(i), size)
+        return reduced(images.image(i), short_side)
     except DataError as error:
         return str(error.__cause__ or error)
 
 
-def _read_all(images: ImageSet, size: int, chunk: int = 512) -> Iterator[np.ndarray | str]:
+def _read_all(images: ImageSet, short_side: int | None, chunk: int = 512) -> Iterator[np.ndarray | str]:
     """Every image in order, or why it cannot be read; threads decode, no more than a chunk ahead."""
     with ThreadPoolExecutor(n_cores()) as pool:
         for start in range(0, len(images), chunk):
-            yield from pool.map(lambda i: _try(images, i, size), range(start, min(start + chunk, len(images))))
+            yield from pool.map(lambda i: _try(images, i, short_side), range(start, min(start + chunk, len(images))))

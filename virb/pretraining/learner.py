@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from virb.contracts.method import Setup
 from virb.networks.backbones import Backbone
+from virb.training.canvas import Canvas
 from virb.training.optimizers import parameter_groups
 
 
@@ -71,8 +72,11 @@ class Learner(nn.Module):
         self.options = dict(options)
         self.setup = setup
 
-    def views(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """Return the views of uint8 ``images`` (N, H, W, 3), each (N, 3, h, w), normalised; without gradient."""
+    def views(self, images: Tensor | Canvas, generator: torch.Generator) -> list[Tensor]:
+        """Return the views of uint8 ``images``, each (N, 3, h, w), normalised; without gradient.
+
+        The images are (N, H, W, 3), or a canvas where they differ in size; ``augment.View`` takes either.
+        """
         raise NotImplementedError
 
     def forward(self, views: list[Tensor], batch: Batch, progress: Progress) -> Outcome:

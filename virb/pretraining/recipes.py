@@ -7,19 +7,20 @@ import difflib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from virb.errors import UsageError, VirbError
 from virb.pretraining import distributed
 from virb.pretraining.runs import Made, pretrain
 from virb.pretraining.settings import Settings
 from virb.pretraining.state import StaleRun
+from virb.system import documents
 from virb.system.threads import n_cores
+
+MOST_BYTES = 1 << 20  # of a recipe; the study in miniature has 3 KB
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
@@ -31,22 +32,25 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: the file is missing, is not a recipe, or a key is unknown.
     """
-    path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Cannot read the recipe {path}: {error.strerror or error}.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, Mapping) or set(content) - {"defaults", "encoders"} or not content.get("encoders"):
+        content = documents.read_yaml(path, most=MOST_BYTES)
+    except documents.DocumentError as error:
+        raise UsageError(f"{error} Expected a recipe.") from error
+    if (
+        not isinstance(content, dict)
+        or set(content) - {"defaults", "encoders"}
+        or not isinstance(content.get("encoders"), dict)
+        or not content["encoders"]
+    ):
         raise UsageError(
             f"{path} is not a recipe: expected the keys defaults (may be absent) and encoders (name: settings)."
         )
     known = {f.name for f in dataclasses.fields(Settings)} - {"out"}
-    defaults = dict(content.get("defaults") or {})
+    defaults = _settings(path, "defaults", content.get("defaults"), known)
     runs: dict[str, dict[str, Any]] = {}
-    for name, given in content["encoders"].items():
-        own = dict(given or {})
+    for number, given in content["encoders"].items():
+        name = _name(path, number, runs)
+        own = _settings(path, f"encoder {name}", given, known)
         base = dict(defaults)
         if "epochs" in own or "budget" in own:
             base = {k: v for k, v in base.items() if k not in ("epochs", "budget")}
@@ -54,15 +58,47 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         for key, owner in (("arch_options", "arch"), ("options", "method")):
             inherited = {} if owner in own and own[owner] != defaults.get(owner) else defaults.get(key) or {}
             run[key] = {**inherited, **(own.get(key) or {})}
-        for key in run:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(sorted(known))}."
-                raise UsageError(f"{path}, encoder {name}: unknown setting {key!r}.{hint}")
         if "method" not in run:
             raise UsageError(f"{path}, encoder {name}: which method? It names none.")
-        runs[str(name)] = run
+        try:
+            Settings(out=Path(f"{name}.pt"), **run)
+        except UsageError as error:
+            raise UsageError(f"{path}, encoder {name}: {error}") from error
+        runs[name] = run
     return runs
+
+
+def _name(path: str | os.PathLike[str], found: Any, others: Mapping[str, Any]) -> str:
+    """The name of an encoder, which becomes a file's name and therefore may be nothing else."""
+    name = str(found) if isinstance(found, (str, int)) and not isinstance(found, bool) else ""
+    if not documents.is_plain_name(name):
+        raise UsageError(
+            f"{path}: an encoder cannot be called {str(found)[:80]!r}. Its name becomes a file's name: letters, digits, "
+            "-, _, + and . will do; no folders."
+        )
+    same = next((other for other in others if other.casefold() == name.casefold()), None)
+    if same is not None:
+        raise UsageError(
+            f"{path}: on many systems {name}.pt and {same}.pt would be one file. Rename one of the encoders."
+        )
+    return name
+
+
+def _settings(path: str | os.PathLike[str], whose: str, given: Any, known: Collection[str]) -> dict[str, Any]:
+    """The settings of the defaults or of an encoder: a mapping with known keys."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise UsageError(f"{path}, {whose}: expected settings (name: value); found {str(given)[:60]!r}.")
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(sorted(known))}."
+            raise UsageError(f"{path}, {whose}: unknown setting {str(key)[:80]!r}.{hint}")
+    for key in ("arch_options", "options"):
+        if not isinstance(given.get(key), dict | None):
+            raise UsageError(f"{path}, {whose}: {key} is {str(given[key])[:60]!r}; expected names with values.")
+    return dict(given)
 
 
 def check_names(path: str | os.PathLike[str], runs: Mapping[str, Any], only: tuple[str, ...]) -> None:

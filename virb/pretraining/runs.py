@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import platform
 import re
 import shutil
@@ -16,14 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-import virb
 from virb import registry
 from virb.contracts.method import Method, Setup
 from virb.convert.load import read_checkpoint, save_encoder
 from virb.errors import UsageError
 from virb.networks import projections
 from virb.networks.backbones import Backbone, build_backbone, canonical_architecture
-from virb.pretraining import distributed, sources
+from virb.pretraining import about, distributed, sources
 from virb.pretraining.data import PretrainingData, check_batch_size
 from virb.pretraining.learner import Learner, check_batch
 from virb.pretraining.plan import Plan, stream_seed
@@ -32,6 +29,7 @@ from virb.pretraining.settings import Settings, training_of
 from virb.pretraining.state import StaleRun
 from virb.pretraining.subsets import Manifest
 from virb.pretraining.trainer import Trainer
+from virb.system import files
 from virb.system.threads import own_generator
 from virb.training import augment
 
@@ -67,6 +65,11 @@ def pretrain(settings: Settings, *, resume: bool = False, force: bool = False, q
         method: Method = registry.load("methods", settings.method)
         if settings.out.suffix != ".pt":
             raise UsageError(f"--out {settings.out}: an encoder file's name ends in .pt.")
+        if settings.out.is_dir():
+            raise UsageError(f"--out {settings.out} is a folder; name a file.")
+        if distributed.rank() == 0:  # before any image is read
+            files.check_writable(settings.out.parent)
+            files.check_writable(settings.out.with_suffix(".run")) if method.learner is not None else None
         return method, method.resolve(settings.options)
 
     method, options = distributed.together(check)
@@ -105,15 +108,6 @@ def _backbone(settings: Settings, size: int) -> tuple[str, dict[str, Any], Backb
         return arch, arch_options, build_backbone(arch, **arch_options)
 
 
-def _digest(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def _repeat(identity: Mapping[str, Any]) -> str:
-    """What runs have in common that differ in their seed alone."""
-    return _digest({key: value for key, value in identity.items() if key != "seed"})[:12]
-
-
 def _existing(out: Path, digest: str, *, resume: bool, force: bool) -> Made | None:
     """The finished encoder at ``out`` if it is this run's; refuse to overwrite any other."""
     if force or not out.exists():
@@ -140,23 +134,11 @@ def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *
         "size": size,
         "seed": settings.seed if has_parameters else 0,
     }
-    digest = _digest(identity)
+    digest = about.digest(identity)
     found = distributed.by_first(lambda: _existing(settings.out, digest, resume=resume, force=force))
     if found:
         return found
-    meta = {
-        "method": method.name if has_parameters else "none",
-        "role": method.role if has_parameters else "baseline",
-        **({"repeat": _repeat(identity)} if has_parameters else {}),
-        "dataset": "none",
-        "dataset_size": 0,
-        "balance": "none",
-        "epochs": 0,
-        "images_seen": 0,
-        "seed": settings.seed,
-        "run": digest,
-        "virb": virb.__version__,
-    }
+    meta = about.untrained(method, settings, identity, has_parameters=has_parameters)
     distributed.by_first(lambda: _write(settings.out, arch, arch_options, backbone, size, meta))
     return Made(settings.out, True, meta)
 
@@ -196,6 +178,14 @@ class _Run:
     head: Mapping[str, Any]
     identity: Mapping[str, Any]
 
+    @property
+    def n_bytes(self) -> int:
+        """About what the run writes: two checkpoints (the new one beside the old), with the optimiser's moments, and the encoder."""
+        state = sum(x.nbytes for x in self.learner.state_dict().values())
+        moments = 2 if self.plan.training.optimizer == "adamw" else 1
+        trained = sum(p.nbytes for p in self.learner.parameters() if p.requires_grad)
+        return 2 * (state + moments * trained) + sum(x.nbytes for x in self.learner.encoder.state_dict().values())
+
 
 def _trained(
     method: Method, settings: Settings, options: Mapping[str, Any], reporter: Reporter, *, resume: bool, force: bool
@@ -203,7 +193,7 @@ def _trained(
     device = distributed.together(lambda: resolve_device(settings.device))
     data, dataset, manifest = distributed.machine_by_machine(lambda: _images(method, settings, reporter))
     run = distributed.together(lambda: _planned(method, settings, options, device, data, dataset, manifest))
-    digest = _digest(run.identity)
+    digest = about.digest(run.identity)
     distributed.check_same(digest, "data set, or other settings,")
     folder = settings.out.with_suffix(".run")
     state = folder / "checkpoint.pt"
@@ -218,6 +208,7 @@ def _trained(
             )
         if not resume:
             _clear(folder)
+        files.check_room(settings.out.parent, run.n_bytes, f"The state of {settings.out.name} while it trains")
         if manifest is not None:
             manifest.save(folder / "subset.json")
         return None
@@ -232,37 +223,11 @@ def _trained(
     if run.learner.trains_on_tiles:
         trainer.settle_statistics()
 
-    plan, setup = run.plan, run.learner.setup
-    meta = {
-        "method": method.name,
-        "role": method.role,
-        "family": f"{method.name}-{dataset}",
-        "repeat": _repeat(run.identity),
-        "dataset": dataset,
-        "dataset_size": len(data),
-        "balance": data.balance,
-        **({} if manifest is None else _subset_meta(manifest)),
-        **({} if settings.corrupt is None else {"corruption": settings.corrupt}),
-        "epochs": round(plan.steps * plan.batch_size / len(data), 4),
-        "images_seen": plan.steps * plan.batch_size,
-        "seed": settings.seed,
-        **run.head,
-        "options": dict(options),
-        "training": run.identity["training"],
-        "lr": plan.lr,
-        "batch_size": plan.batch_size,
-        "view_size": setup.image_size,
-        "steps": plan.steps,
-        "precision": settings.precision,
-        **({"compile": True} if settings.compile else {}),
-        **({"processes": distributed.world_size()} if distributed.world_size() > 1 else {}),
-        "data_revision": data.revision,
-        "run": digest,
-        "seconds": round(trainer.seconds, 1),
-        "device": device if device != "cpu" else f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "virb": virb.__version__,
-    }
+    where = device if device != "cpu" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    meta = about.trained(
+        method, settings, run.identity, run.plan, data, dataset, manifest, run.head,
+        seconds=trainer.seconds, device=where, processes=distributed.world_size(),
+    )  # fmt: skip
 
     def finish() -> None:
         learner = run.learner
@@ -279,7 +244,7 @@ def _images(method: Method, settings: Settings, reporter: Reporter) -> tuple[Pre
         raise UsageError(f"{method.name} needs images: pass --data with {', '.join(sources.WORLD)} or a folder.")
     data = sources.load(
         settings.data,
-        size=None if _is_world(settings.data) else round((settings.size or 224) * 8 / 7),
+        short_side=settings.resolution_px,
         root=None if settings.data_root is None else Path(settings.data_root),
         skip_unreadable=settings.skip_unreadable,
         seed=settings.subset_seed,
@@ -314,7 +279,7 @@ def _planned(
     assert method.learner is not None
     assert method.training is not None
     assert settings.data is not None
-    size = settings.size or (data.size if _is_world(settings.data) else 224)
+    size = settings.size or (data.size if _is_world(settings.data) and data.size else 224)
     batch_size = settings.batch_size or min(256, method.training.batch_size)
     check_batch_size(data, batch_size)
     per_epoch = len(data) // batch_size
@@ -322,7 +287,7 @@ def _planned(
         steps = max(1, settings.budget // batch_size)
     else:
         steps = max(1, round((settings.epochs or method.training.epochs) * per_epoch))
-    training, lr = training_of(method.training, settings, batch_size)
+    training, lr = training_of(method.training, settings, batch_size, steps / per_epoch)
     plan = Plan(
         training=training,
         lr=lr,
@@ -362,6 +327,7 @@ def _planned(
         "data": data.name,
         "data_revision": data.revision,
         "size": size,
+        "short_side": data.short_side,
         "view_size": setup.image_size,
         "steps": steps,
         "batch_size": batch_size,
@@ -380,19 +346,11 @@ def _is_world(source: str) -> bool:
     return all(sources.split_amount(part)[0] in sources.WORLD for part in source.split("+"))
 
 
-def _subset_meta(manifest: Manifest) -> dict[str, Any]:
-    kind = manifest.rule.split("(")[0]
-    return {
-        **({"balance": kind} if kind in ("lin", "log") else {}),
-        "subset": manifest.rule,
-        "subset_seed": manifest.seed,
-        "subset_sha256": manifest.sha256,
-        "subset_notes": list(manifest.notes),
-    }
-
-
 def _clear(folder: Path) -> None:
     """Remove what an earlier run left in its folder, and nothing else."""
-    for name in ("checkpoint.pt", "log.csv", "subset.json"):
-        (folder / name).unlink(missing_ok=True)
+    for name in ("checkpoint.pt", "log.csv", "log.damaged.csv", "subset.json"):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder / name} cannot be removed: {error.strerror or error}. Remove it.") from error
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)

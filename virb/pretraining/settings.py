@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ class Settings:
     ``epochs`` and ``budget`` (images seen) exclude each other; ``size`` is the side in pixels at which the encoder will
     see images, ``view_size`` that of its training views (None: the same; somewhat smaller trains faster and, as random
     crops enlarge what they show, hardly worse: Touvron et al. 2019). ``lr`` is the peak at this batch size.
+
+    Views are cropped from the images at their own size and aspect. ``resolution`` is the short side in pixels to which larger
+    ones are reduced when they are decoded; None: four times the view, which no crop of 8 % of the area notices.
 
     ``subset`` is a rule of ``virb.pretraining.subsets`` or a manifest's file; ``subset_seed`` draws it, so that runs of several
     seeds can share one. ``corrupt`` is a kind of ``virb.pretraining.corruptions``. ``compile`` changes the speed, and the weights
@@ -37,6 +41,7 @@ class Settings:
     batch_size: int | None = None
     size: int | None = None
     view_size: int | None = None
+    resolution: int | None = None
     limit: int | None = None
     subset: str | None = None
     subset_seed: int = 0
@@ -50,32 +55,98 @@ class Settings:
     optimizer: str | None = None
     lr: float | None = None
     weight_decay: float | None = None
+    final_weight_decay: float | None = None
+    momentum: float | None = None
     warmup_epochs: float | None = None
+    warmup_lr: float | None = None
+    final_lr: float | None = None
     schedule: str | None = None
+    milestones: str | None = None
     knn_epochs: float = 0.0
     checkpoint_steps: int = 0
     compile: bool = False
 
     def __post_init__(self) -> None:
+        for field_ in dataclasses.fields(self):
+            _check_type(field_.name, field_.type, getattr(self, field_.name))
         if self.epochs is not None and self.budget is not None:
             raise UsageError("--epochs and --budget both say how long to train; give one of them.")
-        for name in ("epochs", "budget", "batch_size", "size", "view_size", "limit", "lr"):
+        for name in ("epochs", "budget", "batch_size", "size", "view_size", "resolution", "limit", "lr"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0; found {value}.")
-        for name in ("weight_decay", "warmup_epochs", "knn_epochs", "checkpoint_steps"):
+        for name in (
+            "weight_decay", "final_weight_decay", "warmup_epochs", "warmup_lr", "final_lr", "knn_epochs", "checkpoint_steps",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 0; found {value}.")
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise UsageError(f"--momentum must be at least 0 and below 1; found {self.momentum}.")
+
+    @property
+    def resolution_px(self) -> int:
+        """The short side in pixels to which larger images are reduced."""
+        return self.resolution or round(REDUCED * (self.view_size or self.size or 224))
 
 
-def training_of(published: Training, settings: Settings, batch_size: int) -> tuple[Training, float]:
-    """The published training with what the settings replace, and the peak learning rate at ``batch_size``."""
+REDUCED = 4.1  # a crop of .08 of the area at an aspect of 3:4 is 1 / 4.08 as wide as a square image
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,), "Path": (Path,), "Mapping[str, Any]": (Mapping,),
+    "None": (type(None),),
+}  # fmt: skip
+_SAID = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "None": "nothing"}
+MOST = 2**53  # a whole number beyond it is not exactly itself everywhere
+
+
+def _check_type(name: str, annotation: Any, value: Any) -> None:
+    """Refuse a value that is not what the field is declared to hold; numbers are finite, texts hold no NUL."""
+    shown = name if "options" in name else f"--{name.replace('_', '-')}"
+    names = str(annotation).split(" | ")
+    kinds = tuple(kind for one in names for kind in _KINDS[one])
+    is_right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    if isinstance(value, (int, float)) and is_right:
+        is_right = math.isfinite(value) and abs(value) <= MOST
+    if isinstance(value, str) and "\0" in value:
+        is_right = False
+    if not is_right:
+        expected = " or ".join(_SAID.get(one, one) for one in names)
+        raise UsageError(f"{shown} is {_brief(value)}; expected {expected}.")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str) or not isinstance(item, (str, int, float, bool)):
+                raise UsageError(
+                    f"{shown} has {_brief(key)}: {_brief(item)}; expected names with a number, a text, or true or false."
+                )
+            if not isinstance(item, str) and not (math.isfinite(item) and abs(item) <= MOST):
+                raise UsageError(f"{shown} has {key}: {_brief(item)}; expected a finite number.")
+
+
+def _brief(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def training_of(published: Training, settings: Settings, batch_size: int, epochs: float) -> tuple[Training, float]:
+    """Return the training of a run of ``epochs``, and its peak learning rate: what is published, and what the settings say.
+
+    The published start and floor of the learning rate keep their shares of the peak. A published warm-up is part of a
+    published length: in a run shorter than that it is shorter in proportion. A warm-up that the settings ask for is as
+    long as they say.
+
+    Raises:
+        UsageError: the settings do not fit together, or the warm-up is longer than the run.
+    """
     training = published.replace(
         optimizer=settings.optimizer,
         weight_decay=settings.weight_decay,
-        warmup_epochs=settings.warmup_epochs,
         schedule=settings.schedule,
+        momentum=settings.momentum,
+        milestones=_milestones(settings.milestones),
     )
     if settings.lr is None and settings.optimizer not in (None, published.optimizer):
         raise UsageError(
@@ -83,9 +154,36 @@ def training_of(published: Training, settings: Settings, batch_size: int) -> tup
         )
     if settings.weight_decay is not None and settings.weight_decay != published.weight_decay:
         training = dataclasses.replace(training, final_weight_decay=None)  # the published rise belongs to its start
+    training = training.replace(final_weight_decay=settings.final_weight_decay)
+    if training.milestones and settings.milestones is not None and training.schedule != "step":
+        raise UsageError(f"--milestones belong to --schedule step; this run's is {training.schedule}.")
     if training.schedule == "step" and not training.milestones:
         training = training.replace(milestones=(0.6, 0.8))  # MoCo v1's 120 and 160 of 200 epochs
     lr = settings.lr if settings.lr is not None else published.scaled_lr(batch_size)
-    share = lr / published.lr  # the start and the floor keep their published shares of the peak
-    training = training.replace(warmup_lr=training.warmup_lr * share, final_lr=training.final_lr * share)
+    share = lr / published.lr
+    warmup = settings.warmup_epochs
+    if warmup is None:
+        warmup = published.warmup_epochs * min(1.0, epochs / published.epochs)
+    if warmup > epochs:
+        raise UsageError(f"--warmup-epochs {warmup:g} is longer than the run of {epochs:g} epochs.")
+    training = training.replace(
+        warmup_epochs=warmup,
+        warmup_lr=training.warmup_lr * share if settings.warmup_lr is None else settings.warmup_lr,
+        final_lr=training.final_lr * share if settings.final_lr is None else settings.final_lr,
+    )
     return training, lr
+
+
+def _milestones(text: str | None) -> tuple[float, ...] | None:
+    """Read "0.6,0.8": fractions of the run, ascending."""
+    if text is None:
+        return None
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < x < 1 for x in found) or list(found) != sorted(set(found)):
+        raise UsageError(
+            f"--milestones {text!r}: expected fractions of the run between 0 and 1, ascending, as 0.6,0.8."
+        )
+    return found

@@ -20,12 +20,13 @@ from virb.images.folders import ImageFolder, scan_image_folder
 from virb.images.listing import Accounting, class_folders, list_images
 from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
-from virb.pretraining.data import ArrayPixels, DecodedPixels, JoinedPixels, Pixels, PretrainingData, SelectedPixels
+from virb.pretraining.data import PretrainingData
 from virb.pretraining.decoding import ProgressCallback
+from virb.pretraining.pixels import ArrayPixels, DecodedPixels, JoinedPixels, KeptPixels, Pixels, SelectedPixels
 from virb.system.threads import n_cores
 
 TRAIN, HELD_OUT = "train", ("test", "val", "valid", "validation")  # folders that are splits and not classes
-ARRAY_LIMIT_BYTES = 32 * 2**30  # a folder that decodes to more is read image by image instead of being kept decoded
+KEPT_LIMIT_BYTES = 32 * 2**30  # a folder that decodes to more is read image by image instead of being kept decoded
 WORLD: dict[str, tuple[str, ...]] = {
     "world-objects": ("pretrain-objects",),
     "world-rooms": ("pretrain-rooms",),
@@ -36,7 +37,7 @@ WORLD: dict[str, tuple[str, ...]] = {
 def load(
     source: str,
     *,
-    size: int | None = None,
+    short_side: int | None = None,
     root: Path | None = None,
     skip_unreadable: bool = False,
     seed: int = 0,
@@ -49,7 +50,7 @@ def load(
             what lies beside them is left out; with train/ and test/ in it, train/ is read); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
             (the train part, below ``root`` as torchvision puts it). "A:3000+B:0.25" pools 3000 images of A and a quarter of B, drawn by ``seed``,
             without labels.
-        size: side in pixels at which files' images are kept (default 256); the world's have theirs (64).
+        short_side: in pixels, to which larger images are reduced (antialiased) when they are read; None: as they are.
         root: the folder of torchvision's data sets (default $VIRB_DATA).
         skip_unreadable: leave unreadable files out instead of refusing the folder.
         progress: called as ``progress(what, done, total)`` while images are decoded.
@@ -61,25 +62,25 @@ def load(
         return _world(source, progress)
     path = Path(source).expanduser()
     if "+" in source and not path.exists():
-        return _pooled(source, size, root, skip_unreadable, seed, progress)
+        return _pooled(source, short_side, root, skip_unreadable, seed, progress)
     if source.startswith("torchvision:"):
         place = root or os.environ.get("VIRB_DATA")
         if not place:
             raise DataError(f"--data {source}: where is it? Pass --data-root DIR, or set VIRB_DATA.")
-        return _torchvision(source.partition(":")[2], Path(place), size or 256, skip_unreadable, progress)
+        return _torchvision(source.partition(":")[2], Path(place), short_side, skip_unreadable, progress)
     if not path.exists():
         raise DataError(
             f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(WORLD)}, "
             "torchvision:NAME). Name one of them, or a folder of images."
         )
     if not path.is_dir():
-        return _file_list(path, size or 256, skip_unreadable, progress)
-    return _folder(path, size or 256, skip_unreadable, progress)
+        return _file_list(path, short_side, skip_unreadable, progress)
+    return _folder(path, short_side, skip_unreadable, progress)
 
 
 def _pooled(
     source: str,
-    size: int | None,
+    short_side: int | None,
     root: Path | None,
     skip_unreadable: bool,
     seed: int,
@@ -88,24 +89,31 @@ def _pooled(
     parts = []
     for text in source.split("+"):
         name, amount = split_amount(text)
-        part = load(name, size=size, root=root, skip_unreadable=skip_unreadable, progress=progress)
+        part = load(name, short_side=short_side, root=root, skip_unreadable=skip_unreadable, progress=progress)
         if amount:
             n = round(float(amount) * len(part)) if "." in amount else int(amount)
             if not 1 <= n <= len(part):
                 raise UsageError(f"--data {source}: {name} has {len(part)} images; {n} are asked for.")
             part = part.limited(n, seed)
         parts.append(part)
-    sizes = sorted({part.size for part in parts})
-    if len(sizes) > 1:
-        raise UsageError(
-            f"--data {source}: images kept at {' and '.join(map(str, sizes))} pixels cannot be pooled; corrupt or resize "
-            "them to one size first."
-        )
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
     revision = hashlib.sha256("\0".join(part.revision for part in parts).encode()).hexdigest()
-    pixels = JoinedPixels(tuple(SelectedPixels(part.pixels, part.selection) for part in parts), starts)
+    pixels, native = (
+        JoinedPixels(tuple(SelectedPixels(read(part), part.selection) for part in parts), starts)
+        for read in (lambda part: part.pixels, lambda part: part.native or part.pixels)
+    )
     notes = tuple(note for part in parts for note in part.notes)
-    return PretrainingData(source, revision, pixels, np.arange(int(starts[-1])), sizes[0], notes=notes)
+    sizes = {part.size for part in parts}
+    return PretrainingData(
+        source,
+        revision,
+        pixels,
+        np.arange(int(starts[-1])),
+        sizes.pop() if len(sizes) == 1 else None,
+        short_side=short_side,
+        native=native,
+        notes=notes,
+    )
 
 
 def split_amount(text: str) -> tuple[str, str]:
@@ -147,45 +155,64 @@ def _annotation(images: Any, name: str) -> np.ndarray | None:
 
 def _from_images(
     images: ImageSet,
-    size: int,
+    short_side: int | None,
     skip_unreadable: bool,
     progress: ProgressCallback | None,
     *,
     label: np.ndarray | None,
     classes: tuple[str, ...],
     paths: Sequence[str] = (),
-    limit: int = ARRAY_LIMIT_BYTES,
+    limit: int = KEPT_LIMIT_BYTES,
 ) -> PretrainingData:
-    """Any image set as squares of ``size``: decoded once into the cache, or, beyond ``limit`` bytes, as they are read."""
-    if len(images) * size * size * 3 > limit:
-        bad = decoding.unreadable(images, progress)
-        keep = decoding.readable(images, bad, skip_unreadable)
-        pixels: Pixels = DecodedPixels(images, size, n_cores())
-        revision = hashlib.sha256(f"{images.digest}\0{size}\0{len(bad)}".encode()).hexdigest()
+    """Any image set, reduced to ``short_side``: decoded once into the cache, or, beyond ``limit`` bytes, as it is read."""
+    size: int | None = None
+    if _decoded_bytes(images, short_side) > limit:
+        bad: Sequence[decoding.Unreadable] = decoding.unreadable(images, progress)
+        pixels: Pixels = DecodedPixels(images, short_side, n_cores())
     else:
-        array, bad = decoding.decoded(images, size, progress)
-        keep = decoding.readable(images, bad, skip_unreadable)
-        pixels = ArrayPixels(array)
-        # By content: the same images in another place, or copied today, are the same data set.
-        digest = hashlib.sha256(f"{len(keep)}\0{size}\0".encode())
-        for i in keep:
-            digest.update(array[i].tobytes())
-        if label is not None:
-            digest.update(label[keep].tobytes())
-        revision = digest.hexdigest()
-    shown = tuple(paths[i] for i in keep) if paths else ()
-    chosen = None if label is None else label[keep]
-    return PretrainingData(images.name, revision, pixels, keep, size, chosen, classes, shown)
+        found = decoding.decoded(images, short_side, progress)
+        bad, pixels = found.bad, KeptPixels(found)
+        side = int(found.sizes[0, 0])
+        if found.is_uniform and found.sizes[0, 1] == side and (short_side is None or side < short_side):
+            size = side  # their own: nothing was reduced
+    keep = decoding.readable(images, bad, skip_unreadable)
+    # By content: the same images in another place, or copied today, are the same data set, at whatever size they are kept.
+    digest = hashlib.sha256(np.ascontiguousarray(images.digests[keep]).tobytes())
+    if label is not None:
+        digest.update(label[keep].tobytes())
+    return PretrainingData(
+        images.name,
+        digest.hexdigest(),
+        pixels,
+        keep,
+        size,
+        None if label is None else label[keep],
+        classes,
+        tuple(paths[i] for i in keep) if paths else (),
+        short_side=short_side,
+        native=DecodedPixels(images, None, n_cores()),
+    )
+
+
+def _decoded_bytes(images: ImageSet, short_side: int | None, n_looked_at: int = 64) -> float:
+    """About how many bytes the set takes when it is decoded, by some of its images."""
+    looked_at = np.unique(np.linspace(0, len(images) - 1, n_looked_at).astype(int))
+    counts = [found.nbytes for found in decoding.some(images, looked_at, short_side) if not isinstance(found, str)]
+    return len(images) * float(np.mean(counts)) if counts else 0.0
 
 
 def _folder(
-    root: Path, size: int, skip_unreadable: bool, progress: ProgressCallback | None, limit: int = ARRAY_LIMIT_BYTES
+    root: Path,
+    short_side: int | None,
+    skip_unreadable: bool,
+    progress: ProgressCallback | None,
+    limit: int = KEPT_LIMIT_BYTES,
 ) -> PretrainingData:
     root, found, notes = _list_folder(root)
     files = FileImages(root.resolve().name, root, found.paths)
     data = _from_images(
         files,
-        size,
+        short_side,
         skip_unreadable,
         progress,
         label=found.labels if found.classes else None,
@@ -222,7 +249,9 @@ def _list_folder(root: Path) -> tuple[Path, ImageFolder, tuple[str, ...]]:
     return root, found, tuple(notes)
 
 
-def _file_list(path: Path, size: int, skip_unreadable: bool, progress: ProgressCallback | None) -> PretrainingData:
+def _file_list(
+    path: Path, short_side: int | None, skip_unreadable: bool, progress: ProgressCallback | None
+) -> PretrainingData:
     """A text file with one image a line, relative to its folder; after a tab, the class (all lines or none)."""
     try:
         lines = read_bytes(path).decode("utf-8-sig").splitlines()
@@ -246,7 +275,7 @@ def _file_list(path: Path, size: int, skip_unreadable: bool, progress: ProgressC
         label = np.array([number[row[1]] for row in rows], dtype=np.int64)
     # An absolute path stands as it is: joining it to the folder leaves it.
     files = FileImages(path.stem, path.parent, paths)
-    return _from_images(files, size, skip_unreadable, progress, label=label, classes=classes, paths=paths)
+    return _from_images(files, short_side, skip_unreadable, progress, label=label, classes=classes, paths=paths)
 
 
 class TorchvisionImages(Digested):
@@ -321,8 +350,8 @@ class TorchvisionImages(Digested):
 
 
 def _torchvision(
-    name: str, root: Path, size: int, skip_unreadable: bool, progress: ProgressCallback | None
+    name: str, root: Path, short_side: int | None, skip_unreadable: bool, progress: ProgressCallback | None
 ) -> PretrainingData:
     images = TorchvisionImages(name, root)
     label, classes = images.labels()
-    return _from_images(images, size, skip_unreadable, progress, label=label, classes=classes)
+    return _from_images(images, short_side, skip_unreadable, progress, label=label, classes=classes)

@@ -5,6 +5,8 @@ plain JSON with a hash of its own; the same rule, seed and source give the same 
 
 ======================  ==============================================================================================
 half, quarter           1/2, 1/4 of every class, uniformly; without labels, of the whole
+each(N)                 N images of every class, uniformly: with 1000 classes each(500) has 500,000, the other reading of
+                        "half of ImageNet", where half has one half of each class, whatever that is
 lin, lin(s)             s * n images of the n-th class (s = 1; 1000 classes of ImageNet give 500,500)
 log, log(f,l,t)         lambda * exp(a * n) + b images of class n: f of the first class, l of the last, t in all
                         (1, 1000 and 250,000)
@@ -19,21 +21,24 @@ listed.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from virb.errors import DataError, UsageError
+from virb.system import documents
 from virb.system.files import atomic_write
 
 FORMAT = "virb-subset/1"
-RULES = ("half", "quarter", "lin", "log", "nested", "classes")
+MOST_BYTES = 4 << 30  # of a manifest, with the paths of some ten million images
+RULES = ("half", "quarter", "each", "lin", "log", "nested", "classes")
+WHOLE = ("each", "nested", "classes")  # their numbers count images or classes
 CLASS_ORDERS = ("seeded", "sorted")
 
 
@@ -45,7 +50,8 @@ class Rule:
     numbers: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}({','.join(f'{x:g}' for x in self.numbers)})" if self.numbers else self.name
+        numbers = (str(int(x)) if x == int(x) else repr(x) for x in self.numbers)
+        return f"{self.name}({','.join(numbers)})" if self.numbers else self.name
 
 
 @dataclass(frozen=True)
@@ -86,19 +92,49 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         DataError: the file is absent, is no manifest, or was changed after it was written.
     """
     try:
-        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            raise ValueError("another format")
-        recorded = content.pop("sha256")
+        content = documents.read_json(path, most=MOST_BYTES)
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise ValueError(f"it is not of the format {FORMAT}")
+        recorded = content.pop("sha256", None)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
         manifest = Manifest(**fields)
-    except OSError as error:
-        raise DataError(f"Cannot read the manifest {path}: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a subset's manifest ({error}).") from error
+        wrong = _problem(manifest)
+        if wrong:
+            raise ValueError(wrong)
+    except documents.DocumentError as error:
+        raise DataError(f"{error} Expected a subset's manifest.") from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a subset's manifest ({error}). Make the subset again.") from error
     if manifest.sha256 != recorded:
         raise DataError(f"{path} was changed after it was written: its hash does not fit. Make the subset again.")
     return manifest
+
+
+def _problem(manifest: Manifest) -> str:
+    """What is wrong with the values of a manifest, whatever its hash says; nothing if they can be what they stand for."""
+    texts = (manifest.source, manifest.source_revision, manifest.rule, manifest.class_order)
+    if not all(isinstance(text, str) for text in texts) or manifest.class_order not in CLASS_ORDERS:
+        return "source, source_revision, rule or class_order is no text of its kind"
+    if not all(type(n) is int and n >= 0 for n in (manifest.source_size, manifest.seed)):
+        return "source_size or seed is no whole number"
+    positions = manifest.positions
+    if not isinstance(positions, tuple) or not positions or not all(type(p) is int for p in positions):
+        return "positions are not whole numbers"
+    if (
+        positions[0] < 0
+        or positions[-1] >= manifest.source_size
+        or any(a >= b for a, b in itertools.pairwise(positions))
+    ):
+        return f"positions are not ascending, each once, below {manifest.source_size}"
+    for name, kind in (("paths", str), ("notes", str), ("counts", int)):
+        value = getattr(manifest, name)
+        if not isinstance(value, tuple) or not all(type(item) is kind for item in value):
+            return f"{name} are not all {'texts' if kind is str else 'whole numbers'}"
+    if manifest.paths and len(manifest.paths) != len(positions):
+        return f"{len(manifest.paths)} paths for {len(positions)} positions"
+    if manifest.counts and (min(manifest.counts) < 0 or sum(manifest.counts) != len(positions)):
+        return "the counts of the classes do not add up to the positions"
+    return ""
 
 
 def parse_rule(text: str) -> Rule:
@@ -110,16 +146,26 @@ def parse_rule(text: str) -> Rule:
     match = re.fullmatch(r"\s*([a-z]+)\s*(?:\(([^()]*)\))?\s*", text)
     if not match or match[1] not in RULES:
         raise UsageError(
-            f"Unknown subset rule {text!r}; expected half, quarter, lin, lin(s), log, log(first,last,total), nested(N) or "
+            f"Unknown subset rule {text!r}; expected half, quarter, each(N), lin, lin(s), log, log(first,last,total), nested(N) or "
             "classes(K,N), or a manifest's file."
         )
     try:
         numbers = tuple(float(part) for part in match[2].split(",")) if match[2] else ()
     except ValueError as error:
         raise UsageError(f"Subset rule {text!r}: {match[2]!r} are not numbers.") from error
-    allowed = {"half": (0,), "quarter": (0,), "lin": (0, 1), "log": (0, 3), "nested": (1,), "classes": (2,)}[match[1]]
+    allowed = {
+        "half": (0,),
+        "quarter": (0,),
+        "each": (1,),
+        "lin": (0, 1),
+        "log": (0, 3),
+        "nested": (1,),
+        "classes": (2,),
+    }[match[1]]
     if len(numbers) not in allowed or any(not x > 0 or not np.isfinite(x) for x in numbers):
         raise UsageError(f"Subset rule {text!r}: {match[1]} takes {' or '.join(map(str, allowed))} numbers above 0.")
+    if match[1] in WHOLE and any(x != int(x) for x in numbers):
+        raise UsageError(f"Subset rule {text!r}: {match[1]} counts images or classes; expected whole numbers.")
     return Rule(match[1], numbers)
 
 
@@ -197,7 +243,7 @@ def select(
     rule = parse_rule(rule) if isinstance(rule, str) else rule
     if class_order not in CLASS_ORDERS:
         raise UsageError(f"Unknown class order {class_order!r}; expected {' or '.join(CLASS_ORDERS)}.")
-    if rule.name in ("lin", "log", "classes") and label is None:
+    if rule.name in ("each", "lin", "log", "classes") and label is None:
         raise UsageError(f"The subset rule {rule} needs labels, and this data set has none.")
     if rule.name == "nested":
         n = int(rule.numbers[0])
@@ -220,6 +266,8 @@ def select(
         wanted = np.zeros(len(classes), np.int64)
         wanted[:k] = n // k
         wanted[: n % k] += 1
+    elif rule.name == "each":
+        wanted = np.full(len(classes), int(rule.numbers[0]))
     elif rule.name == "lin":
         wanted = lin_counts(len(classes), *rule.numbers)
     else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,11 +30,14 @@ from virb.pretraining.compiled import compile_encoders
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
 from virb.pretraining.log import Log
+from virb.pretraining.pixels import Padded
 from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
-from virb.pretraining.state import read_state, write_state
+from virb.pretraining.state import read_state, restore, write_state
+from virb.pretraining.stopping import Stopped, on_request
 from virb.system import devices
 from virb.training import augment, schedules
+from virb.training.canvas import Canvas
 from virb.training.optimizers import build_optimizer
 
 COLLAPSED_SPREAD = 0.01  # of outputs that fill the sphere (1); random ones of any depth stay above 0.05
@@ -73,8 +77,7 @@ class Trainer:
             weight_decay=training.weight_decay,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "fp16")
-        # Never more than a tenth of the run, so that a short one still spends its time at the learning rate.
-        self.warmup = min(round(training.warmup_epochs * self.steps_per_epoch), plan.steps // 10)
+        self.warmup = round(training.warmup_epochs * self.steps_per_epoch)
         self.step = 0
         self.seconds = 0.0
         self.last_good: int | None = None
@@ -117,9 +120,7 @@ class Trainer:
         state = distributed.by_first(lambda: read_state(self.checkpoint_path, self.identity))
         if state is None:
             return False
-        self.learner.load_state_dict(state["learner"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        restore(self.checkpoint_path, state, self.learner, self.optimizer, self.scaler, steps=self.plan.steps)
         self.step, self.seconds, self._low_spread = state["step"], state["seconds"], state["low_spread"]
         self.last_good = self.step
         return True
@@ -131,17 +132,21 @@ class Trainer:
 
         Raises:
             TrainingError: a loss or weight is not finite, or the output has collapsed; the last good state is kept.
+            Stopped: SIGTERM or SIGINT came; the state after the update under way is saved.
         """
         plan = self.plan
         total = plan.steps * plan.batch_size
         saved_at = started = time.perf_counter()
         before = self.seconds
         with (
+            on_request() as request,
             devices.tf32(plan.precision == "tf32"),
             torch.random.fork_rng(devices=self._cuda_devices()),
             Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
             self._reader() as read,
         ):
+            if log is not None and log.note:
+                reporter.say(log.note)
             self.learner.train()
             reporter.begin(self.step * plan.batch_size)
             upcoming = read(self.step)
@@ -157,7 +162,8 @@ class Trainer:
                 is_last = self.step == plan.steps
                 by_step = plan.checkpoint_steps and self.step % plan.checkpoint_steps == 0
                 by_time = distributed.flag(time.perf_counter() - saved_at > plan.checkpoint_s)
-                is_saved = is_last or by_step or by_time
+                is_asked = distributed.mean_number(float(request.number is not None)) > 0
+                is_saved = is_last or by_step or by_time or is_asked
                 is_logged = self.step % plan.log_steps == 0 or is_last or self._knn_is_due()
                 if is_logged or is_saved or self.device.type == "cpu":
                     seen = self._look(pending)
@@ -183,6 +189,11 @@ class Trainer:
                             log.flush()
                         self.save()
                         saved_at = time.perf_counter()
+                if is_asked and not is_last:
+                    raise Stopped(
+                        f"stopped after update {self.step} of {plan.steps}. {self._kept()} Go on with --resume.",
+                        request.number or signal.SIGTERM,
+                    )
 
     def _look(self, pending: list[Numbers]) -> dict[str, float | None]:
         """Read the numbers of the last updates from the device, all at once, check them, and return the last ones."""
@@ -207,11 +218,11 @@ class Trainer:
         """A function that begins to fetch the images of a step while another trains."""
         with ThreadPoolExecutor(1) as pool:
 
-            def fetch(step: int) -> tuple[np.ndarray, np.ndarray]:
+            def fetch(step: int) -> tuple[np.ndarray, np.ndarray | Padded]:
                 index = self._own(self._batch_index(step))
                 return index, self.data.batch(index)
 
-            def read(step: int) -> Future[tuple[np.ndarray, np.ndarray]]:
+            def read(step: int) -> Future[tuple[np.ndarray, np.ndarray | Padded]]:
                 return pool.submit(fetch, step)
 
             yield read
@@ -229,7 +240,7 @@ class Trainer:
         """This process's images of a batch: its slice of every part that is accumulated, as the one process's order."""
         return index.reshape(self.plan.accumulate, distributed.world_size(), -1)[:, distributed.rank()].reshape(-1)
 
-    def _update(self, index: np.ndarray, images: np.ndarray) -> Numbers:
+    def _update(self, index: np.ndarray, images: np.ndarray | Padded) -> Numbers:
         """Train on a batch; return what the log says of it, on the device where it is from there."""
         plan, training, progress = self.plan, self.plan.training, self._progress()
         lr = schedules.learning_rate(
@@ -276,9 +287,9 @@ class Trainer:
         return numbers
 
     def _outcome(
-        self, index: np.ndarray, images: np.ndarray, generator: torch.Generator, progress: Progress
+        self, index: np.ndarray, images: np.ndarray | Padded, generator: torch.Generator, progress: Progress
     ) -> Outcome:
-        pixels = devices.upload(torch.from_numpy(np.ascontiguousarray(images)), self.device)
+        pixels = self._on_device(images)
         views = [v.contiguous(memory_format=torch.channels_last) for v in self.learner.views(pixels, generator)]
         position = torch.from_numpy(index)
         label = None if self._labels is None else devices.upload(self._labels[position], self.device)
@@ -377,5 +388,10 @@ class Trainer:
     def _whole(self, index: np.ndarray) -> Tensor:
         """Return the images at ``index`` whole, at the size that the exported network will see."""
         setup = self.learner.setup
-        pixels = torch.from_numpy(self.data.batch(index)).to(self.device)
+        pixels = self._on_device(self.data.batch(index))
         return augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std)
+
+    def _on_device(self, images: np.ndarray | Padded) -> Tensor | Canvas:
+        if isinstance(images, Padded):
+            return Canvas(devices.upload(torch.from_numpy(images.pixels), self.device), torch.from_numpy(images.sizes))
+        return devices.upload(torch.from_numpy(np.ascontiguousarray(images)), self.device)

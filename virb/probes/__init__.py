@@ -1,84 +1,46 @@
-"""How an encoder is judged by a task. Listed here without torch: what each probe is called, fits and takes."""
+"""Probes, one file a probe: how an encoder is judged by a task. :mod:`virb.contracts.probe` says what one must offer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from virb.contracts.task import Protocol
-from virb.errors import UsageError
+from virb import registry
+from virb.contracts.probe import OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
+from virb.errors import RegistryError, UsageError
 
-TRAINING_OPTIONS = ("epochs", "optimizer", "lr")
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A way to score an encoder on a task.
-
-    ``options`` are the overrides that it takes, of :data:`TRAINING_OPTIONS` and "dtype"; all take the others.
-    ``protocol`` is its own where it does not follow the task's.
-    """
-
-    name: str
-    summary: str
-    options: frozenset[str]
-    why_not: str = ""  # it takes no other option
-    fits_pixelwise: bool = False
-    is_random: bool = True  # its result depends on the seed
-    is_frozen: bool = True  # it reads cached embeddings; otherwise it trains a copy of the encoder on the images
-    protocol: Protocol | None = None
-
-
-GRADIENT = Probe(
-    "gradient",
-    "a head trained by gradient descent on the frozen encoder, as in the paper",
-    options=frozenset({*TRAINING_OPTIONS, "dtype"}),
-    fits_pixelwise=True,
-)
-KNN = Probe(
-    "knn",
-    "a weighted vote of the 20 nearest training examples",
-    options=frozenset({"dtype"}),
-    why_not="it trains nothing",
-    is_random=False,
-)
-LBFGS = Probe(
-    "lbfgs",
-    "logistic regression by L-BFGS, its penalty chosen on a validation part of train",
-    options=frozenset({"dtype"}),
-    why_not="L-BFGS takes all examples at once and chooses its own steps",
-)
-FINETUNE = Probe(
-    "finetune",
-    "a copy of the encoder trained together with a linear head",
-    options=frozenset(TRAINING_OPTIONS),
-    why_not="the encoder's copy trains in fp32",
-    is_frozen=False,
-    protocol=Protocol(epochs=30, batch_size=64, optimizer="sgd", lr=0.01),
-)
-PROBES = {probe.name: probe for probe in (GRADIENT, KNN, LBFGS, FINETUNE)}
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 
 def find(name: str) -> Probe:
     """Return the probe called ``name``.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or its file is broken.
     """
-    from virb import registry
+    try:
+        found = registry.load("probes", name)
+    except RegistryError as error:
+        raise UsageError(str(error)) from error
+    assert isinstance(found, Probe)
+    return found
 
-    if name not in PROBES:
-        raise UsageError(f"Unknown probe {name!r}. {registry.suggest(name, PROBES)}")
-    return PROBES[name]
+
+def every() -> list[Probe]:
+    """Return all probes that can be loaded."""
+    return registry.load_all(registry.entries("probes"))[0]
 
 
 def check_options(probe: Probe, given: Mapping[str, object]) -> None:
     """Raise UsageError if one of the overrides ``given`` is none that ``probe`` takes, or needs another beside it."""
-    refused = [f"--{name}" for name in (*TRAINING_OPTIONS, "dtype") if name in given and name not in probe.options]
+    refused = [name for name in OPTIONS if name in given and name not in probe.options]
     if refused:
-        taking = [other.name for other in PROBES.values() if {name[2:] for name in refused} <= other.options]
+        taking = [other.name for other in every() if set(refused) <= other.options]
         raise UsageError(
-            f"--probe {probe.name} has no {', '.join(refused)}: {probe.why_not}. Leave "
+            f"--probe {probe.name} has no {', '.join(f'--{name}' for name in refused)}: {probe.why_not}. Leave "
             f"{'it' if len(refused) == 1 else 'them'} out, or choose --probe {' or '.join(taking)}."
         )
     own = probe.protocol
@@ -87,3 +49,41 @@ def check_options(probe: Probe, given: Mapping[str, object]) -> None:
             f"--probe {probe.name} trains by {own.optimizer} at {own.lr:g}; {given['optimizer']} needs a rate of its own: "
             "add --lr, for example 1e-4."
         )
+
+
+def fit(
+    probe: Probe, problem: Problem, setups: Sequence[Setup], *, device: torch.device, progress: Report
+) -> list[Predictor]:
+    """Fit ``probe`` to the train split, and return a predictor for each setup.
+
+    Numbers are standardised by the train split's mean and standard deviation before they are fitted, and what is predicted
+    is brought back, so that learning rates and penalties do not depend on their unit.
+
+    Args:
+        progress: called as ``progress(done, total)``; it may raise to end the fit.
+    """
+    if problem.target != "number":
+        return probe.fit(problem, setups, device, progress)
+    import numpy as np
+
+    targets = np.asarray(problem.targets, dtype=np.float64).reshape(len(problem.frames), -1)
+    mean, scale = np.nanmean(targets, axis=0), np.nanstd(targets, axis=0)
+    scale[scale == 0] = 1.0
+
+    def back(outputs: np.ndarray) -> np.ndarray:
+        return outputs * scale + mean
+
+    standard = replace(
+        problem,
+        targets=((targets - mean) / scale).astype(np.float32),
+        score=lambda outputs, wanted: problem.score(back(outputs), back(wanted)),
+    )
+
+    def predictor(found: Predictor) -> Predictor:
+        def outputs(source: Source, frames: Any, report: Report) -> np.ndarray:
+            return back(found.outputs(source, frames, report))
+
+        about = {"target_mean": mean.tolist(), "target_scale": scale.tolist()}
+        return Predictor({**found.protocol, **about}, outputs)
+
+    return [predictor(found) for found in probe.fit(standard, setups, device, progress)]

@@ -23,14 +23,16 @@ from torch import Tensor, nn
 
 from virb.contracts.examples import Examples
 from virb.contracts.loss import Loss
+from virb.contracts.probe import Predictor, Problem, Report, Setup, training
+from virb.contracts.probe import Source as ProbeSource
 from virb.contracts.task import Protocol
 from virb.errors import DataError, TrainingError
 from virb.features.cache import compute_layers, resize
 from virb.images.crops import random_crop
-from virb.probes.gradient import make_optimizer
 from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import core_pool
+from virb.training.head_optimizers import make_optimizer
 
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
@@ -266,6 +268,30 @@ def predict_dense(
             output = head(*pyramids, size)
         output = output.float()
         return [_fit(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)], targets
+
+
+def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) -> Predictor:
+    """Train the task's decoder on ``setup.source.pixels``."""
+    dtype = setup.source.encoder.dtype
+    head = train_dense_head(
+        lambda seed, initial_output: problem.build_head(setup.source.encoder, seed, initial_output),
+        setup.source.pixels,
+        problem.targets,
+        loss=problem.loss,
+        target=problem.target,
+        seed=setup.seed,
+        protocol=setup.protocol,
+        ignore_index=problem.ignore_index,
+        device=device,
+        dtype=dtype,
+        progress=report,
+    )
+
+    def outputs(source: ProbeSource, rows: np.ndarray, report: Report) -> tuple[list[Tensor], list[np.ndarray]]:
+        return predict_dense(head, source.pixels, rows, dtype=dtype)
+
+    is_half = device.type == "cuda" and dtype != torch.float32
+    return Predictor({**training(setup.protocol), **({"autocast": "bf16"} if is_half else {})}, outputs)
 
 
 def _targets(examples: Examples, rows: np.ndarray) -> list[np.ndarray]:

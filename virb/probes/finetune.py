@@ -7,25 +7,31 @@ other augmentation. docs/probes.md lists where this departs from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from virb.contracts.loss import Loss
+from virb.contracts.probe import TRAINING_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source, training
 from virb.contracts.task import AUGMENTATIONS, Protocol
 from virb.errors import TrainingError, UsageError
 from virb.features.cache import resize
 from virb.heads import build_head
 from virb.heads.layers import with_own_layers
+from virb.heads.linear import HEAD as LINEAR
 from virb.images.sets import ImageSet
 from virb.networks.backbones import Backbone
 from virb.networks.preprocess import Preprocess
-from virb.system.threads import one_thread, own_generator
+from virb.system.threads import MemoryShare, memory_bytes, one_thread, own_generator
 from virb.training import augment, image_ops, schedules
 
 MOMENTUM = 0.9
+# Encoders in training take gigabytes each: on a machine of many cores not every core may have one.
+MEMORY = MemoryShare(memory_bytes() / 2)
 
 
 class Network(nn.Module):
@@ -37,7 +43,7 @@ class Network(nn.Module):
 
     def __init__(self, encoder: Backbone, preprocess: Preprocess, *, n_frames: int, n_classes: int, seed: int) -> None:
         super().__init__()
-        self.head = build_head("linear", n_out=n_classes, dim=encoder.dim * n_frames, seed=seed)
+        self.head = build_head(LINEAR, n_out=n_classes, dim=encoder.dim * n_frames, seed=seed)
         self.preprocess = preprocess
         self.encoder = encoder
         with own_generator(seed):  # of dropout, where the encoder has it
@@ -57,17 +63,19 @@ def train(
     frames: np.ndarray,
     targets: np.ndarray,
     *,
+    loss: Loss,
     protocol: Protocol,
     seed: int,
     augmentations: Sequence[str] = (),
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Network:
-    """Train ``network`` in place by cross-entropy, and return it in evaluation mode.
+    """Train ``network`` in place, and return it in evaluation mode.
 
     Args:
         frames: int (N, F), the images of each example.
-        targets: int (N,), the classes.
+        targets: int (N,), the classes; or (N, K), labels or numbers.
+        loss: whose mean over the examples of a batch is minimised.
         protocol: epochs, batch size, optimiser and peak learning rate, which falls to 0 by half a cosine.
         seed: of the order of the examples and of the augmentations.
         augmentations: "crop" and "flip", or one of them, or none; all frames of an example get the same.
@@ -96,7 +104,8 @@ def train(
         else torch.optim.SGD(parameters, lr=protocol.lr, momentum=MOMENTUM, nesterov=True)
     )
     chain = augment.compose([name for name in AUGMENTATIONS if name in augmentations], size)
-    labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
+    wanted = torch.from_numpy(np.ascontiguousarray(targets)).to(device)
+    wanted = wanted.float() if wanted.is_floating_point() else wanted.long()
     order = torch.Generator().manual_seed(seed)
     draws = torch.Generator().manual_seed(seed)
     step = 0
@@ -110,14 +119,15 @@ def train(
                     batch = transform(batch, draws)
                 for group in optimizer.param_groups:
                     group["lr"] = schedules.cosine(step, n_steps, protocol.lr, 0.0)
-                loss = nn.functional.cross_entropy(network(batch), labels[chosen.to(labels.device)])
-                if not bool(torch.isfinite(loss)):
+                total, n_counted = loss.total(network(batch), wanted[chosen.to(wanted.device)], None)
+                value = total / max(1, n_counted)
+                if not bool(torch.isfinite(value)):
                     raise TrainingError(
                         f"The loss was not finite in epoch {epoch + 1} of {protocol.epochs} (lr {protocol.lr:g}, seed "
                         f"{seed}). Lower the learning rate with --lr."
                     )
                 optimizer.zero_grad()
-                loss.backward()
+                value.backward()
                 optimizer.step()
                 step += 1
                 if progress is not None:
@@ -178,3 +188,56 @@ def _batch(images: ImageSet, frames: np.ndarray, size: int, device: torch.device
     """Return the examples' images, both sides resized, as float (B, F * 3, size, size) in 0..1."""
     resized = torch.stack([resize(images.image(int(index)), size) for index in frames.reshape(-1)])
     return image_ops.to_float(resized.to(device)).view(len(frames), -1, size, size)
+
+
+def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report: Report) -> list[Predictor]:
+    """Train a copy of the encoder with a linear layer on the embeddings of an example's frames."""
+    (setup,) = setups
+    encoder, n_frames = setup.source.encoder, problem.frames.shape[1]
+    network = Network(
+        encoder.trainable_copy(), encoder.preprocess, n_frames=n_frames, n_classes=problem.n_out, seed=setup.seed
+    )
+    batch_size = min(setup.protocol.batch_size, len(problem.frames))
+    with MEMORY.take(bytes_needed(network, n_frames, batch_size)):
+        train(
+            network,
+            setup.source.images,
+            problem.frames,
+            problem.targets,
+            loss=problem.loss,
+            protocol=setup.protocol,
+            seed=setup.seed,
+            augmentations=problem.augmentations,
+            device=device,
+            progress=report,
+        )
+    protocol = {
+        **training(setup.protocol),
+        "momentum": MOMENTUM if setup.protocol.optimizer == "sgd" else None,
+        "schedule": "cosine",
+        "augmentations": list(problem.augmentations),
+        "head": "linear",
+    }
+
+    def outputs(source: Source, frames: np.ndarray, report: Report) -> np.ndarray:
+        return predict(network, source.images, frames, device=device, progress=report)
+
+    return [Predictor(protocol, outputs)]
+
+
+def settings(protocol: Mapping[str, Any], augmentations: Sequence[str]) -> dict[str, Any]:
+    """Return what decides the fit, beside the data."""
+    return {**protocol, "momentum": MOMENTUM, "augmentations": list(augmentations)}
+
+
+PROBE = Probe(
+    name="finetune",
+    summary="a copy of the encoder trained together with a linear head",
+    takes=frozenset({"class", "labels", "number"}),
+    fit=fit,
+    settings=settings,
+    options=frozenset(TRAINING_OPTIONS),
+    why_not="the encoder's copy trains in fp32",
+    is_frozen=False,
+    protocol=Protocol(epochs=30, batch_size=64, optimizer="sgd", lr=0.01),
+)

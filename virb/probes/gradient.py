@@ -4,7 +4,7 @@ Kotar et al. 2021, Section 3.1 and Appendix C: the encoder is frozen, the head s
 with Adam at 3e-4 for the task's number of epochs; the score is read once, after the last epoch. Image-level input is
 not augmented, so an epoch never needs the encoder.
 
-Heads of one shape (encoders x seeds) train as one batched problem (:mod:`virb.probes.stacks`). On CPU each head's bits
+Heads of one shape (encoders x seeds) train as one batched problem (:mod:`virb.training.stacks`). On CPU each head's bits
 are the same whatever other heads share its batch (tests/probes/test_gradient.py), so a resumed run equals an undisturbed
 one. For the same reason heads train on one core, whatever their size and however many cores there are; tasks train side
 by side.
@@ -19,15 +19,18 @@ from itertools import groupby
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from virb.contracts.head import Head
 from virb.contracts.loss import Loss
+from virb.contracts.parts import PIXELWISE, TARGETS
+from virb.contracts.probe import TRAINING_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source, training
 from virb.contracts.task import Protocol
 from virb.errors import TrainingError
+from virb.probes import dense
 from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
+from virb.training.head_optimizers import make_optimizer
 from virb.training.stacks import Stack, aligned, stack_heads
 
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
@@ -238,61 +241,45 @@ def predict(
     return np.concatenate(outputs)
 
 
-class Adam:
-    """Adam (Kingma and Ba 2015, Algorithm 1; beta 0.9 and 0.999, epsilon 1e-8) by PyTorch's fused kernel for the CPU.
-
-    ``torch.optim.Adam(fused=True)`` has the same bits, but its bookkeeping takes longer than a small head's arithmetic.
-    The kernel treats elements beyond the last whole vector otherwise, so stacked heads come as one padded tensor.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor], *, lr: float) -> None:
-        self.parameters = list(parameters)
-        self.lr = lr
-        self._means = [torch.zeros_like(p) for p in self.parameters]
-        self._squares = [torch.zeros_like(p) for p in self.parameters]
-        self._steps = [torch.zeros(()) for _ in self.parameters]
-
-    def zero_grad(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Update the parameters that have a gradient."""
-        chosen = [k for k, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        adam(
-            [self.parameters[k] for k in chosen],
-            [grad for k in chosen if (grad := self.parameters[k].grad) is not None],
-            [self._means[k] for k in chosen],
-            [self._squares[k] for k in chosen],
-            [],
-            [self._steps[k] for k in chosen],
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.lr,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
-
-
-def make_optimizer(parameters: Sequence[Tensor], kind: str, lr: float) -> Adam | torch.optim.Optimizer:
-    """Return ``kind``: Adam, or SGD with momentum 0.9 (the two of Appendix C's grid)."""
-    if kind == "adam":
-        # On a GPU torch's own takes all tensors in one kernel, which is what counts there.
-        is_on_cpu = all(p.device.type == "cpu" for p in parameters)
-        return (
-            Adam(parameters, lr=lr)
-            if is_on_cpu
-            else torch.optim.Adam(
-                parameters, lr=lr, fused=True if all(p.device.type == "cuda" for p in parameters) else None
-            )
-        )
-    return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
-
-
 def _gather(source: Rows, frames: np.ndarray) -> Tensor:
     """Return the examples' embeddings: (N, D) for one frame, (N, F, D) for more."""
     return torch.from_numpy(source.take(frames if frames.shape[1] > 1 else frames[:, 0])).float()
+
+
+def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report: Report) -> list[Predictor]:
+    """Train a head of the task for each setup: those of image-level tasks as one problem, decoders one by one."""
+    if problem.target in PIXELWISE:
+        return [dense.fit(problem, setup, device, report) for setup in setups]
+    encoder = setups[0].source.encoder
+    heads = train_heads(
+        lambda seed: problem.build_head(encoder, seed),
+        [setup.source.features for setup in setups],
+        problem.frames,
+        problem.targets,
+        head=problem.head,
+        loss=problem.loss,
+        seeds=[setup.seed for setup in setups],
+        protocol=setups[0].protocol,
+        settings=[(setup.protocol.optimizer, setup.protocol.lr) for setup in setups],
+        device=device,
+        progress=report,
+    )
+
+    def predictor(head: nn.Module, protocol: Protocol) -> Predictor:
+        def outputs(source: Source, frames: np.ndarray, report: Report) -> np.ndarray:
+            return predict(head, source.features, frames, device=device)
+
+        return Predictor(training(protocol), outputs)
+
+    return [predictor(head, setup.protocol) for head, setup in zip(heads, setups, strict=True)]
+
+
+PROBE = Probe(
+    name="gradient",
+    summary="a head trained by gradient descent on the frozen encoder, as in the paper",
+    takes=frozenset(TARGETS),
+    fit=fit,
+    options=frozenset({*TRAINING_OPTIONS, "dtype"}),
+    together=True,
+    trains_head=True,
+)

@@ -1,19 +1,23 @@
-"""Weighted k-nearest-neighbour classification on frozen embeddings.
+"""The nearest neighbours' weighted vote, or their weighted mean, on frozen embeddings.
 
 Wu et al. 2018 (Instance Discrimination), Section 3.4: the k training examples nearest by cosine similarity s vote for
 their classes with weight exp(s / 0.07). They take k = 200; k = 20 is what Caron et al. 2021 (DINO), Section 3.2, found
 best in most of their runs, at the same temperature. Nothing is trained and nothing is random.
+
+Of several labels a class's share is that of the neighbours who have it, among those of whom it is known; of numbers the
+prediction is the neighbours' mean under the same weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
 
@@ -49,6 +53,17 @@ def votes(similarity: Tensor, labels: Tensor, n_classes: int, *, temperature: fl
     return torch.zeros(len(weights), n_classes, device=weights.device).scatter_add_(1, labels, weights)
 
 
+def means(similarity: Tensor, targets: Tensor, otherwise: Tensor, *, temperature: float = TEMPERATURE) -> Tensor:
+    """Return the weighted mean (B, K) of the neighbours' targets (B, k, K), of those that are not NaN; weights as votes'.
+
+    ``otherwise`` (K,) stands where no neighbour has a target.
+    """
+    is_known = ~targets.isnan()
+    weights = (similarity / temperature).softmax(dim=1)[:, :, None] * is_known
+    total = weights.sum(dim=1)
+    return torch.where(total > 0, (weights * targets.nan_to_num()).sum(dim=1) / total, otherwise)
+
+
 def classify(
     train: np.ndarray,
     train_frames: np.ndarray,
@@ -56,7 +71,7 @@ def classify(
     test: np.ndarray,
     test_frames: np.ndarray,
     *,
-    n_classes: int,
+    n_classes: int = 0,
     k: int = K,
     temperature: float = TEMPERATURE,
     device: torch.device | str = "cpu",
@@ -64,7 +79,7 @@ def classify(
     train_block: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Return each class's share of the vote, float32 (M, n_classes), for M test examples.
+    """Return each class's share of the vote, float32 (M, n_classes), for M test examples; or the neighbours' mean targets.
 
     An example of F frames is its frames' normalised embeddings side by side, so that its similarity to another is the
     mean of their cosine similarities, frame by frame. Of training examples that are equally near, the first count.
@@ -74,7 +89,8 @@ def classify(
     Args:
         train, test: embeddings of the images, float (., D).
         train_frames, test_frames: int (N, F) and (M, F), the images of each example as rows of the embeddings.
-        targets: int (N,), the classes of the training examples.
+        targets: int (N,), the classes of the training examples; or float (N, K), whose weighted mean over the neighbours
+            that have them (not NaN) is returned, and the mean over train where none has.
         test_block, train_block: examples taken at once; they bound the memory and do not change the answer.
         progress: called as ``progress(done, total)`` in blocks of train.
     """
@@ -85,7 +101,8 @@ def classify(
     # One shape for all blocks: matrix libraries round differently at the edges of a smaller one.
     train_block, test_block = min(train_block, n), min(test_block, m)
     device = torch.device(device)
-    labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
+    known = torch.from_numpy(np.ascontiguousarray(targets)).to(device)
+    known = known.float() if known.is_floating_point() else known.long()
     best = torch.full((m, k), -torch.inf, device=device)
     nearest = torch.zeros((m, k), dtype=torch.long, device=device)
     train_rows, test_rows = Rows(train), Rows(test)
@@ -93,11 +110,11 @@ def classify(
     with one_thread(), torch.inference_mode():
         for step in range(n_blocks):
             start = step * train_block
-            known = _units(train_rows, train_frames[start : start + train_block], train_block, device)
+            trained = _units(train_rows, train_frames[start : start + train_block], train_block, device)
             for first in range(0, m, test_block):
                 rows = slice(first, min(first + test_block, m))
                 asked = _units(test_rows, test_frames[rows], test_block, device)
-                similarity = (asked @ known.T)[: rows.stop - first, : n - start]
+                similarity = (asked @ trained.T)[: rows.stop - first, : n - start]
                 values, columns = top_k(similarity, min(k, similarity.shape[1]))
                 # What was found before lies to the left: it wins a tie, as its examples come first.
                 values, kept = top_k(torch.cat([best[rows], values], dim=1), k)
@@ -105,11 +122,17 @@ def classify(
                 nearest[rows] = torch.cat([nearest[rows], columns + start], dim=1).gather(1, kept)
             if progress is not None:
                 progress(step + 1, n_blocks)
-        shares = [
-            votes(values, labels[index], n_classes, temperature=temperature).cpu().numpy()
-            for values, index in zip(best.split(test_block), nearest.split(test_block), strict=True)
-        ]
-    return np.concatenate(shares)
+        parts = zip(best.split(test_block), nearest.split(test_block), strict=True)
+        if known.ndim == 2:
+            return np.concatenate(
+                [
+                    means(values, known[index], known.nanmean(0), temperature=temperature).cpu().numpy()
+                    for values, index in parts
+                ]
+            )
+        return np.concatenate(
+            [votes(values, known[index], n_classes, temperature=temperature).cpu().numpy() for values, index in parts]
+        )
 
 
 def _units(source: Rows, frames: np.ndarray, size: int, device: torch.device) -> Tensor:
@@ -117,3 +140,42 @@ def _units(source: Rows, frames: np.ndarray, size: int, device: torch.device) ->
     x = F.normalize(torch.from_numpy(source.take(frames)).float().to(device), dim=2)
     x = x.flatten(1) / frames.shape[1] ** 0.5
     return F.pad(x, (0, 0, 0, size - len(x)))
+
+
+def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report: Report) -> list[Predictor]:
+    """Keep the train split, which is all that there is to fit."""
+    (setup,) = setups
+    targets = problem.targets
+    if problem.target == "labels":
+        targets = np.where(targets < 0, np.nan, targets).astype(np.float32)
+
+    def outputs(source: Source, frames: np.ndarray, report: Report) -> np.ndarray:
+        return classify(
+            setup.source.features,
+            problem.frames,
+            targets,
+            source.features,
+            frames,
+            n_classes=problem.n_out,
+            device=device,
+            progress=report,
+        )
+
+    protocol = {
+        "k": min(K, len(problem.frames)),
+        "temperature": TEMPERATURE,
+        "similarity": "cosine" if problem.frames.shape[1] == 1 else "cosine, mean over frames",
+    }
+    return [Predictor(protocol, outputs)]
+
+
+PROBE = Probe(
+    name="knn",
+    summary="a weighted vote of the 20 nearest training examples",
+    takes=frozenset({"class", "labels", "number"}),
+    fit=fit,
+    settings=lambda protocol, augmentations: {"k": K, "temperature": TEMPERATURE},
+    options=frozenset({"dtype"}),
+    why_not="it trains nothing",
+    is_random=False,
+)

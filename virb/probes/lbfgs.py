@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on frozen embeddings, by full-batch L-BFGS, its penalty chosen without the test split.
+"""Logistic and ridge regression on frozen embeddings, by full-batch L-BFGS, its penalty chosen without the test split.
 
 Chen et al. 2020 (SimCLR), Appendix B.8.1, after Kornblith et al. 2019: the l2 penalty is the best of 45 logarithmically
 spaced values between 1e-6 and 1e5 on a validation part of train; the regression is then fitted to all of train. As
@@ -9,12 +9,17 @@ What is minimised is scikit-learn's: the sum over examples of the cross-entropy,
 squared weights (its C is 1 / penalty); biases are free. None of the three papers standardises features, and neither is
 done here. The mean is taken off and everything is divided by one number, the root mean square of what is left: that
 changes no distance but for its unit, so that the range of penalties means the same for every encoder.
+
+Of several labels each is a regression of its own against the rest (the sum of binary cross-entropies), with one penalty for
+all; of numbers it is ridge regression: half the sum of squared errors in place of the cross-entropy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from virb.contracts.examples import held_out
+from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
 from virb.errors import TrainingError
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
@@ -38,8 +44,6 @@ MAX_HELD_BYTES = 256 << 20
 MAX_HELD_BYTES_ON_GPU = 16 << 30
 BLOCK_BYTES = 2 << 20  # of float32: twice that stays in a processor's cache
 BLOCK_BYTES_ON_GPU = 64 << 20
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def choose_and_fit(
     targets: np.ndarray,
     *,
     n_classes: int,
+    target: str = "class",
     seed: int,
     score: Callable[[np.ndarray, np.ndarray], float],
     validation: float = VALIDATION,
@@ -88,13 +93,14 @@ def choose_and_fit(
     """Choose the penalty on a validation part of the examples, then fit the regression to all of them.
 
     The search scores every eighth penalty and the last, then the two beside the best at half that distance, and so on:
-    13 of the 45 at most. Of equal scores, the lower cross-entropy on validation decides, then the larger penalty.
+    13 of the 45 at most. Of equal scores, the lower loss on validation decides, then the larger penalty.
 
     Args:
         features: embeddings of the images, float (M, D).
         frames: int (N, F), the images of each example as rows of the features; an example is their embeddings side by
             side.
-        targets: int (N,), the classes.
+        targets: int (N,), the classes; of ``target`` "labels" int (N, K), -1 counting for nothing; of "number" float (N, K),
+            NaN counting for nothing.
         seed: of the validation part, a random choice of a share ``validation`` of the examples.
         score: of logits (V, K) and classes (V,); higher is better.
         progress: called as ``progress(done, total)`` in fits.
@@ -114,18 +120,18 @@ def choose_and_fit(
 
     fitted, held = held_out(len(frames), validation, seed=seed)
     device = torch.device(device)
-    wanted = torch.from_numpy(targets[held]).long()
+    link = _LINKS[target](targets[held], torch.device("cpu"))
 
     def quality(candidate: Fit) -> tuple[float, float, float]:
         logits = candidate.scores(features, frames[held], device=device)
-        loss = float(F.cross_entropy(torch.from_numpy(logits), wanted))
+        loss = link.mean(torch.from_numpy(logits))
         return float(score(logits, targets[held])), -loss, candidate.penalty
 
-    part = _Problem(features, frames[fitted], targets[fitted], n_classes, device)
+    part = _Problem(features, frames[fitted], targets[fitted], n_classes, device, target)
     tried, start = _search(part, quality, tick)
     del part  # its examples' memory is needed for all of them
     best = max(tried.values())
-    found = _Problem(features, frames, targets, n_classes, device).solve(best[2], start, tick)
+    found = _Problem(features, frames, targets, n_classes, device, target).solve(best[2], start, tick)
     if progress is not None:
         progress(n_fits, n_fits)
     return Choice(found, {penalty: tried[penalty][0] for penalty in sorted(tried)}, len(held))
@@ -169,22 +175,30 @@ def fit(
     *,
     n_classes: int,
     penalty: float,
+    target: str = "class",
     device: torch.device | str = "cpu",
 ) -> Fit:
     """Fit the regression at one ``penalty``; the other arguments are those of :func:`choose_and_fit`."""
-    return _Problem(features, frames, targets, n_classes, torch.device(device)).solve(penalty)
+    return _Problem(features, frames, targets, n_classes, torch.device(device), target).solve(penalty)
 
 
 class _Problem:
     """The objective on some examples; only the penalty is open."""
 
     def __init__(
-        self, features: np.ndarray, frames: np.ndarray, targets: np.ndarray, n_classes: int, device: torch.device
+        self,
+        features: np.ndarray,
+        frames: np.ndarray,
+        targets: np.ndarray,
+        n_classes: int,
+        device: torch.device,
+        target: str = "class",
     ) -> None:
         with one_thread(), torch.no_grad():
             self.mean, self.scale = _moments(features, frames, device)
             self.inputs = _Inputs(features, frames, device, self.mean, self.scale, is_held=True)
-        self.labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
+        self.link = _LINKS[target](targets, device)
+        self.n = len(frames)
         self.n_classes = n_classes
         self.device = device
 
@@ -193,7 +207,7 @@ class _Problem:
 
         In float64: in float32 the line search ends before the gradient is small.
         """
-        n, device = len(self.labels), self.device
+        n, device = self.n, self.device
         # Classes first in both products: for few classes several times faster than the other way round.
         slopes, biases = weights[:-1].t().contiguous(), weights[-1, :, None]
         change = torch.zeros_like(slopes)
@@ -203,10 +217,8 @@ class _Problem:
         wide = torch.empty((min(n, self.inputs.step), slopes.shape[1]), dtype=torch.float64, device=device)
         for start, block in self.inputs.blocks():
             x = wide[: len(block)].copy_(block)
-            wanted = self.labels[None, start : start + len(x)]
-            shares = torch.addmm(biases, slopes, x.t()).log_softmax(dim=0)
-            loss -= shares.gather(0, wanted).sum()
-            error = shares.exp_().scatter_add_(0, wanted, torch.full_like(shares[:1], -1.0))
+            of_block, error = self.link.loss_and_error(torch.addmm(biases, slopes, x.t()), start)
+            loss += of_block
             change.addmm_(error, x)
             gradient[-1] += error.sum(dim=1)
         gradient[:-1] = change.t()
@@ -246,6 +258,64 @@ class _Problem:
             gradient = self.loss_and_gradient(found, penalty)[1]
         is_converged = bool(gradient.abs().max() <= TOLERANCE)
         return Fit(penalty, found, self.mean, self.scale, n_iterations, is_converged)
+
+
+class _Link(ABC):
+    """What is minimised: the loss of outputs (K, B), and its derivative by them."""
+
+    @abstractmethod
+    def __init__(self, targets: np.ndarray, device: torch.device) -> None: ...
+
+    @abstractmethod
+    def loss_and_error(self, outputs: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Return the sum of the loss over the examples from ``start``, and its derivative (K, B); may overwrite."""
+
+    def mean(self, outputs: Tensor) -> float:
+        """Return the mean loss of the outputs (N, K) of all examples."""
+        return float(self.loss_and_error(outputs.double().t().contiguous(), 0)[0]) / len(outputs)
+
+
+class _OneClass(_Link):
+    """The cross-entropy of one class, int (N,)."""
+
+    def __init__(self, targets: np.ndarray, device: torch.device) -> None:
+        self.labels = torch.from_numpy(np.ascontiguousarray(targets)).long().to(device)
+
+    def loss_and_error(self, outputs: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        wanted = self.labels[None, start : start + outputs.shape[1]]
+        shares = outputs.log_softmax(dim=0)
+        loss = -shares.gather(0, wanted).sum()
+        return loss, shares.exp_().scatter_add_(0, wanted, torch.full_like(shares[:1], -1.0))
+
+    def mean(self, outputs: Tensor) -> float:
+        return float(F.cross_entropy(outputs, self.labels))
+
+
+class _Labels(_Link):
+    """The sum of the labels' binary cross-entropies, int (N, K); -1 counts for nothing."""
+
+    def __init__(self, targets: np.ndarray, device: torch.device) -> None:
+        self.labels = torch.from_numpy(np.ascontiguousarray(targets.T)).to(device, torch.float64)
+
+    def loss_and_error(self, outputs: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        wanted = self.labels[:, start : start + outputs.shape[1]]
+        counts = wanted >= 0
+        loss = ((F.softplus(outputs) - wanted * outputs) * counts).sum()
+        return loss, (outputs.sigmoid() - wanted) * counts
+
+
+class _Numbers(_Link):
+    """Half the sum of squared errors, float (N, K); NaN counts for nothing."""
+
+    def __init__(self, targets: np.ndarray, device: torch.device) -> None:
+        self.targets = torch.from_numpy(np.ascontiguousarray(targets.T)).to(device, torch.float64)
+
+    def loss_and_error(self, outputs: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        error = (outputs - self.targets[:, start : start + outputs.shape[1]]).nan_to_num(0.0)
+        return error.square().sum() / 2, error
+
+
+_LINKS: dict[str, type[_Link]] = {"class": _OneClass, "labels": _Labels, "number": _Numbers}
 
 
 class _Inputs:
@@ -307,3 +377,58 @@ def _moments(features: np.ndarray, frames: np.ndarray, device: torch.device) -> 
 
 def _logits(x: Tensor, weights: Tensor) -> Tensor:
     return torch.addmm(weights[-1], x, weights[:-1])
+
+
+def fit_probe(problem: Problem, setups: Sequence[Setup], device: torch.device, report: Report) -> list[Predictor]:
+    """Choose the penalty and fit the regression."""
+    (setup,) = setups
+    device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+    choice = choose_and_fit(
+        setup.source.features,
+        problem.frames,
+        problem.targets,
+        n_classes=problem.n_out,
+        target=problem.target,
+        seed=setup.seed,
+        score=problem.score,
+        device=device,
+        progress=report,
+    )
+    protocol = {
+        "head": "linear",
+        "optimizer": "lbfgs",
+        "penalty": choice.fit.penalty,
+        "penalties_tried": {f"{penalty:g}": score for penalty, score in choice.tried.items()},
+        "n_validation": choice.n_validation,
+        "feature_scale": choice.fit.scale,
+        "iterations": choice.fit.n_iterations,
+        "is_converged": choice.fit.is_converged,
+    }
+
+    def outputs(source: Source, frames: np.ndarray, report: Report) -> np.ndarray:
+        return choice.fit.scores(source.features, frames, device=device)
+
+    return [Predictor(protocol, outputs)]
+
+
+def settings(protocol: Mapping[str, Any], augmentations: Sequence[str]) -> dict[str, Any]:
+    """Return what decides the fit, beside the data."""
+    return {
+        "penalties": PENALTIES,
+        "first_stride": FIRST_STRIDE,
+        "validation": VALIDATION,
+        "max_iterations": MAX_ITERATIONS,
+        "history": HISTORY,
+        "tolerance": TOLERANCE,
+    }
+
+
+PROBE = Probe(
+    name="lbfgs",
+    summary="logistic regression by L-BFGS, its penalty chosen on a validation part of train",
+    takes=frozenset({"class", "labels", "number"}),
+    fit=fit_probe,
+    settings=settings,
+    options=frozenset({"dtype"}),
+    why_not="L-BFGS takes all examples at once and chooses its own steps",
+)

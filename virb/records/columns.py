@@ -22,8 +22,9 @@ SHOWN_DIGITS = 12  # of a digest
 def table(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row a record, sorted by category, task, encoder, probe and seed.
 
-    Columns: encoder, task, probe, seed, score, metric, category, suite, n_train, n_test, overrides,
-    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size, and every scalar of the encoders' meta: as it is called there, ``options.x`` for x
+    Columns: encoder, task, probe, seed, score, metric, unit, better, category, suite, n_train, n_test, overrides,
+    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size, and
+    every scalar of the encoders' meta: as it is called there, ``options.x`` for x
     in its options, ``pretrain_seed`` for its seed, ``meta.x`` where x is a column of the row already.
     """
     import pandas as pd
@@ -48,6 +49,8 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "score": record["score"],
         "metric": task["metric"],
+        "unit": task.get("unit") or None,
+        "better": task.get("better", "higher"),
         "category": task["category"],
         "suite": task["suite"],
         "n_train": record["n_train"],
@@ -77,9 +80,10 @@ def scalars(meta: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any
 def _digests(record: Mapping[str, Any]) -> dict[str, str | None]:
     """Return digests of the data, of all settings but the seed, and of the encoder; None where they are not recorded."""
     found = record.get("fingerprint")
-    if found is None:
+    if found is None:  # virb 0.1 wrote down names, sizes and times
+        data = record.get("data")
         return {
-            "data_digest": None,
+            "data_digest": None if data is None else digest(data)[:SHOWN_DIGITS],
             "settings_digest": None,
             "encoder_digest": record["encoder"]["sha256"][:SHOWN_DIGITS],
         }

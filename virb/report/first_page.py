@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from virb import __version__
-from virb.probes import PROBES
+from virb import __version__, registry
 from virb.records.store import base_probe
 from virb.report.drawn import Drawn, drawn_sections
 from virb.report.html import Cell, Markup, Section, bullets, facts, joined, page, table, tag
@@ -76,8 +75,9 @@ def _extent(study: Study) -> str:
         said = study.said(column)
         if said:
             parts.append(f"{name if len(said) == 1 else name + 's'} {', '.join(said)}")
-    known = {base_probe(name) for name in study.said("probe")} & PROBES.keys()
-    return ". ".join(["; ".join(parts), *(f"{name} is {PROBES[name].summary}" for name in sorted(known))]) + "."
+    named = {base_probe(name) for name in study.said("probe")}
+    known = [f"{entry.name} is {entry.about}" for entry in registry.entries("probes") if entry.name in named]
+    return ". ".join(["; ".join(parts), *sorted(known)]) + "."
 
 
 def _count(n: int, one: str, many: str = "") -> str:

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from virb.contracts.analysis import names_in_words
 from virb.errors import VirbError
+from virb.records import compare
 from virb.report.study import Study
 
 MINI = "A mini- score is not a ViRB score."
@@ -72,21 +72,7 @@ def mixed(study: Study) -> list[str]:
     devices = Counter(str(record["device"]) for record in records if record.get("device"))
     if len(devices) > 1:
         out.append(f"The records were made on different devices: {_counted(devices)}.")
-    for task in study.tasks:
-        of_task = study.records_of(task=task)
-        for what, values in (
-            ("versions of the task", [record["task"].get("version") for record in of_task]),
-            ("revisions of the data", [plain(record.get("data")) for record in of_task]),
-        ):
-            if len(set(values)) > 1:
-                out.append(f"{task} was scored with {len(set(values))} {what}: its scores are not of one thing.")
-        n_test = study.said("n_test", task=task)
-        if len(n_test) > 1:
-            out.append(f"{task} was scored on different numbers of test examples: {names_in_words(n_test)}.")
-    for encoder in study.encoders:
-        hashes = {record["encoder"].get("sha256") for record in study.records_of(encoder=encoder)}
-        if len(hashes) > 1:
-            out.append(f"The records of {encoder} are of {len(hashes)} different encoders (sha256).")
+    out += compare.mixed(study.frame)
     return out
 
 

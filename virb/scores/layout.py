@@ -99,8 +99,8 @@ def complete_part(wide: pd.DataFrame) -> pd.DataFrame:
     kept = wide
     while kept.size and kept.isna().to_numpy().any():
         known, empty = kept.notna().to_numpy(), kept.isna().to_numpy()
-        rows = empty.sum(axis=1) / np.maximum(known.sum(axis=1), 0.5)
-        columns = empty.sum(axis=0) / np.maximum(known.sum(axis=0), 0.5)
+        rows = empty.sum(axis=1) / np.maximum(known.sum(axis=1), 1e-9)
+        columns = empty.sum(axis=0) / np.maximum(known.sum(axis=0), 1e-9)
         if rows.max() >= columns.max():
             kept = kept.drop(index=kept.index[len(rows) - 1 - int(np.argmax(rows[::-1]))])
         else:

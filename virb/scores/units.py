@@ -69,7 +69,8 @@ def one_scale(
     _refuse_mixed_scales(out, name)
     if "better" in out:
         _turn(out, notes, name)
-    out.attrs = {**attrs, "notes": notes, "about": {**attrs.get("about", {}), "unit": "task", "better": "task"}}
+    about = {**attrs.get("about", {}), **({"unit": "task"} if "unit" in out else {})}
+    out.attrs = {**attrs, "notes": notes, "about": about}
     return out
 
 
@@ -156,7 +157,7 @@ def _turn(frame: pd.DataFrame, notes: list[str], name: str) -> None:
         notes.append(
             f"lower is better on {names_in_words(tasks)}: the sign is changed, so that higher is better everywhere"
         )
-    frame.drop(columns="better", inplace=True)
+    del frame["better"]
 
 
 def units_by_task(frame: pd.DataFrame) -> pd.Series:

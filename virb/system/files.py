@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import stat
 import tempfile
 import time
@@ -73,6 +74,19 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         raise UsageError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose another folder with --out."
         ) from None
+
+
+def check_room(folder: str | os.PathLike[str], n_bytes: int, what: str) -> None:
+    """Raise UsageError now if the disk has no room for ``what``, which will take ``n_bytes``."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return  # a file system that does not tell
+    if free < n_bytes:
+        raise UsageError(
+            f"{what} will take {n_bytes / 1e6:,.0f} MB, and the disk of {folder} has {free / 1e6:,.0f} MB left. Make room, "
+            "or choose another folder with --out."
+        )
 
 
 def _sync_folder(folder: Path) -> None:

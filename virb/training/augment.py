@@ -10,10 +10,12 @@ from torch import Tensor
 
 from virb.errors import UsageError
 from virb.training import image_ops
+from virb.training.canvas import Canvas
 from virb.training.transforms import (
     ColorJitter,
     Cutout,
     Drawn,
+    Framing,
     GaussianBlur,
     Grayscale,
     HorizontalFlip,
@@ -36,7 +38,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class View:
-    """One view of a batch: the ``transforms`` in order, then normalisation."""
+    """One view of a batch: the ``transforms`` in order, then normalisation.
+
+    Where the images are a :class:`virb.training.canvas.Canvas`, the first transform is a crop or a resize.
+    """
 
     transforms: tuple[Transform, ...]
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -50,19 +55,35 @@ class View:
         parts = [(type(t), *(getattr(t, name) for name in t.shared)) for t in self.transforms if isinstance(t, Drawn)]
         return (*parts, self.mean, self.std)
 
-    def draw(self, n: int, shape: Sequence[int], generator: torch.Generator) -> list[tuple[Tensor, ...]]:
-        """Draw for all transforms, one after the other."""
+    def draw(self, images: Tensor | Canvas, generator: torch.Generator) -> list[tuple[Tensor, ...]]:
+        """Draw for all transforms, one after the other; ``images`` are floats (N, C, H, W), or a canvas."""
+        shape: Sequence[int] = (3, 0, 0) if isinstance(images, Canvas) else images.shape[1:]
         drawn = []
-        for transform in self.transforms:
+        for k, transform in enumerate(self.transforms):
             assert isinstance(transform, Drawn)
-            drawn.append(transform.draw(n, shape, generator))
+            if k == 0 and isinstance(images, Canvas):
+                drawn.append(self._framing().frame(images.sizes, generator))
+            else:
+                drawn.append(transform.draw(len(images), shape, generator))
             shape = transform.shape_after(shape)
         return drawn
 
+    def _framing(self) -> Framing:
+        first = self.transforms[0] if self.transforms else None
+        if not isinstance(first, Framing):
+            raise UsageError(
+                f"Images of several sizes are cropped or resized first; this view begins with {type(first).__name__}."
+            )
+        return first
+
     @torch.no_grad()
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor | Canvas, generator: torch.Generator) -> Tensor:
+        rest = self.transforms
+        if isinstance(images, Canvas):
+            first, rest = self._framing(), rest[1:]
+            images = first.apply(image_ops.to_float(images.pixels), *first.frame(images.sizes, generator))
         images = image_ops.to_float(images)
-        for transform in self.transforms:
+        for transform in rest:
             images = transform(images, generator)
         return image_ops.normalize(images, self.mean, self.std)
 
@@ -70,7 +91,7 @@ class View:
 MOST_TOGETHER_BYTES = 2 << 30  # of float images that are made into views at once
 
 
-def together(views: Sequence[View], images: Tensor, generator: torch.Generator) -> list[Tensor]:
+def together(views: Sequence[View], images: Tensor | Canvas, generator: torch.Generator) -> list[Tensor]:
     """Return what each of ``views`` makes of the batch: the numbers are drawn as if one came after the other.
 
     On a GPU those whose transforms differ in probabilities and strengths alone are made as one batch.
@@ -79,15 +100,15 @@ def together(views: Sequence[View], images: Tensor, generator: torch.Generator) 
     if images.device.type != "cuda" or None in kinds:
         return [view(images, generator) for view in views]
     with torch.no_grad():
-        images = image_ops.to_float(images)
-        drawn = [view.draw(len(images), images.shape[1:], generator) for view in views]
-        most = max(1, MOST_TOGETHER_BYTES // (4 * images.numel()))
+        pixels = image_ops.to_float(images.pixels if isinstance(images, Canvas) else images)
+        drawn = [view.draw(images if isinstance(images, Canvas) else pixels, generator) for view in views]
+        most = max(1, MOST_TOGETHER_BYTES // (4 * pixels.numel()))
         made: list[Tensor | None] = [None] * len(views)
         for kind in dict.fromkeys(kinds):
             members = [k for k, other in enumerate(kinds) if other == kind]
             for first in range(0, len(members), most):
                 part = members[first : first + most]
-                x = images.repeat(len(part), 1, 1, 1) if len(part) > 1 else images
+                x = pixels.repeat(len(part), 1, 1, 1) if len(part) > 1 else pixels
                 for j, transform in enumerate(views[part[0]].transforms):
                     assert isinstance(transform, Drawn)
                     x = transform.apply(x, *(torch.cat(own) for own in zip(*(drawn[k][j] for k in part), strict=True)))
@@ -194,9 +215,12 @@ def small_crop_size(size: int) -> int:
 
 
 def center_view(
-    images: Tensor, size: int, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+    images: Tensor | Canvas, size: int, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
 ) -> Tensor:
-    """Return uint8 ``images`` resized to ``size`` and normalised, nothing random: what an evaluation sees."""
+    """Return uint8 ``images`` (of several sizes: their central squares) resized and normalised: what an evaluation sees."""
+    if isinstance(images, Canvas):
+        floats = image_ops.resized_crop(image_ops.to_float(images.pixels), images.squares(), (size, size))
+        return image_ops.normalize(floats, mean, std)
     images = image_ops.to_float(images)
     if images.shape[2:] != (size, size):
         boxes = torch.tensor([[0, 0, *images.shape[2:]]]).expand(len(images), 4)

@@ -17,6 +17,7 @@ from torch import Tensor
 from virb.pretraining import distributed
 from virb.system import devices
 from virb.training import image_ops
+from virb.training.canvas import central_squares
 
 
 class Transform(Protocol):
@@ -70,10 +71,18 @@ class Drawn:
         return self.apply(images, *self.draw(len(images), images.shape[1:], generator))
 
 
+class Framing(Drawn):
+    """A transform that cuts boxes out: it may come first where the images of a batch have several sizes."""
+
+    def frame(self, sizes: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Draw for images of ``sizes`` (N, 2), heights and widths, on the host."""
+        raise NotImplementedError
+
+
 def random_crop_boxes(
     n: int,
-    height: int,
-    width: int,
+    height: int | Tensor,
+    width: int | Tensor,
     *,
     scale: tuple[float, float],
     ratio: tuple[float, float],
@@ -82,37 +91,31 @@ def random_crop_boxes(
 ) -> Tensor:
     """Draw ``n`` boxes as torchvision's RandomResizedCrop does: (N, 4) whole pixels, top, left, height, width.
 
-    An area share uniform in ``scale`` and a log-uniform aspect in ``ratio``; the first of ten draws that fits, or the
+    ``height`` and ``width`` are the images' sizes, one for all or (N,) each. An area share uniform in ``scale`` and a log-uniform aspect in ``ratio``; the first of ten draws that fits, or the
     largest central box within ``ratio``.
     """
     tries = 10
+    tall, wide = (torch.as_tensor(x, device=device).to(torch.float32).expand(n) for x in (height, width))
     u = rand(3, n, tries, generator=generator, device=device, dim=1)
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * u[0])
+    area = (tall * wide)[:, None] * (scale[0] + (scale[1] - scale[0]) * u[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = torch.exp(low + (high - low) * u[1])
     w, h = torch.round((area * aspect).sqrt()), torch.round((area / aspect).sqrt())
-    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    fits = (w > 0) & (w <= wide[:, None]) & (h > 0) & (h <= tall[:, None])
     first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
     any_fits = fits.any(dim=1)
     w, h = w.gather(1, first)[:, 0], h.gather(1, first)[:, 0]
-    full = width / height
-    if full < ratio[0]:
-        back_w, back_h = width, round(width / ratio[0])
-    elif full > ratio[1]:
-        back_w, back_h = round(height * ratio[1]), height
-    else:
-        back_w, back_h = width, height
-    w = torch.where(any_fits, w, torch.full_like(w, back_w))
-    h = torch.where(any_fits, h, torch.full_like(h, back_h))
+    w = torch.where(any_fits, w, torch.minimum(wide, torch.round(tall * ratio[1]).clamp_min(1)))
+    h = torch.where(any_fits, h, torch.minimum(tall, torch.round(wide / ratio[0]).clamp_min(1)))
     place = rand(2, n, generator=generator, device=device, dim=1)
-    top, left = torch.floor(place[0] * (height - h + 1)), torch.floor(place[1] * (width - w + 1))
-    top = torch.where(any_fits, top, torch.div(height - h, 2, rounding_mode="floor"))
-    left = torch.where(any_fits, left, torch.div(width - w, 2, rounding_mode="floor"))
+    top, left = torch.floor(place[0] * (tall - h + 1)), torch.floor(place[1] * (wide - w + 1))
+    top = torch.where(any_fits, top, torch.div(tall - h, 2, rounding_mode="floor"))
+    left = torch.where(any_fits, left, torch.div(wide - w, 2, rounding_mode="floor"))
     return torch.stack([top, left, h, w], dim=1).long()
 
 
 @dataclass(frozen=True)
-class RandomResizedCrop(Drawn):
+class RandomResizedCrop(Framing):
     """Cut a random box, resize it to ``size`` x ``size`` and mirror it with probability ``flip``."""
 
     size: int
@@ -123,8 +126,16 @@ class RandomResizedCrop(Drawn):
     shared: ClassVar[tuple[str, ...]] = ("size",)
 
     def draw(self, n: int, shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, ...]:
+        return self._boxes(n, shape[1], shape[2], generator)
+
+    def frame(self, sizes: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return self._boxes(len(sizes), sizes[:, 0], sizes[:, 1], generator)
+
+    def _boxes(
+        self, n: int, height: int | Tensor, width: int | Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, ...]:
         boxes = random_crop_boxes(
-            n, *shape[1:], scale=self.scale, ratio=self.ratio, generator=generator, device=generator.device
+            n, height, width, scale=self.scale, ratio=self.ratio, generator=generator, device=generator.device
         )
         return boxes, _chosen(self.flip, n, generator)
 
@@ -137,8 +148,8 @@ class RandomResizedCrop(Drawn):
 
 
 @dataclass(frozen=True)
-class Resize(Drawn):
-    """Resize to ``size`` x ``size`` without a crop (nothing random)."""
+class Resize(Framing):
+    """Resize to ``size`` x ``size`` without a random crop; of images of several sizes, their central squares."""
 
     size: int
 
@@ -147,8 +158,13 @@ class Resize(Drawn):
     def draw(self, n: int, shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, ...]:
         return ()
 
+    def frame(self, sizes: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return (central_squares(sizes),)
+
     def apply(self, images: Tensor, *drawn: Tensor) -> Tensor:
         n, _, height, width = images.shape
+        if drawn:
+            return image_ops.resized_crop(images, drawn[0], (self.size, self.size))
         if (height, width) == (self.size, self.size):
             return images
         boxes = torch.tensor([[0, 0, height, width]]).expand(n, 4)
@@ -210,7 +226,10 @@ class Grayscale(Drawn):
 
 @dataclass(frozen=True)
 class GaussianBlur(Drawn):
-    """Blur with probability ``p`` and sigma uniform in ``sigma`` (pixels); the kernel spans a tenth of the image."""
+    """Blur with probability ``p``; sigma uniform in ``sigma``, in pixels of a view of 224, and in proportion in others.
+
+    The kernel spans a tenth of the image, as published (23 at 224), which is 5.5 of the largest sigma to either side.
+    """
 
     p: float = 0.5
     sigma: tuple[float, float] = (0.1, 2.0)
@@ -221,6 +240,7 @@ class GaussianBlur(Drawn):
 
     def apply(self, images: Tensor, *drawn: Tensor) -> Tensor:
         chosen, sigma = drawn
+        sigma = sigma * (images.shape[3] / 224)
         index = chosen.nonzero()[:, 0]
         if not len(index):
             return images

@@ -13,21 +13,21 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import virb
 from virb.contracts.examples import DataContext
+from virb.contracts.executor import Chunk, Executor, Failure, Progress, Report, Work
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.convert.load import load_encoder
-from virb.errors import UsageError, VirbError
-from virb.evaluation.grid import Failure
+from virb.errors import UsageError, VirbError, option
 from virb.networks.encoder import FrozenEncoder
 from virb.networks.spec import split_source
 from virb.system import devices
-from virb.system.progress import Progress
+from virb.system.progress import Progress as OwnProgress
 from virb.system.threads import n_cores
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Shared:
     meta: Any
     may_leave_out: bool
     include: str  # $VIRB_INCLUDE
+    run: Callable[..., Any]  # what a worker calls
 
 
 @dataclass(frozen=True)
@@ -59,37 +60,20 @@ class Piece:
     n_jobs: int
 
 
-@dataclass
-class Report:
-    """What became of a piece."""
-
-    n_run: int = 0
-    failures: list[Failure] = field(default_factory=list)
-    left_out: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def check(executor: str) -> None:
-    """Raise UsageError unless ``executor`` is "local", "dask" or "dask:ADDRESS" and what it needs is installed."""
-    kind, colon, address = executor.partition(":")
-    if executor == "local" or (kind == "dask" and (address or not colon)):
-        if kind == "dask":
-            try:
-                import distributed  # noqa: F401
-            except ImportError as error:
-                raise UsageError(
-                    "--executor dask needs the package distributed, which is not installed. Install the extra: "
-                    "pip install 'virb[dask]'."
-                ) from error
-        return
-    raise UsageError(
-        f"Unknown executor {executor!r}; expected local, dask (workers on this machine) or dask:tcp://HOST:PORT "
-        "(an existing scheduler)."
-    )
+def check(place: str) -> None:
+    """Raise UsageError unless what it needs is installed."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"{option('executor')} dask needs the package distributed, which is not installed. Install the extra: "
+            "pip install 'virb[dask]'."
+        ) from error
 
 
-def share(context: DataContext, options: RunOptions, *, meta: Any, may_leave_out: bool) -> Shared:
+def share(work: Work) -> Shared:
     """Return what the pieces share, with every path made absolute, because workers stand in other folders."""
+    context, options, meta = work.context, work.options, work.meta
     places = {name: Path(path).absolute() for name, path in context.places.items()}
     root = None if context.root is None else Path(context.root).absolute()
     cache = None if context.cache is None else Path(context.cache).absolute()
@@ -97,8 +81,9 @@ def share(context: DataContext, options: RunOptions, *, meta: Any, may_leave_out
         replace(context, root=root, places=places, cache=cache, progress=None),
         replace(options, out=str(Path(options.out).absolute())),
         meta if meta is None or isinstance(meta, Mapping) else str(Path(meta).absolute()),
-        may_leave_out,
+        work.may_leave_out,
         include=os.environ.get("VIRB_INCLUDE", ""),
+        run=work.run,
     )
 
 
@@ -112,35 +97,29 @@ def absolute_source(source: str | os.PathLike[str] | FrozenEncoder) -> str | Fro
 
 
 def cut(
-    units: Sequence[tuple[str, Sequence[str | Task], Mapping[int, int]]],
+    chunks: Sequence[Chunk],
     encoders: Sequence[tuple[str | FrozenEncoder, str]],
     n_slots: int,
 ) -> list[Piece]:
-    """Cut the grid: a unit a piece, or several with a part of the encoders each where that keeps more workers busy.
+    """Cut the grid: a chunk a piece, or several with a part of the encoders each where that keeps more workers busy.
 
     Args:
-        units: what each is called, its tasks, and the number of missing jobs by encoder.
         encoders: source and identity of each.
         n_slots: how many pieces the cluster runs at a time.
     """
     pieces = []
-    for what, tasks, missing in units:
-        wanted = sorted(missing)
-        n_parts = min(len(wanted), max(-(-n_slots // len(units)), -(-len(wanted) // MAX_ENCODERS)))
+    for chunk in chunks:
+        missing, wanted = chunk.missing, sorted(chunk.missing)
+        n_parts = min(len(wanted), max(-(-n_slots // len(chunks)), -(-len(wanted) // MAX_ENCODERS)))
         for k in range(n_parts):
             part = wanted[len(wanted) * k // n_parts : len(wanted) * (k + 1) // n_parts]
             n_jobs = sum(missing[index] for index in part)
-            pieces.append(Piece(what, tuple(tasks), tuple(encoders[index] for index in part), n_jobs))
+            pieces.append(Piece(chunk.what, chunk.tasks, tuple(encoders[index] for index in part), n_jobs))
     return pieces
 
 
-def run(
-    shared: Shared,
-    units: Sequence[tuple[str, Sequence[str | Task], Mapping[int, int]]],
-    encoders: Sequence[tuple[str | FrozenEncoder, str]],
-    progress: Progress,
-) -> Report:
-    """Run all pieces on the cluster and return what became of them together.
+def run(work: Work, place: str, progress: Progress) -> Report:
+    """Run all pieces on the cluster at ``place`` ("": workers on this machine), and return what became of them together.
 
     Raises:
         UsageError: the scheduler cannot be reached, or a worker has another version of virb.
@@ -148,15 +127,16 @@ def run(
     import cloudpickle
     from distributed import as_completed
 
-    total = Report()
-    progress.set_jobs(sum(sum(missing.values()) for _, _, missing in units))
-    n_pieces = sum(len(missing) for _, _, missing in units)
-    with _connected(shared.options.executor, shared.options.device, n_pieces) as (client, n_expected):
+    total, shared = Report(), share(work)
+    encoders = [(absolute_source(source), identity) for source, identity in work.encoders]
+    progress.set_jobs(sum(sum(chunk.missing.values()) for chunk in work.chunks))
+    n_pieces = sum(len(chunk.missing) for chunk in work.chunks)
+    with _connected(place, work.options.device, n_pieces) as (client, n_expected):
         workers = _workers(client, n_expected, progress)
         shares = _shares(workers)
         has_gpus = any(worker["n_gpus"] for worker in workers.values())
         n_slots = sum(_n_slots(worker, has_gpus) for worker in workers.values())
-        pieces = cut(units, encoders, max(1, n_slots))
+        pieces = cut(work.chunks, encoders, max(1, n_slots))
         progress.note(f"Pieces of work: {len(pieces)}; Dask workers: {len(workers)}")
         futures = {}
         for k, piece in enumerate(pieces):
@@ -218,11 +198,10 @@ def _name(source: str | FrozenEncoder) -> str:
 
 
 @contextlib.contextmanager
-def _connected(executor: str, device: str, n_pieces: int) -> Iterator[tuple[Client, int]]:
+def _connected(address: str, device: str, n_pieces: int) -> Iterator[tuple[Client, int]]:
     """Yield a client and how many workers to wait for."""
     from distributed import Client
 
-    address = executor.partition(":")[2]
     with contextlib.ExitStack() as stack:
         n_expected = 1
         if not address:
@@ -351,7 +330,7 @@ def _looker() -> Callable[[], dict[str, Any]]:
 # ------------------------------------------------------------------------------------------------------- the worker
 
 
-class _Notes(Progress):
+class _Notes(OwnProgress):
     """Keeps what a run has to say, for the command that waits."""
 
     def __init__(self) -> None:
@@ -375,8 +354,6 @@ def run_piece(version: str, blob: bytes, shares: Mapping[str, int]) -> Report:
     import cloudpickle
     import torch
 
-    from virb.evaluation import run as evaluation
-
     here = _looker()()
     if version != virb.__version__:  # a worker that came later
         reason = f"the worker has virb {virb.__version__}, the command {version}. Install the same version."
@@ -387,7 +364,7 @@ def run_piece(version: str, blob: bytes, shares: Mapping[str, int]) -> Report:
     torch.set_num_threads(cores)
     progress = _Notes()
     try:
-        outcome = evaluation.run(
+        outcome = shared.run(
             _encoders(piece, devices.resolve(shared.options.device)),
             piece.tasks,
             context=shared.context,
@@ -429,3 +406,11 @@ def _encoders(piece: Piece, device: Any) -> list[FrozenEncoder]:
         _loaded.clear()
         _loaded.update(wanted)
         return found
+
+
+EXECUTOR = Executor(
+    name="dask",
+    summary="workers on this machine, one a GPU; dask:tcp://HOST:PORT: those of an existing scheduler",
+    run=run,
+    check=check,
+)

@@ -1,0 +1,78 @@
+"""One list of options: the command line's flags, the Python signature and the workers all follow it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+import virb
+from virb.cli.common import add_run_flags, run_options
+from virb.contracts.options import RunOptions
+from virb.errors import UsageError, spoken_as_command
+
+
+def parsed(*argv: str) -> RunOptions:
+    parser = argparse.ArgumentParser()
+    add_run_flags(parser)
+    return run_options(parser.parse_args(argv))
+
+
+def test_the_python_signature_has_every_option_with_its_default() -> None:
+    found = inspect.signature(virb.evaluate).parameters
+    for field in dataclasses.fields(RunOptions):
+        assert found[field.name].default == field.default, field.name
+        assert found[field.name].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_the_command_line_has_every_option_with_its_default() -> None:
+    assert parsed() == RunOptions()
+    said = [
+        "--out",
+        "x",
+        "--seeds",
+        "3",
+        "--probe",
+        "knn",
+        "--device",
+        "cpu",
+        "--executor",
+        "dask",
+        "--optimizer",
+        "sgd",
+    ]
+    said += ["--lr", "0.1", "--limit", "5", "--epochs", "2", "--dtype", "bf16", "--skip-corrupt", "--cache-gb", "1"]
+    options = parsed(*said, "--cache-limit", "2")
+    assert all(getattr(options, field.name) != field.default for field in dataclasses.fields(RunOptions))
+    assert options.overrides() == {
+        "optimizer": "sgd", "lr": 0.1, "limit": 5, "epochs": 2, "dtype": "bf16", "skip_corrupt": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seeds": 0}, "seeds= must be at least 1; found 0"),
+        ({"seeds": "3"}, "seeds= must be a whole number; found '3'"),
+        ({"seeds": True}, "seeds= must be a whole number"),
+        ({"lr": float("nan")}, "lr= must be a number above 0"),
+        ({"cache_limit_gb": -1}, "cache_limit_gb= must be a number of at least 0"),
+        ({"dtype": "bf17"}, "Unknown dtype 'bf17'"),
+        ({"skip_corrupt": 1}, "skip_corrupt= must be true or false"),
+    ],
+)
+def test_values_that_make_no_sense_are_named_as_the_caller_wrote_them(given: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        RunOptions(**given)  # type: ignore[arg-type]
+    (name,) = given
+    flag = {"cache_limit_gb": "--cache-limit"}.get(name, f"--{name.replace('_', '-')}")
+    with spoken_as_command(), pytest.raises(UsageError) as error:
+        RunOptions(**given)  # type: ignore[arg-type]
+    assert flag in str(error.value)
+
+
+def test_a_path_is_text_at_the_door(tmp_path: Path) -> None:
+    assert RunOptions(out=tmp_path).out == str(tmp_path)  # type: ignore[arg-type]

@@ -1,0 +1,138 @@
+"""What a probe is: a way to score an encoder on a task. Which targets it takes, which options, and how it is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from virb.contracts.parts import PIXELWISE, checked_targets
+from virb.contracts.task import Protocol
+from virb.errors import RegistryError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from virb.contracts.head import Head
+    from virb.contracts.loss import Loss
+    from virb.images.sets import ImageSet
+    from virb.networks.encoder import FrozenEncoder
+
+#: Departures from a protocol that a probe may take, beside ``limit`` and ``skip_corrupt``, which all take.
+TRAINING_OPTIONS = ("epochs", "optimizer", "lr")
+OPTIONS = (*TRAINING_OPTIONS, "dtype")
+
+Report = Callable[[int, int], None]  # of progress, as report(done, total); it may raise to end the job
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The train split of a task, and what a probe may ask about it.
+
+    ``target`` is the kind of ``targets``: int (N,) for a class, int (N, K) for labels (1, 0, or -1: does not count) and
+    float32 (N, M) for numbers, which are standardised (NaN: no target). Of pixelwise tasks ``targets`` are a sequence of
+    arrays, as :class:`virb.contracts.examples.Examples` has them, and ``ignore_index`` is a class that counts for nothing.
+    """
+
+    target: str
+    frames: np.ndarray  # int (N, F): the images of each example
+    targets: Any
+    n_out: int  # classes, labels or numbers
+    augmentations: tuple[str, ...]  # those that keep the target
+    head: Head
+    loss: Loss
+    build_head: Callable[..., nn.Module]  # (encoder, seed, initial_output=0.0): the task's own head, with fresh weights
+    score: Callable[[np.ndarray, np.ndarray], float]  # of outputs (N, n_out) and targets; higher is better
+    ignore_index: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An encoder and a set of images: as cached embeddings (M, D), or themselves where the encoder is to train.
+
+    ``pixels`` gives a decoder its batches (:class:`virb.probes.dense.Source`), for pixelwise tasks.
+    """
+
+    encoder: FrozenEncoder
+    images: ImageSet
+    embedding: np.ndarray | None = None
+    pixels: Any = None
+
+    @property
+    def features(self) -> np.ndarray:
+        assert self.embedding is not None
+        return self.embedding
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What one head or fit of a problem has of its own."""
+
+    source: Source  # the train split's images
+    seed: int
+    protocol: Protocol
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A fitted probe.
+
+    ``protocol`` is what its record says of how it was made. ``outputs(source, frames, report)`` returns what the metric
+    takes, float32 (M, n_out), for the examples ``frames`` (M, F) of a test split: scores of classes or labels, or numbers.
+    For pixelwise tasks ``frames`` are the rows of ``source.pixels``, and it returns the outputs and the targets.
+    """
+
+    protocol: dict[str, Any]
+    outputs: Callable[[Source, Any, Report], Any]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A probe: ``fit(problem, setups, device, report)`` returns a predictor for each setup.
+
+    The setups are one, or, of a probe whose fits train ``together``, all that share a problem; their embeddings are of one
+    length, and their protocols differ in optimiser and learning rate alone.
+
+    ``takes`` are the kinds of target (:data:`virb.contracts.parts.TARGETS`). ``options`` are those of :data:`OPTIONS` that
+    it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head. ``is_random``: its result
+    depends on the seed. ``is_frozen``: it reads cached features, and does not train a copy of the encoder on the images.
+    ``protocol`` is its own where it does not follow the task's. ``settings(protocol, augmentations)`` returns every setting
+    that decides its result, with its value, as far as it is known before the data are; by default the protocol's.
+    """
+
+    name: str
+    summary: str
+    takes: frozenset[str]
+    fit: Callable[[Problem, Sequence[Setup], torch.device, Report], list[Predictor]]
+    settings: Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]] = lambda protocol, augmentations: dict(
+        protocol
+    )
+    options: frozenset[str] = field(default_factory=frozenset)
+    why_not: str = "it has no such setting"
+    together: bool = False
+    trains_head: bool = False
+    is_random: bool = True
+    is_frozen: bool = True
+    protocol: Protocol | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "takes", checked_targets(self.takes, f"Probe {self.name!r}"))
+        unknown = sorted(frozenset(self.options) - set(OPTIONS))
+        if unknown:
+            raise RegistryError(f"Probe {self.name!r}: unknown option {unknown[0]!r}; expected some of {OPTIONS}.")
+
+    @property
+    def fits_pixelwise(self) -> bool:
+        return bool(self.takes & PIXELWISE)
+
+
+def training(protocol: Protocol) -> dict[str, Any]:
+    """Return what records say of a head that was trained by gradient descent."""
+    return {
+        "epochs": protocol.epochs,
+        "batch_size": protocol.batch_size,
+        "optimizer": protocol.optimizer,
+        "lr": protocol.lr,
+    }
