@@ -176,37 +176,16 @@ class JigsawBoard:
 
     n_tiles = 9
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, min_crop: float = 0.6) -> None:
         self.cell = max(12, round(size * 85 / 224))
         self.tile = max(9, round(self.cell * 64 / 85))
-        self.crop = RandomResizedCrop(3 * self.cell, scale=(0.6, 1.0))
+        self.crop = RandomResizedCrop(3 * self.cell, scale=(min_crop, 1.0))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         board = self.crop(image_ops.to_float(images), generator)
         room = self.cell - self.tile + 1
         u = rand(len(images), self.n_tiles, 2, generator=generator, device=images.device)
         return image_ops.patches(board, 3, self.tile, (u * room).long())
-
-
-def byol_views(
-    size: int, *, crop_scale: tuple[float, float] = (0.08, 1.0)
-) -> tuple[tuple[Transform, ...], tuple[Transform, ...]]:
-    """Return BYOL's two asymmetric chains (Grill et al. 2020, Table 6), which Barlow Twins, VICReg and MoCo v3 share.
-
-    The first always blurs; the second blurs one image in ten and solarises one in five.
-    """
-
-    def chain(blur_p: float, solarize_p: float) -> tuple[Transform, ...]:
-        return compose(
-            "crop+flip+jitter+gray+blur+solarize",
-            size,
-            crop_scale=crop_scale,
-            jitter=(0.4, 0.4, 0.2, 0.1),
-            blur_p=blur_p,
-            solarize_p=solarize_p,
-        )
-
-    return chain(1.0, 0.0), chain(0.1, 0.2)
 
 
 def small_crop_size(size: int) -> int:
