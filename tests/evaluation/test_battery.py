@@ -10,7 +10,7 @@ import pytest
 from virb import registry
 from virb.cli import main
 from virb.cli.templates import TEMPLATES
-from virb.evaluation.battery import check_part
+from virb.evaluation.batteries import check_part
 
 OURS = [(kind, name) for kind in ("heads", "losses", "metrics", "executors") for name in registry.names(kind)]
 OURS += [("probes", name) for name in registry.names("probes")]

@@ -187,7 +187,7 @@ from pathlib import Path
 import pytest
 
 from virb import registry
-from virb.evaluation.battery import check_part
+from virb.evaluation.batteries import check_part
 
 CHECKS = [check for entry in registry.entries_of(Path(__file__).with_name("FILE")) for check in check_part(entry)]
 

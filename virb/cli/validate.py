@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from virb import registry
     from virb.cli.common import data_context
     from virb.errors import UsageError
-    from virb.evaluation.battery import check_part
+    from virb.evaluation.batteries import check_part
     from virb.evaluation.validation import DEFAULT_ENCODER, validate
     from virb.images.sheet import check_name
 
