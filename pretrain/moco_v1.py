@@ -25,7 +25,7 @@ class MoCoV1(Learner):
         self.view = views.view(options, setup)
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         shuffle = distributed.Shuffle(len(views[1]), views[1].device, self.groups_of_batch)

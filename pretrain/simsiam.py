@@ -20,7 +20,7 @@ class SimSiam(Learner):
         self.view = views.view(options, setup)
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         z1, z2 = (self.projector(self.encoder(view)) for view in views)
