@@ -7,6 +7,7 @@ from torch import nn
 from virb.contracts.method import Method, Option, Training
 from virb.pretraining import batch_groups, distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
+from virb.training import augment
 from virb.training.optimizers import parameter_groups
 
 

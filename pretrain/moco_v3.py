@@ -9,6 +9,7 @@ from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
+from virb.training import augment
 
 
 class MoCoV3(Learner):

@@ -6,6 +6,7 @@ from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import distributed, losses, views
 from virb.pretraining.learner import Learner, Outcome
+from virb.training import augment
 
 
 class VICReg(Learner):
