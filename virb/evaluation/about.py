@@ -39,6 +39,8 @@ class About:
             "source": encoder.source,
             "meta": plain_meta(encoder.meta),
         }
+        if encoder.report is not None:
+            found["loaded"] = str(encoder.report)
         if encoder.name in self.declared:
             found["declared"] = plain_meta(self.declared[encoder.name])
         return found
