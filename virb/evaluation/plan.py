@@ -74,6 +74,7 @@ class Planner:
         self.about = about
         self.progress = progress
         self.label = probe_name(probe.name, options.overrides())
+        self._encoder_fields = [prints.encoder_fields(encoder) for encoder in encoders]
         self._n_old = 0
 
     def plan(self, units: Sequence[Unit], *, may_leave_out: bool) -> Plan:
@@ -143,8 +144,12 @@ class Planner:
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         for task in unit.scores:
             data["test"] = digests_of(tests[task.name])
+            asked = task_fields(unit.trains, task)
+            probes = [probe_fields(self.probe, unit.trains, self.options, k) for k in range(self.options.seeds)]
             for job in self.jobs_of(Unit(unit.trains, (task,))):
-                now = self._now(unit.trains, task, dict(data), job)
+                now = prints.fingerprint(
+                    encoder=self._encoder_fields[job.encoder], data=dict(data), task=asked, probe=probes[job.seed]
+                )
                 piece.fingerprints[job] = now
                 why = self._why_not(job, task, now)
                 if why is None:
