@@ -24,6 +24,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+
 from virb import load_encoder, registry
 from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
@@ -70,7 +71,13 @@ def make_parts(place: Path, n_encoders: int, n_tasks: int) -> tuple[list[str], l
             arch_options=one.arch_options,
             state_dict=state,
             preprocess=one.preprocess,
-            meta={"method": f"m{k % 7}", "dataset": f"d{k % 5}", "epochs": 100 + k, "seed": 0, "role": "self-supervised"},
+            meta={
+                "method": f"m{k % 7}",
+                "dataset": f"d{k % 5}",
+                "epochs": 100 + k,
+                "seed": 0,
+                "role": "self-supervised",
+            },
         )
         files.append(str(path))
     return files, [f"grown-{k}" for k in range(n_tasks)]
@@ -92,7 +99,9 @@ def fill(files: Sequence[str], tasks: Sequence[str], out: Path, options: RunOpti
         for piece in found.pieces:
             for (encoder, seed), scored in piece.jobs.items():
                 for task in scored:
-                    job = next(j for j in piece.fingerprints if (j.encoder, j.task, j.seed) == (encoder, task.name, seed))
+                    job = next(
+                        j for j in piece.fingerprints if (j.encoder, j.task, j.seed) == (encoder, task.name, seed)
+                    )
                     record = {
                         **template,
                         "encoder": self.about.encoder(self.encoders[encoder]),
