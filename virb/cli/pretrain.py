@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|DIR",
         help="world-objects, world-rooms, world, torchvision:NAME, a folder, a list (*.txt), A:3000+B:0.25",
     )
-    data.add_argument("--data-root", metavar="DIR", help="where torchvision's sets lie (default $VIRB_DATA)")
+    data.add_argument("--data-root", metavar="DIR", help="where data sets lie (default $VIRB_DATA)")
     data.add_argument(
         "--subset",
         metavar="RULE",
