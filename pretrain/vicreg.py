@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, views
+from virb.pretraining import distributed, initial, losses, views
 from virb.pretraining.learner import Learner, Outcome
 
 
 class VICReg(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
+        if options["zero_init_residual"]:
+            initial.zero_init_residual(encoder)
         dim = options["projection_dim"]
         self.expander = projections.mlp([encoder.dim, dim, dim, dim], last_bias=False)
         self.view_one, self.view_two = (views.view(options, setup, k) for k in range(2))
@@ -44,6 +46,7 @@ METHOD = Method(
         Option("variance", 25.0, "weight of the hinge on the standard deviation"),
         Option("covariance", 1.0, "weight of the off-diagonal covariance"),
         Option("projection_dim", 8192, "hidden and output dimension of the expander"),
+        initial.ZERO_INIT,
         *views.options(min_crop=0.08, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),
 )

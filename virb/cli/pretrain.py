@@ -254,13 +254,15 @@ def _show(name: str) -> int:
 
     method: Method = registry.load("methods", name)
     print(f"{method.name}: {method.source}")
-    if method.training:
-        training = method.training
+    of_kinds = [("", method.training)] if method.training else []
+    for kind, training in [*of_kinds, *((f" for a {k}", v.training) for k, v in method.variants.items())]:
         print(
-            f"training: {training.optimizer}, lr {training.lr:g} at batch {training.batch_size} ({training.lr_rule}), "
+            f"training{kind}: {training.optimizer}, lr {training.lr:g} at batch {training.batch_size} ({training.lr_rule}), "
             f"weight decay {training.weight_decay:g}, {training.warmup_epochs:g} epochs of warm-up, "
             f"{training.schedule}, {training.epochs} epochs"
         )
+    for kind, variant in method.variants.items():
+        print(f"  for a {kind}: {', '.join(f'{k}={v}' for k, v in variant.options.items())}")
     for option in method.options:
         choices = f" ({', '.join(option.choices)})" if option.choices else ""
         print(f"  {option.name}={option.default}  {option.help}{choices}")
