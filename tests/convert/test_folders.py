@@ -255,7 +255,12 @@ def test_what_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     encoder = load_encoder("hf:someone/net")
     assert encoder.name == "net"
-    assert asked == [["config.json", "open_clip_config.json", "preprocessor_config.json", "model.safetensors"]]
+    configs = ["config.json", "open_clip_config.json", "preprocessor_config.json"]
+    assert asked == [configs, [*configs, "model.safetensors"]]
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 32000}))
+    with pytest.raises(CheckpointError, match="a language model"):
+        load_encoder("hf:someone/net")
+    assert asked[2:] == [configs], "no weights are fetched for a network that is refused"
 
 
 def test_what_was_taken_for_granted_is_said_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
