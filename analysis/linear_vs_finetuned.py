@@ -1,7 +1,8 @@
 """Two ways of probing against each other, encoder by encoder and task by task, with their correlation.
 
 Chen et al. 2020, Figures B.5 and B.6 (linear against fine-tuned). Needs scores of two probes. Pitfall: between encoders
-of very different quality any two probes correlate; the correlation inside each task is the one to read.
+of very different quality any two probes correlate; the correlation inside each task is the one to read. The picture and
+the correlation over all pairs are of tasks of one unit: errors in degrees beside accuracies would make any r.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, co
 from virb.errors import ScoresError, UsageError
 from virb.records.store import base_probe
 from virb.scores.layout import EXCLUDE
+from virb.scores.units import of_one_unit
 from virb.stats.correlation import fisher_interval
 
 if TYPE_CHECKING:
@@ -69,7 +71,12 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
     table = pd.DataFrame(rows, columns=["task", "n_encoders", "r", "low", "high", "mean_gain"])
     out.table(table)
     out.table(pairs, "pairs")
-    all_r = float(np.corrcoef(pairs[probes[0]], pairs[probes[1]])[0, 1])
+    tasks = pd.DataFrame(columns=list(table["task"]))
+    pairs = pairs[
+        pairs["task"].isin(of_one_unit(kept, tasks, out, what="the correlation over all pairs and the picture"))
+    ]
+    can = len(pairs) >= 3 and all(pairs[name].nunique() > 1 for name in probes)
+    all_r = float(np.corrcoef(pairs[probes[0]], pairs[probes[1]])[0, 1]) if can else np.nan
     inside = table["r"].mean()
     out.say(
         f"{probes[1]} against {probes[0]}: r = {all_r:.2f} over {len(pairs)} pairs"

@@ -81,6 +81,16 @@ def test_an_unknown_name_gets_a_suggestion():
         registry.load("tasks", "mini-digit")
 
 
+def test_an_unknown_name_asks_for_the_folder_of_ones_own_parts_where_none_is_named(content_folder, monkeypatch):
+    monkeypatch.setenv("VIRB_INCLUDE", str(content_folder))
+    with pytest.raises(RegistryError) as named:
+        registry.find("tasks", "flowerz")
+    monkeypatch.delenv("VIRB_INCLUDE")
+    with pytest.raises(RegistryError, match="--include FOLDER"):
+        registry.find("tasks", "flowerz")
+    assert "--include" not in str(named.value)
+
+
 def test_a_broken_file_is_named_with_the_reason_and_the_rest_works(content_folder):
     (content_folder / "broken.py").write_text("import no_such_module\nTASK = None\n")
     (content_folder / "syntax.py").write_text("TASK = (\n")

@@ -170,7 +170,8 @@ def find(kind: str, name: str) -> Entry:
     """
     known = {entry.name: entry for entry in entries(kind)}
     if name not in known:
-        raise RegistryError(f"Unknown {KINDS[kind].singular} {name!r}. {suggest(name, known)}")
+        own = "" if _included() else " Parts of your own need --include FOLDER (or $VIRB_INCLUDE)."
+        raise RegistryError(f"Unknown {KINDS[kind].singular} {name!r}. {suggest(name, known)}{own}")
     if known[name].problem:
         raise BrokenPart(known[name].problem)
     return known[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -415,3 +416,24 @@ def test_the_papers_probes_are_compared_by_default_whatever_was_overridden(
     assert "drawn are gradient and finetune+epochs=10" in out
     table = pd.read_csv(tmp_path / "out" / "linear-vs-finetuned.csv")
     assert table["mean_gain"].round(6).tolist() == [0.3]
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_probes_are_compared_over_tasks_of_one_unit(
+    scale: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Errors in pixels, however large, do not decide the correlation of two probes' accuracies over all pairs."""
+    knn = {"t": (0.5, 0.3, 0.4), "u": (0.2, 0.6, 0.1), "errors": (20.0, 30.0, 25.0)}
+    rows = [
+        {"encoder": encoder, "task": task, "probe": probe, "score": score, "unit": unit}
+        for task, unit in (("t", "fraction"), ("u", "fraction"), ("errors", "pixel"))
+        for k, encoder in enumerate("abc")
+        for probe, score in (("knn", knn[task][k] * (scale if unit == "pixel" else 1)), ("gradient", 0.1 * k))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "s.csv", index=False)
+    code, out, _ = run(capsys, "linear-vs-finetuned", "--results", tmp_path / "s.csv", "--out", tmp_path / "out")
+    assert code == 0
+    expected = statistics.correlation(knn["t"] + knn["u"], (0.0, 0.1, 0.2) * 2)
+    assert f"r = {expected:.2f} over 6 pairs" in out
+    assert "left out: errors (pixel)" in out
+    assert len(pd.read_csv(tmp_path / "out" / "linear-vs-finetuned.csv")) == 3

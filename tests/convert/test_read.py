@@ -355,3 +355,10 @@ def test_a_meta_that_no_record_can_hold_is_refused(tmp_path: Path) -> None:
     assert "its meta holds something else than plain values" in refusal(tmp_path / "x.pt")
     torch.save({**content, "meta": json.loads('{"loss": 1.0}')}, tmp_path / "x.pt")
     assert virb.load_encoder(tmp_path / "x.pt").meta == {"loss": 1.0}
+
+
+def test_code_named_as_a_checkpoint_is_told_how_to_name_its_function(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text("def make(): ...\n")
+    with pytest.raises(CheckpointError, match=r"Python code.*net\.py:FUNCTION"):
+        read_checkpoint(path)

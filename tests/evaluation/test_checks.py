@@ -310,6 +310,17 @@ def test_validate_finds_images_saved_anew(folder, monkeypatch):
     assert checks.shared_images(*(task.examples(context, split) for split in ("train", "test"))) == 0
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("name", ["a/0.png", "b/7.png"])
+def test_validate_names_an_image_that_is_cut_off_wherever_it_lies(folder, monkeypatch, split, name):
+    path = folder / split / name
+    path.write_bytes(path.read_bytes()[:-40])
+    task, context = folder_task(folder, monkeypatch)
+    found = rows(task, context, n_images=2)["images decode"]
+    assert not found.is_ok
+    assert re.search(rf"{path.name} is not a readable image", found.detail)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

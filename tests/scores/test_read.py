@@ -201,3 +201,8 @@ def test_metadata_is_about_encoders_alone(tmp_path: Path) -> None:
         with pytest.raises(ScoresError, match=match):
             read_meta(path)
     assert read_csv(tmp_path / "meta.csv", needed=("encoder",)).shape == (2, 2)
+
+
+def test_a_file_about_encoders_that_is_not_there_is_not_called_a_file_of_scores(tmp_path):
+    with pytest.raises(ScoresError, match=r"no file .*meta\.csv.*with the column encoder and others such as role"):
+        read_meta(tmp_path / "meta.csv")

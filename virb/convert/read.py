@@ -119,6 +119,8 @@ def _describe_head(head: bytes, path: Path) -> str:
         return "it is an archive; unpack it first"
     if path.suffix.lower() == ".onnx" or (head[:1] == b"\x08" and head[2:3] == b"\x12" and b"torch" in head[:64]):
         return "it is an ONNX graph, which holds a program and not a torch network's weights under their names"
+    if path.suffix.lower() == ".py":
+        return f"it is Python code, whose function that makes the network must be named: {path}:FUNCTION"
     return f"it begins with {head[:8]!r}"
 
 

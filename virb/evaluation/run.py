@@ -81,7 +81,8 @@ def evaluate(
     Args:
         encoders: files, names, loaded encoders or modules (which :func:`virb.wrap` makes encoders); one may stand alone.
         tasks: names of end tasks, or tasks themselves; by default all of ``suite``.
-        data: the folder of the data sets (default: $VIRB_DATA).
+        data: the folder of the data sets (default: $VIRB_DATA), or a
+            :class:`~virb.contracts.examples.DataContext`, whose ``places`` say where single sets lie.
         probe: "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
         limit: examples a split; with ``epochs``, ``optimizer``, ``lr``, ``dtype`` and ``skip_corrupt`` a departure from
             the protocol, whose scores are kept apart from those of full runs.

@@ -81,9 +81,10 @@ def validate(
     if len(splits) < 2:
         return found
     check("sizes are as declared", lambda: _sizes(task, splits))
-    check("no image is in both splits", lambda: _disjoint(splits["train"], splits["test"]))
+    unreadable: list[str] = []
+    check("no image is in both splits", lambda: _disjoint(splits["train"], splits["test"], unreadable))
     few = {split: examples.limited(n_images) for split, examples in splits.items()}
-    are_readable = check("images decode", lambda: _images(few))
+    are_readable = check("images decode", lambda: _images(few, unreadable))
     if are_readable:
         check("images show something", lambda: _contrast(few))
         if sheet is not None:
@@ -117,8 +118,11 @@ def _sizes(task: Task, splits: dict[str, Examples]) -> str:
     )
 
 
-def _disjoint(train: Examples, test: Examples) -> str:
-    """Compare images by content: all by their bytes, and files by their pixels too, as they may be saved anew."""
+def _disjoint(train: Examples, test: Examples, unreadable: list[str]) -> str:
+    """Compare images by content: all by their bytes, and files by their pixels too, as they may be saved anew.
+
+    What is wrong with images that cannot be read is added to ``unreadable``.
+    """
     found = checks.overlap(train, test)
     if found.n_shared:
         return _fail(
@@ -127,7 +131,9 @@ def _disjoint(train: Examples, test: Examples) -> str:
         )
     rows = [np.unique(examples.frames) for examples in (train, test)]
     chosen = [part[checks.spread(len(part), MAX_COMPARED)] for part in rows]
-    ours, theirs = (_by_pixels(examples, part) for examples, part in zip((train, test), chosen, strict=True))
+    ours, theirs = (
+        _by_pixels(examples, part, unreadable) for examples, part in zip((train, test), chosen, strict=True)
+    )
     same = sorted(ours.keys() & theirs.keys(), key=lambda digest: theirs[digest])
     if same:
         first = same[0]
@@ -139,13 +145,14 @@ def _disjoint(train: Examples, test: Examples) -> str:
     return f"{said}, {len(chosen[0]):,} and {len(chosen[1]):,} by their pixels"
 
 
-def _by_pixels(examples: Examples, rows: np.ndarray) -> dict[bytes, int]:
-    """Return the rows of images by the digest of their pixels; those that cannot be read are left out."""
+def _by_pixels(examples: Examples, rows: np.ndarray, unreadable: list[str]) -> dict[bytes, int]:
+    """Return the rows of images by the digest of their pixels; those that cannot be read go to ``unreadable``."""
 
     def one(row: int) -> bytes:
         try:
             return of_array(examples.images.image(row))
-        except DataError:
+        except DataError as error:
+            unreadable.append(str(error))
             return UNREADABLE
 
     found = dict(zip(in_threads(one, rows.tolist()), rows.tolist(), strict=True))
@@ -153,7 +160,11 @@ def _by_pixels(examples: Examples, rows: np.ndarray) -> dict[bytes, int]:
     return found
 
 
-def _images(few: dict[str, Examples]) -> str:
+def _images(few: dict[str, Examples], unreadable: list[str]) -> str:
+    """Check the images of ``few``; fail with those that were found ``unreadable`` elsewhere, as evaluate would."""
+    if unreadable:
+        more = f" {len(unreadable) - 1:,} more cannot be read either." if len(unreadable) > 1 else ""
+        return _fail(min(unreadable) + more)
     shapes = set()
     for examples in few.values():
         for row in np.unique(examples.frames):

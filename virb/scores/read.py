@@ -128,6 +128,11 @@ def read_meta(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         ScoresError: it cannot be read, has no column encoder, names one twice, or has columns of scores.
     """
+    if not Path(path).is_file():
+        raise ScoresError(
+            f"There is no file {path}. Expected a CSV file about encoders, with the column encoder and others such as "
+            "role, family, repeat."
+        )
     frame = read_csv(Path(path), needed=("encoder",))
     wrong = [column for column in frame if column in KEYS[1:] or column == "score"]
     if wrong:

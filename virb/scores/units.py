@@ -170,21 +170,21 @@ def units_by_task(frame: pd.DataFrame) -> pd.Series:
     return frame.dropna(subset=["unit"]).drop_duplicates("task").set_index("task")["unit"].reindex(tasks).fillna("")
 
 
-def of_one_unit(frame: pd.DataFrame, wide: pd.DataFrame, out: Outputs) -> list[str]:
-    """Tasks whose raw scores may be averaged: those of the commonest declared unit; say which are left out, or that
-    none is declared."""
+def of_one_unit(frame: pd.DataFrame, wide: pd.DataFrame, out: Outputs, *, what: str = "means over tasks") -> list[str]:
+    """Tasks whose raw scores may be averaged or drawn together: those of the commonest declared unit; say of ``what``
+    which are left out, or that none is declared."""
     tasks = [str(task) for task in wide.columns]
     if len(tasks) < 2:
         return tasks
     units = units_by_task(frame).reindex(tasks).fillna("")
     if units.nunique() == 1:
         if units.iloc[0] == "":
-            out.say("no unit is declared (--unit): means over tasks take all scores to be of one unit")
+            out.say(f"no unit is declared (--unit): {what} take all scores to be of one unit")
         return tasks
     commonest = units[units != ""].value_counts().index[0]
     kept = [task for task in tasks if units[task] == commonest]
     left = [f"{task} ({units[task] or 'unit not declared'})" for task in tasks if units[task] != commonest]
-    out.say(f"means over tasks are of the {len(kept)} tasks measured in {commonest}; left out: {names_in_words(left)}")
+    out.say(f"{what} are of the {len(kept)} tasks measured in {commonest}; left out: {names_in_words(left)}")
     return kept
 
 
