@@ -20,8 +20,8 @@ def loss_checks(loss: Loss) -> Checks:
     from virb.training.stacks import derivative
 
     def total(outputs: Tensor, targets: np.ndarray, ignore: int | None) -> tuple[Tensor, int]:
-        found, n = loss.total(outputs, torch.from_numpy(targets), ignore)
-        return found, int(n)
+        value, n = loss.total(outputs, torch.from_numpy(targets), ignore)
+        return value, int(n)
 
     def adds_up() -> str:
         for target in sorted(loss.takes):
