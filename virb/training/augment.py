@@ -81,7 +81,7 @@ class View:
         rest = self.transforms
         if isinstance(images, Canvas):
             first, rest = self._framing(), rest[1:]
-            images = first.apply(image_ops.to_float(images.pixels), *first.frame(images.sizes, generator))
+            images = first.of(images, generator)
         images = image_ops.to_float(images)
         for transform in rest:
             images = transform(images, generator)
@@ -181,8 +181,8 @@ class JigsawBoard:
         self.tile = max(9, round(self.cell * 64 / 85))
         self.crop = RandomResizedCrop(3 * self.cell, scale=(min_crop, 1.0))
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        board = self.crop(image_ops.to_float(images), generator)
+    def __call__(self, images: Tensor | Canvas, generator: torch.Generator) -> Tensor:
+        board = self.crop.of(images, generator)
         room = self.cell - self.tile + 1
         u = rand(len(images), self.n_tiles, 2, generator=generator, device=images.device)
         return image_ops.patches(board, 3, self.tile, (u * room).long())
