@@ -21,7 +21,21 @@ if TYPE_CHECKING:
 
 
 #: Columns of a run that two runs of equal settings differ in.
-RUN_WORDS = ("run", "repeat", "family", "seconds", "device", "torch", "virb", "sha256", "source", "title")
+RUN_WORDS = (
+    "run",
+    "encoder_digest",
+    "data_revision",
+    "subset_sha256",
+    "repeat",
+    "family",
+    "seconds",
+    "device",
+    "torch",
+    "virb",
+    "sha256",
+    "source",
+    "title",
+)
 
 
 def run(

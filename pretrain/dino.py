@@ -7,7 +7,7 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, memory
+from virb.pretraining import distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 from virb.training.optimizers import clip_each
@@ -25,21 +25,14 @@ class DINO(Learner):
         self.teacher = memory.MomentumCopy(nn.Sequential(encoder, self.head))
         self.register_buffer("center", torch.zeros(options["prototypes"]))
         self.outputs = []  # of the teacher in the update under way; they move the centre when it is done
-        size, split = setup.image_size, options["crop_split"]
-        one, two = augment.byol_views(size, crop_scale=(split, 1.0))
-        small = augment.compose(
-            "crop+flip+jitter+gray+blur",
-            augment.small_crop_size(size),
-            crop_scale=(0.05, split),
-            jitter=(0.4, 0.4, 0.2, 0.1),
-        )
-        self.view_one, self.view_two, self.small_view = (
-            augment.View(chain, setup.mean, setup.std) for chain in (one, two, small)
-        )
+        split, small = options["crop_split"], augment.small_crop_size(setup.image_size)
+        self.view_one, self.view_two = (views.view(options, setup, k, crop_scale=(split, 1.0)) for k in range(2))
+        self.small_view = views.view(options, setup, 2, size=small, crop_scale=(options["min_crop"], split))
 
     def views(self, images, generator):
-        small = [self.small_view(images, generator) for _ in range(self.options["small_crops"])]
-        return [self.view_one(images, generator), self.view_two(images, generator), *small]
+        n = self.options["small_crops"]
+        *small, one, two = augment.together([*[self.small_view] * n, self.view_one, self.view_two], images, generator)
+        return [one, two, *small]
 
     def teacher_temperature(self, epoch):
         first, last = self.options["first_teacher_temperature"], self.options["teacher_temperature"]
@@ -103,5 +96,8 @@ METHOD = Method(
         Option("clip", 3.0, "largest norm of a gradient, tensor by tensor"),
         Option("small_crops", 8, "how many small crops beside the two large ones"),
         Option("crop_split", 0.4, "large crops have at least this share of the image's area, small ones at most"),
+        *views.options(
+            min_crop=0.05, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1, 0.5), solarize_p=(0.0, 0.2, 0.0)
+        ),
     ),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from torch import nn
 from virb.contracts.method import Method, Option, Training
 from virb.errors import UsageError
 from virb.networks import projections
-from virb.pretraining import distributed
+from virb.pretraining import distributed, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.system import devices
 from virb.training import augment
@@ -57,10 +57,9 @@ class Jigsaw(Learner):
         dim = options["tile_dim"]
         self.tile_head = nn.Sequential(*projections.mlp([encoder.dim, dim], last_norm="affine"), nn.ReLU(inplace=True))
         self.classifier = nn.Linear(TILES * dim, len(self.orders))
-        self.board = augment.JigsawBoard(setup.image_size)
+        self.board = augment.JigsawBoard(setup.image_size, options["min_crop"])
         # Every tile has a colour of its own, or the fringes of lenses would tell where it was (Section 4.2).
-        jitter = augment.compose("jitter+gray", setup.image_size)[1:]
-        self.tile_view = augment.View(jitter, setup.mean, setup.std)
+        self.tile_view = views.colours(options, setup)
 
     def views(self, images, generator):
         return [self.tile_view(self.board(images, generator).flatten(0, 1), generator)]
@@ -94,5 +93,6 @@ METHOD = Method(
     options=(
         Option("permutations", 2000, f"how many orders are told apart, at most {MOST}"),
         Option("tile_dim", 1000, "units a tile, before the nine are joined"),
+        *views.options(min_crop=0.6, jitter=views.PIRL_JITTER, jitter_p=1.0),
     ),
 )  # fmt: skip

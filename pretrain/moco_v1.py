@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from virb.contracts.method import Method, Option, Training
-from virb.pretraining import batch_groups, distributed, losses, memory
+from virb.pretraining import batch_groups, distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
@@ -23,17 +23,10 @@ class MoCoV1(Learner):
         size = memory.queue_size(options["queue"], 65536, setup.n_images)
         self.queue = memory.Queue(size, options["projection_dim"])
         self.keys = []  # of the update under way; they join the queue when it is done
-        chain = augment.compose(
-            "crop+flip+jitter+gray",
-            setup.image_size,
-            crop_scale=(options["min_crop"], 1.0),
-            jitter=(0.4, 0.4, 0.4, 0.4),
-            jitter_p=1.0,
-        )
-        self.view = augment.View(chain, setup.mean, setup.std)
+        self.view = views.view(options, setup)
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         shuffle = distributed.Shuffle(len(views[1]), views[1].device, self.groups_of_batch)
@@ -72,6 +65,6 @@ METHOD = Method(
         Option(
             "bn_groups", 8, "parts of a batch that are normalised apart, keys shuffled among them (published: 8 GPUs)"
         ),
-        Option("min_crop", 0.2, "smallest crop, as a share of the image's area"),
+        *views.options(min_crop=0.2, jitter=(0.4, 0.4, 0.4, 0.4), jitter_p=1.0),
     ),
 )

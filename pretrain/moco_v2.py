@@ -7,7 +7,7 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import batch_groups, distributed, losses, memory
+from virb.pretraining import batch_groups, distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
@@ -25,19 +25,14 @@ class MoCoV2(Learner):
         self.key = memory.MomentumCopy(nn.Sequential(encoder, self.head))
         self.queue = memory.Queue(memory.queue_size(options["queue"], 65536, setup.n_images), dim)
         self.keys = []  # of the update under way; they join the queue when it is done
-        strength = {"jitter": (0.4, 0.4, 0.4, 0.1), "blur_p": 0.5}
-        names, size = "crop+flip+jitter+gray+blur", setup.image_size
-        self.view = augment.View(
-            augment.compose(names, size, crop_scale=(options["min_crop"], 1.0), **strength), setup.mean, setup.std
-        )
-        small = augment.small_crop_size(size)
-        self.small_view = augment.View(
-            augment.compose(names, small, crop_scale=(0.05, 0.14), **strength), setup.mean, setup.std
-        )
+        small = augment.small_crop_size(setup.image_size)
+        self.view = views.view(options, setup)
+        self.small_view = views.view(options, setup, size=small, crop_scale=(0.05, 0.14))
 
     def views(self, images, generator):
-        small = [self.small_view(images, generator) for _ in range(self.options["small_crops"])]
-        return [self.view(images, generator), self.view(images, generator), *small]
+        n = self.options["small_crops"]
+        *small, one, two = augment.together([*[self.small_view] * n, self.view, self.view], images, generator)
+        return [one, two, *small]
 
     def forward(self, views, batch, progress):
         shuffle = distributed.Shuffle(len(views[1]), views[1].device, self.groups_of_batch)
@@ -76,7 +71,7 @@ METHOD = Method(
         Option(
             "bn_groups", 8, "parts of a batch that are normalised apart, keys shuffled among them (published: 8 GPUs)"
         ),
-        Option("min_crop", 0.2, "smallest crop, as a share of the image's area"),
+        *views.options(min_crop=0.2, jitter=views.MOCO_JITTER, blur_p=0.5),
         Option("small_crops", 0, "further small queries; 6 is MoCo v2 + MultiCrop (Caron et al. 2020, Appendix I)"),
     ),
 )

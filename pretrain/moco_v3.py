@@ -7,7 +7,7 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, memory
+from virb.pretraining import distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 
@@ -19,12 +19,10 @@ class MoCoV3(Learner):
         self.projector = projections.mlp([encoder.dim, hidden, dim], last_norm="plain")
         self.predictor = projections.mlp([dim, hidden, dim], last_norm="plain")
         self.key = memory.MomentumCopy(nn.Sequential(encoder, self.projector))
-        one, two = augment.byol_views(setup.image_size, crop_scale=(options["min_crop"], 1.0))
-        self.view_one = augment.View(one, setup.mean, setup.std)
-        self.view_two = augment.View(two, setup.mean, setup.std)
+        self.view_one, self.view_two = (views.view(options, setup, k) for k in range(2))
 
     def views(self, images, generator):
-        return [self.view_one(images, generator), self.view_two(images, generator)]
+        return augment.together([self.view_one, self.view_two], images, generator)
 
     def forward(self, views, batch, progress):
         q1, q2 = (self.predictor(self.projector(self.encoder(view))) for view in views)
@@ -54,6 +52,6 @@ METHOD = Method(
         Option("momentum", 0.99, "of the key network at the start; it rises to 1 on a cosine"),
         Option("hidden_dim", 4096, "hidden units of projector and predictor"),
         Option("projection_dim", 256, "their output dimension"),
-        Option("min_crop", 0.2, "smallest crop, as a share of the image's area"),
+        *views.options(min_crop=0.2, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),
 )

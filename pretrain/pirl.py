@@ -7,7 +7,7 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, memory
+from virb.pretraining import distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment, image_ops
 from virb.training.optimizers import parameter_groups
@@ -16,7 +16,7 @@ from virb.training.optimizers import parameter_groups
 class PIRL(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
-        dim, size = options["projection_dim"], setup.image_size
+        dim = options["projection_dim"]
         kind = options["projection"]
         self.image_head = projections.projection(kind, encoder.dim, dim)
         self.trains_on_tiles = options["pretext"] == "jigsaw"
@@ -28,11 +28,9 @@ class PIRL(Learner):
         self.bank = memory.MemoryBank(setup.n_images, dim, options["memory_momentum"])
         self.seen = []  # what enters the bank when the update is done
 
-        self.board = augment.JigsawBoard(size)
-        jitter = augment.compose("jitter+gray", size)[1:]
-        crop = augment.compose("crop+flip", size, crop_scale=(options["min_crop"], 1.0))
-        self.view = augment.View((*crop, *jitter), setup.mean, setup.std)
-        self.tile_view = augment.View(jitter, setup.mean, setup.std)  # every tile has a colour of its own
+        self.board = augment.JigsawBoard(setup.image_size)
+        self.view = views.view(options, setup)
+        self.tile_view = views.colours(options, setup)  # every tile has a colour of its own
 
     def views(self, images, generator):
         view = self.view(images, generator)
@@ -91,6 +89,6 @@ METHOD = Method(
         Option("memory_momentum", 0.5, "of the memory bank"),
         Option("projection", "linear", "the heads", choices=("linear", "nonlinear")),
         Option("projection_dim", 128, "their output dimension"),
-        Option("min_crop", 0.08, "smallest crop of the image, as a share of its area"),
+        *views.options(min_crop=0.08, jitter=views.PIRL_JITTER, jitter_p=1.0),
     ),
 )

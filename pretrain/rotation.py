@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from virb.contracts.method import Method, Option, Training
+from virb.contracts.method import Method, Training
+from virb.pretraining import views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment, image_ops
+from virb.training import image_ops
 
 TURNS = 4
 
@@ -17,8 +18,7 @@ class Rotation(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         self.classifier = nn.Linear(encoder.dim, TURNS)
-        chain = augment.compose("crop+flip", setup.image_size, crop_scale=(options["min_crop"], 1.0))
-        self.view = augment.View(chain, setup.mean, setup.std)
+        self.view = views.view(options, setup)
 
     def views(self, images, generator):
         view = self.view(images, generator)
@@ -45,5 +45,5 @@ METHOD = Method(
         "sgd", lr=0.1, batch_size=256, epochs=105, weight_decay=1e-4, schedule="step",
         milestones=(30 / 105, 60 / 105, 90 / 105, 100 / 105),
     ),
-    options=(Option("min_crop", 0.08, "smallest crop, as a share of the image's area"),),
+    options=views.options(min_crop=0.08, jitter_p=0.0, gray_p=0.0),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import torch
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses
+from virb.pretraining import distributed, losses, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 
@@ -17,18 +17,10 @@ class SimCLR(Learner):
         self.projector = projections.projection(
             options["projection"], encoder.dim, options["projection_dim"], hidden=options["hidden_dim"] or None
         )
-        s = options["strength"]
-        chain = augment.compose(
-            options["augment"],
-            setup.image_size,
-            crop_scale=(options["min_crop"], 1.0),
-            jitter=(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s),
-            blur_p=options["blur_p"],
-        )
-        self.view = augment.View(chain, setup.mean, setup.std)
+        self.view = views.view(options, setup, names=options["augment"])
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         # One pass over both views, so that batch normalisation sees all 2N of them (the paper's global BN).
@@ -66,8 +58,6 @@ METHOD = Method(
         Option("projection_dim", 128, "its output dimension"),
         Option("hidden_dim", 0, "its hidden units; 0: as many as the encoder's dimension"),
         Option("augment", "crop+flip+jitter+gray+blur", f"any of {'+'.join(augment.COMPOSABLE)} (Figure 5)"),
-        Option("strength", 1.0, "strength of the colour jitter (Table 1)"),
-        Option("min_crop", 0.08, "smallest crop, as a share of the image's area"),
-        Option("blur_p", 0.5, "probability of the blur"),
+        *views.options(min_crop=0.08, jitter=views.SIMCLR_JITTER, blur_p=0.5, solarize_p=0.2),
     ),
 )

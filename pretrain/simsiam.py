@@ -6,7 +6,7 @@ import torch
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import losses
+from virb.pretraining import losses, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
@@ -18,16 +18,10 @@ class SimSiam(Learner):
         dim = options["projection_dim"]
         self.projector = projections.mlp([encoder.dim, dim, dim, dim], last_norm="plain")
         self.predictor = projections.mlp([dim, options["bottleneck_dim"], dim])
-        chain = augment.compose(
-            "crop+flip+jitter+gray+blur",
-            setup.image_size,
-            crop_scale=(options["min_crop"], 1.0),
-            jitter=(0.4, 0.4, 0.4, 0.1),
-        )
-        self.view = augment.View(chain, setup.mean, setup.std)
+        self.view = views.view(options, setup)
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         z1, z2 = (self.projector(self.encoder(view)) for view in views)
@@ -54,6 +48,6 @@ METHOD = Method(
     options=(
         Option("projection_dim", 2048, "hidden and output dimension of the projector"),
         Option("bottleneck_dim", 512, "hidden units of the predictor"),
-        Option("min_crop", 0.2, "smallest crop, as a share of the image's area"),
+        *views.options(min_crop=0.2, jitter=views.MOCO_JITTER, blur_p=0.5),
     ),
 )

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from virb.contracts.method import Method, Option, Training
+from virb.pretraining import views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 
@@ -15,14 +16,7 @@ class Supervised(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         self.classifier = nn.Linear(encoder.dim, setup.n_classes)
-        s = options["strength"]
-        chain = augment.compose(
-            options["augment"],
-            setup.image_size,
-            crop_scale=(options["min_crop"], 1.0),
-            jitter=(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s),
-        )
-        self.view = augment.View(chain, setup.mean, setup.std)
+        self.view = views.view(options, setup, names=options["augment"])
 
     def views(self, images, generator):
         return [self.view(images, generator)]
@@ -54,8 +48,7 @@ METHOD = Method(
     ),
     options=(
         Option("augment", "crop+flip", f"any of {'+'.join(augment.COMPOSABLE)}"),
-        Option("strength", 0.5, "strength of the colour jitter, where there is one"),
-        Option("min_crop", 0.08, "smallest crop, as a share of the image's area"),
+        *views.options(min_crop=0.08, jitter=views.SIMCLR_JITTER, blur_p=0.5, solarize_p=0.2, strength=0.5),
         Option("label_smoothing", 0.0, "how much of the target is spread over all classes"),
     ),
 )

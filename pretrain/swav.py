@@ -8,7 +8,7 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, memory
+from virb.pretraining import distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
@@ -23,19 +23,14 @@ class SwAV(Learner):
         size = max(0, memory.queue_size(options["queue"], 3840, setup.n_images))
         self.queues = nn.ModuleList(memory.Queue(size, dim) for _ in range(2))
         self.latest = []  # projections of the update under way; they join the queues when it is done
-        small = augment.small_crop_size(setup.image_size)
-        split = options["crop_split"]
-
-        def view(side, scale):
-            chain = augment.compose("crop+flip+jitter+gray+blur", side, crop_scale=scale)
-            return augment.View(chain, setup.mean, setup.std)
-
-        self.view = view(setup.image_size, (split, 1.0))
-        self.small_view = view(small, (0.05, split))
+        split, small = options["crop_split"], augment.small_crop_size(setup.image_size)
+        self.view = views.view(options, setup, crop_scale=(split, 1.0))
+        self.small_view = views.view(options, setup, size=small, crop_scale=(options["min_crop"], split))
 
     def views(self, images, generator):
-        small = [self.small_view(images, generator) for _ in range(self.options["small_crops"])]
-        return [self.view(images, generator), self.view(images, generator), *small]
+        n = self.options["small_crops"]
+        *small, one, two = augment.together([*[self.small_view] * n, self.view, self.view], images, generator)
+        return [one, two, *small]
 
     def before_step(self, progress):
         with torch.no_grad():
@@ -99,5 +94,6 @@ METHOD = Method(
         Option("hidden_dim", 2048, "its hidden units; 0: as many as the encoder's dimension"),
         Option("small_crops", 6, "how many small crops beside the two large ones"),
         Option("crop_split", 0.14, "large crops have at least this share of the image's area, small ones at most"),
+        *views.options(min_crop=0.05, jitter=views.SIMCLR_JITTER, blur_p=0.5),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses
+from virb.pretraining import distributed, losses, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 
@@ -14,12 +14,10 @@ class VICReg(Learner):
         super().__init__(encoder, options, setup)
         dim = options["projection_dim"]
         self.expander = projections.mlp([encoder.dim, dim, dim, dim], last_bias=False)
-        one, two = augment.byol_views(setup.image_size, crop_scale=(options["min_crop"], 1.0))
-        self.view_one = augment.View(one, setup.mean, setup.std)
-        self.view_two = augment.View(two, setup.mean, setup.std)
+        self.view_one, self.view_two = (views.view(options, setup, k) for k in range(2))
 
     def views(self, images, generator):
-        return [self.view_one(images, generator), self.view_two(images, generator)]
+        return augment.together([self.view_one, self.view_two], images, generator)
 
     def forward(self, views, batch, progress):
         z1, z2 = (self.expander(self.encoder(view)) for view in views)
@@ -47,6 +45,6 @@ METHOD = Method(
         Option("variance", 25.0, "weight of the hinge on the standard deviation"),
         Option("covariance", 1.0, "weight of the off-diagonal covariance"),
         Option("projection_dim", 8192, "hidden and output dimension of the expander"),
-        Option("min_crop", 0.08, "smallest crop, as a share of the image's area"),
+        *views.options(min_crop=0.08, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),
 )

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from virb.convert.load import load_encoder
     from virb.evaluation.run import evaluate
     from virb.networks.encoder import FrozenEncoder
+    from virb.networks.wrap import wrap
 
 _LAZY = {
     "FrozenEncoder": ("virb.networks.encoder", "FrozenEncoder"),
     "load_encoder": ("virb.convert.load", "load_encoder"),
+    "wrap": ("virb.networks.wrap", "wrap"),
     "evaluate": ("virb.evaluation.run", "evaluate"),
     "stats": ("virb.stats", None),
     "ssl": ("virb.pretraining", None),
 }
 compat.install()
-__all__ = ["FrozenEncoder", "__version__", "evaluate", "load_encoder"]
+__all__ = ["FrozenEncoder", "__version__", "evaluate", "load_encoder", "wrap"]
 
 
 def __getattr__(name: str) -> Any:

@@ -81,6 +81,34 @@ def test_a_folder_is_an_encoder_with_its_own_preprocessing(tmp_path: Path) -> No
     assert by_name.embed(torch.zeros(1, 3, 24, 24)).shape == (1, 32)
 
 
+def test_the_weights_file_inside_is_read_with_the_config_beside_it(tmp_path: Path) -> None:
+    folder = write(tmp_path / "net", processor=PROCESSOR)
+    encoder = load_encoder(folder / "model.safetensors")
+    assert encoder.identity == load_encoder(folder).identity
+    assert encoder.name == "model"
+    (folder / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="how many heads"):
+        load_encoder(folder / "model.safetensors")
+
+
+def test_openclip_s_folder_with_a_tower_of_timm_s(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = timm.create_model("resnet10t", num_classes=0).eval()
+    state = {f"visual.trunk.{key}": value for key, value in net.state_dict().items()}
+    state |= {"visual.head.proj.weight": torch.zeros(3, 512), "logit_scale": torch.zeros(())}
+    (tmp_path / "net").mkdir()
+    save_file(state, tmp_path / "net" / "open_clip_model.safetensors")
+    said = {"vision_cfg": {"timm_model_name": "resnet10t", "image_size": 176}}
+    config = {"model_cfg": said, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    (tmp_path / "net" / "open_clip_config.json").write_text(json.dumps(config))
+    encoder = load_encoder(tmp_path / "net")
+    assert encoder.preprocess.as_dict() == {"size": 176, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert "before OpenCLIP's projection" in str(encoder.report)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.embed(images), net(images), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("processor", "size", "mean", "std", "said"),
     [

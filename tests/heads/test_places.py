@@ -120,6 +120,7 @@ def deeplab_of_positions(strides, offsets, channels=2):
     """A DeepLabv3+ decoder that gives its coarse and its fine map as they are, four channels in all."""
     head = build_head("deeplabv3plus", n_out=2, channels=(channels,) * len(strides), strides=strides, offsets=offsets)
     head.aspp = head.fine = head.join = head.out = nn.Identity()
+    head.anything = nn.Parameter(torch.zeros(1))  # a head is where its parameters are
     return head.eval()
 
 
@@ -140,7 +141,9 @@ def test_deeplab_puts_both_maps_where_they_belong(name):
         rows, columns = (slice(strides[1], max(strides[1], int(end) - strides[1])) for end in last)
         inner = coarse[:, :, rows, columns] - FAR
         if offsets[-1] <= strides[1] and inner.numel():
-            wanted = torch.stack(torch.meshgrid(torch.arange(size[0])[rows], torch.arange(size[1])[columns], indexing="ij"))
+            wanted = torch.stack(
+                torch.meshgrid(torch.arange(size[0])[rows], torch.arange(size[1])[columns], indexing="ij")
+            )
             assert (inner[0] - wanted).abs().max() < 0.5, size
 
 

@@ -126,8 +126,30 @@ def test_dilation_only_fills_in_between(arch: str, output_stride: int, size: tup
 def test_impossible_output_strides_are_refused() -> None:
     with pytest.raises(UsageError, match="power of two"):
         build_backbone("resnet18", width=0.125).pyramid(torch.zeros(1, 3, 32, 32), 12)
-    with pytest.raises(UsageError, match="cannot be dilated"):
-        build_backbone("vit_tiny_patch16", depth=1).pyramid(torch.zeros(1, 3, 32, 32), 8)
+    vit = build_backbone(
+        "vit_tiny_patch32", depth=1, image_size=64
+    )  # its maps stay as they are: the head sets its rates
+    assert vit.strides_at(16) == vit.strides == (32,)
+    assert vit.pyramid(torch.zeros(1, 3, 64, 64), 16)[-1].shape[2:] == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "efficientnet_b0", "convnext_atto", "regnetx_002"])
+def test_convolutional_networks_of_timm_are_dilated_with_the_same_weights(name: str) -> None:
+    net = build_backbone(f"timm:{name}").eval()
+    x = torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        plain, dense = net.pyramid(x), net.pyramid(x, 16)
+    assert net.strides_at(16) == tuple(min(stride, 16) for stride in net.strides)
+    assert [m.shape[1] for m in plain] == [m.shape[1] for m in dense]
+    for old, new, stride in zip(plain, dense, net.strides, strict=True):
+        if stride <= 16:
+            assert torch.equal(old, new)
+    assert dense[-1].shape[2] == 6
+    names = list(net.state_dict())
+    net.to(torch.float64)  # what shares its tensors follows
+    with torch.no_grad():
+        assert net.pyramid(x.double(), 16)[-1].dtype == torch.float64
+    assert names == list(net.state_dict())
 
 
 def test_pixels_are_the_image_averaged() -> None:

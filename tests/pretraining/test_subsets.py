@@ -149,3 +149,56 @@ def test_bad_rules(rule):
 def test_rules_that_need_labels(rule):
     with pytest.raises(UsageError, match="needs labels"):
         subsets.select(rule, n_images=10, label=None, classes=())
+
+
+@pytest.mark.parametrize("text", ["nested(1.5)", "classes(2,10.5)", "each(0.5)", "classes(1.5,4)"])
+def test_rules_that_count_take_whole_numbers(text):
+    with pytest.raises(UsageError, match="whole numbers"):
+        subsets.parse_rule(text)
+
+
+@given(st.integers(1, 10**9))
+def test_a_rule_is_written_as_it_was_read(n):
+    assert str(subsets.parse_rule(f"nested({n})")) == f"nested({n})"
+
+
+def test_half_of_a_set_has_two_readings():
+    """Half of every class, whatever it has; or as many images of every class."""
+    label = np.repeat(np.arange(3), (10, 20, 31))
+    about = {"n_images": 61, "label": label, "classes": ("a", "b", "c")}
+    half, _ = subsets.select("half", **about)
+    each, notes = subsets.select("each(15)", **about)
+    assert np.bincount(label[half]).tolist() == [5, 10, 16]
+    assert np.bincount(label[each]).tolist() == [10, 15, 15]
+    assert notes == ("class a has 10 of the 15 images that each(15) asks for; all are taken",)
+
+
+def manifest_file(tmp_path, **changes):
+    """A manifest whose hash fits what it says, whatever that is."""
+    import dataclasses
+    import hashlib
+    import json
+
+    good = subsets.make_manifest(
+        "nested(3)", source="s", source_revision="r", n_images=9, label=None, classes=(), seed=0
+    )
+    fields = {**dataclasses.asdict(good), **changes}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps({"format": subsets.FORMAT, "sha256": digest, **fields}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"positions": [0.5, 1.5]}, {"positions": [0, 0, 0]}, {"positions": [2, 1]}, {"positions": [-1, 2]},
+        {"positions": [1, 9]}, {"positions": []}, {"positions": [True, 2]}, {"positions": "012"}, {"positions": None},
+        {"source": 3}, {"seed": 1.5}, {"source_size": "9"}, {"class_order": "x"}, {"paths": ["a"]}, {"paths": [1, 2, 3]},
+        {"counts": [1]}, {"counts": [-1, 4]}, {"notes": [None]}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_a_manifest_whose_hash_fits_but_not_its_values_is_refused(tmp_path, changes):
+    with pytest.raises(DataError, match="not a subset's manifest"):
+        subsets.read_manifest(manifest_file(tmp_path, **changes))
+    assert subsets.read_manifest(manifest_file(tmp_path)).source_size == 9

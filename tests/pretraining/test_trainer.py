@@ -19,6 +19,7 @@ from virb.networks.backbones import Backbone, build_backbone
 from virb.pretraining import losses
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Learner, Outcome
+from virb.pretraining.parts import in_parts
 from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
@@ -159,31 +160,50 @@ def test_another_runs_checkpoint_is_refused(tmp_path):
         t.resume()
 
 
-def test_accumulation_of_a_loss_that_adds_up_is_exact(tmp_path):
-    class Additive(Toy):
-        def __init__(self):
-            super().__init__()
-            self.dropout = nn.Identity()
-            for module in self.modules():  # batch statistics would differ between a batch and its halves
-                if isinstance(module, nn.BatchNorm2d):
-                    module.momentum = 0.0
-                    module.track_running_stats = False
-                    module.running_mean = module.running_var = None
-            self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(768, 8)).float()  # type: ignore[assignment]
-            self.head = nn.Identity()
+class Unnormalised(Backbone):
+    """Nothing in it depends on the other images of a batch."""
 
-        def views(self, images, generator):
-            return [augment.center_view(images, 16)]
+    dim = 8
 
-        def forward(self, views, batch, progress):
-            return Outcome(self.encoder(views[0]).square().mean())
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU())
 
-    one, two = (
-        run(trainer(tmp_path / "1", Additive(), lr=1e-3)),
-        run(trainer(tmp_path / "2", Additive(), lr=1e-3, accumulate=2)),
-    )
+    def forward(self, x):
+        return self.layers(x).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole(tmp_path, parts):
+    """A loss that compares all images of a batch, and batch normalisation in the head."""
+
+    def make(folder, **changes):
+        learner = Toy()
+        torch.manual_seed(0)
+        learner.encoder = Unnormalised()
+        learner.head, learner.dropout = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8)), nn.Identity()
+        return trainer(folder, learner, **changes)
+
+    one, two = (run(make(tmp_path / str(n), steps=3, accumulate=n)) for n in (1, parts))
     for a, b in zip(weights(one).values(), weights(two).values(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    logs = [[float(row["loss"]) for row in csv.DictReader(t.log_path.open())] for t in (one, two)]
+    assert logs[0] == pytest.approx(logs[1], rel=1e-4)
+
+
+def test_running_statistics_see_each_part_once(tmp_path):
+    t = run(trainer(tmp_path, steps=3, accumulate=2))
+    assert int(t.learner.encoder.bn1.num_batches_tracked) == 6
+    assert t.learner.encoder.bn1.momentum == 0.1
+    learner = Toy()
+    images = torch.rand(4, 3, 16, 16)
+    with in_parts(learner, 2):
+        learner.encoder(images).sum().backward()
+    seen = learner.encoder.bn1.running_mean.clone()
+    again = Toy()
+    for part in images.chunk(2):
+        again.encoder(part)
+    torch.testing.assert_close(seen, again.encoder.bn1.running_mean)
 
 
 def test_every_image_is_seen_once_an_epoch(tmp_path):

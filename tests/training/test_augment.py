@@ -9,6 +9,7 @@ from scipy import stats
 
 from virb.errors import UsageError
 from virb.training import augment
+from virb.training.canvas import Canvas
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -87,3 +88,51 @@ def test_center_view_leaves_a_fitting_image_alone():
     )
     torch.testing.assert_close(augment.center_view(images, 16), expected)
     assert augment.center_view(images, 8).shape == (2, 3, 8, 8)
+
+
+def canvas() -> tuple[Canvas, list[torch.Tensor]]:
+    images = [
+        torch.randint(0, 256, (h, w, 3), dtype=torch.uint8, generator=generator(h)) for h, w in ((20, 33), (31, 12))
+    ]
+    pixels = torch.full((2, 31, 33, 3), 77, dtype=torch.uint8)  # what is beside an image must not be seen
+    for row, image in zip(pixels, images, strict=True):
+        row[: image.shape[0], : image.shape[1]] = image
+    return Canvas(pixels, torch.tensor([[20, 33], [31, 12]])), images
+
+
+def test_images_of_several_sizes_are_cropped_as_each_by_itself():
+    whole, images = canvas()
+    crop = augment.RandomResizedCrop(8, scale=(0.08, 1.0), flip=0.0)
+    boxes = augment.random_crop_boxes(
+        2, *whole.sizes.unbind(1), scale=crop.scale, ratio=crop.ratio, generator=generator(3)
+    )
+    found = augment.View((crop,))(whole, generator(3))
+    for i, image in enumerate(images):
+        floats = augment.image_ops.to_float(image[None])
+        alone = augment.image_ops.resized_crop(floats, boxes[i : i + 1], (8, 8))
+        alone = augment.image_ops.normalize(alone, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
+        torch.testing.assert_close(found[i : i + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_boxes_lie_within_their_own_image():
+    sizes = torch.randint(1, 60, (500, 2), generator=generator())
+    boxes = augment.random_crop_boxes(
+        500, *sizes.unbind(1), scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), generator=generator(1)
+    )
+    assert (boxes[:, 2:] >= 1).all()
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, :2] + boxes[:, 2:] <= sizes).all()
+
+
+def test_what_is_not_cropped_shows_central_squares():
+    whole, images = canvas()
+    found = augment.center_view(whole, 12)
+    top = (31 - 12) // 2
+    expected = augment.center_view(images[1][None, top : top + 12], 12)
+    torch.testing.assert_close(found[1:], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        augment.View(augment.compose("", 12))(whole, generator())[1:], expected, rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(UsageError, match="cropped or resized first"):
+        augment.View((augment.Grayscale(),))(whole, generator())
+    assert augment.JigsawBoard(24)(whole, generator()).shape[:2] == (2, 9)

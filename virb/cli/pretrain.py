@@ -78,7 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--batch-size", type=int, metavar="B", help="images an update, of all processes together (default 256)"
     )
-    training.add_argument("--accumulate", type=int, metavar="N", help="split every batch in N parts (less memory)")
+    training.add_argument(
+        "--accumulate", type=int, metavar="N", help="encode every batch in N parts: less memory, the same loss"
+    )
     training.add_argument("--optimizer", choices=("sgd", "lars", "larc", "adamw"))
     training.add_argument("--lr", type=float, help="peak learning rate at this batch size")
     training.add_argument("--final-lr", type=float, metavar="LR", help="where the cosine ends")

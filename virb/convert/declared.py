@@ -14,12 +14,12 @@ from virb.networks.backbones import Backbone
 
 
 def take_declared(options: dict[str, Any], source: str) -> dict[str, str]:
-    """Take role, family and repeat out of a spec's options; they change neither the network nor its name.
+    """Take role, family, repeat, method and dataset out of a spec's options; they change neither the network nor its name.
 
     Raises:
         UsageError: the role is none that there is.
     """
-    declared = {word: str(options.pop(word)) for word in DECLARED if word in options}
+    declared = {word: str(options.pop(word)) for word in (*DECLARED, "method", "dataset") if word in options}
     if "role" in declared:
         declared["role"] = check_role(declared["role"], source)
     return declared

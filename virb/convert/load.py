@@ -7,21 +7,32 @@ import glob
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from virb.convert import hub, published, zoo
 from virb.convert.by_timm import match_by_timm
+from virb.convert.code import load_code
 from virb.convert.declared import take_declared, with_role
-from virb.convert.detect import detect_architecture
-from virb.convert.folder import Folder, read_folder
+from virb.convert.detect import assumed, detect_architecture
+from virb.convert.folder import Folder, is_inside_folder, read_folder
 from virb.convert.match import MatchReport, checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
-from virb.convert.options import COMMON, Found, check_known, known_options, take_preprocess
+from virb.convert.options import (
+    COMMON,
+    PREPROCESS,
+    Found,
+    check_known,
+    known_options,
+    published_preprocess,
+    take_preprocess,
+    take_read_off,
+)
 from virb.convert.read import FORMAT, read_checkpoint
 from virb.convert.write import save_encoder
 from virb.errors import CheckpointError, UsageError
@@ -30,7 +41,9 @@ from virb.networks.encoder import FrozenEncoder
 from virb.networks.identity import state_sha256
 from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from virb.networks.projections import ProjectedBackbone
-from virb.networks.spec import safe_name, split_source
+from virb.networks.read_off import ReadOff
+from virb.networks.spec import safe_name, split_code, split_source
+from virb.networks.wrap import wrap
 
 __all__ = [
     "FORMAT",
@@ -74,17 +87,18 @@ def reference_encoders() -> dict[str, Path]:
 _KINDS = ("random:", "pixels", "timm:", "torchvision:", zoo.PREFIX, hub.PREFIX)
 
 
-def expand_sources(sources: Sequence[Any]) -> list[Any]:
-    """Replace patterns by what they match, with their options: of the zoo's names (``zoo:swav-*``), and of files
-    (``encoders/*.pt``) where no shell did; keep all else.
+def expand_sources(sources: Any) -> list[Any]:
+    """Return a list of encoders' sources: one may stand alone, modules are wrapped, and patterns are replaced by what they
+    match, with their options: of the zoo's names (``zoo:swav-*``), and of files (``encoders/*.pt``) where no shell did.
 
     Raises:
         UsageError: a pattern matches nothing.
     """
     found: list[Any] = []
-    for source in sources:
+    is_alone = isinstance(sources, str | os.PathLike | FrozenEncoder | nn.Module)
+    for source in [sources] if is_alone else sources:
         if not isinstance(source, (str, os.PathLike)):
-            found.append(source)
+            found.append(wrap(source) if isinstance(source, nn.Module) else source)
             continue
         text = os.fspath(source)
         base = text if Path(text).exists() else split_source(text)[0]
@@ -102,7 +116,7 @@ def expand_sources(sources: Sequence[Any]) -> list[Any]:
 
 
 def load_encoder(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | nn.Module,
     *,
     device: torch.device | str | None = None,
     name: str | None = None,
@@ -126,44 +140,57 @@ def load_encoder(
     ``pixels:8``                      the image itself, averaged to 8 x 8
     ``timm:NAME``                     pretrained weights through the library
     ``torchvision:NAME``              likewise; ``weights=IMAGENET1K_V1`` chooses among several
+    ``net.py:make``                   the network that the function ``make`` of the file returns: code, which is run
     ================================  ============================================================================
 
     Options follow the name as ``:key=value,key=value`` or come as keyword arguments: ``size``, ``mean``, ``std`` (three
     numbers as ``0.5/0.5/0.5``) change the preprocessing, ``name`` the name, and the architecture's own (``width``,
-    ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. Without them files that carry no
-    preprocessing get 224 pixels and ImageNet's mean and std. ``role``, ``family`` and ``repeat`` declare what the encoder
-    is in comparisons, and do not change its name.
+    ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. ``pool`` (cls, mean, cls+mean) and ``layers``
+    (last, last4, or a block's number) say what is read off a transformer. Preprocessing belongs to the weights: a library's
+    or a folder's own where it is known, else 224 pixels and ImageNet's mean and std, and the report says which. ``role``,
+    ``family``, ``repeat``, ``method`` and ``dataset`` declare what the encoder is in comparisons, and do not change its
+    name. A module is wrapped as :func:`virb.wrap` does.
 
     Raises:
         CheckpointError: there is no such encoder, or its file is not exactly that architecture.
         UsageError: an option is unknown or has an impossible value.
     """
+    if isinstance(source, nn.Module):
+        return wrap(source, name=name, device=device, **options).to(dtype=dtype)
     text = os.fspath(source)
     base, asked = (text, {}) if Path(text).is_file() else split_source(text)
     asked = {**asked, **{key: value for key, value in options.items() if value is not None}}
     name = asked.pop("name", None) if name is None else name
     declared = take_declared(asked, text)
+    options = dict(asked)
+    read_off = take_read_off(options)
     shown = base
-    if Path(base).is_file() or not base.startswith(_KINDS):
+    made_by = split_code(base)
+    if made_by is not None and not Path(base).exists():
+        shown = f"{Path(made_by[0]).stem}-{made_by[1]}"
+        found = load_code(*made_by, options)
+    elif Path(base).is_file() or not base.startswith(_KINDS):
         path = _find_file(base)
         shown = _stem(path)
-        found = _load_file(path, dict(asked))
+        found = _load_file(path, options)
     elif base.startswith(hub.PREFIX):
-        found = _load_file(hub.fetch(base.removeprefix(hub.PREFIX)), dict(asked))
+        found = _load_file(hub.fetch(base.removeprefix(hub.PREFIX)), options)
         shown = base.removeprefix(hub.PREFIX).rstrip("/").rpartition("/")[2]
     elif base.startswith("random:"):
-        found = make_random(base.partition(":")[2], dict(asked))
+        found = make_random(base.partition(":")[2], options)
     elif base.startswith("pixels"):
-        found = make_pixels(base, dict(asked))
+        found = make_pixels(base, options)
         shown = f"pixels-{found.arch_options['grid']}"
         asked.pop("grid", None)
     elif base.startswith(zoo.PREFIX):
-        found = _load_published(base, dict(asked))
+        found = _load_published(base, options)
         shown = base.removeprefix(zoo.PREFIX)
     elif base.startswith("timm:"):
-        found = load_timm(base, dict(asked))
+        found = load_timm(base, options)
     else:
-        found = load_torchvision(base, dict(asked))
+        found = load_torchvision(base, options)
+    if read_off:
+        found.backbone = ReadOff(found.backbone, **read_off)
     if name is None:
         # What changes the outcome changes the name, or two encoders would share a folder of results.
         silent = ["arch"] if Path(base).is_file() else []
@@ -210,8 +237,8 @@ def _find_file(base: str) -> Path:
 
 
 def _load_file(path: Path, options: dict[str, Any]) -> Found:
-    if path.is_dir():
-        folder = read_folder(path)
+    if path.is_dir() or is_inside_folder(path):
+        folder = read_folder(path if path.is_dir() else path.parent, path.name if path.is_file() else None)
         if folder.arch is not None:
             options.setdefault("arch", folder.arch)
     elif _SHARD.search(path.name):
@@ -229,16 +256,24 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
         converted = published.convert(content, config=folder.config, asked=own, prefix=prefix, ema=ema, what=str(path))
         if converted is not None:
             return _converted(converted, options, path, folder)
+    notes: list[str] = []
     if "arch" in options:
         arch, full = canonical_architecture(str(options.pop("arch")))
     else:
         arch, full = detect_architecture(content, prefix=prefix, what=str(path))
+        if arch.startswith("timm:"):
+            notes.append(f"exactly timm's {arch.removeprefix('timm:')}, the only one of its models with these tensors")
     check_known(options, (*known_options(arch), "arch", "prefix", "ema"), str(path))
-    preprocess = take_preprocess(options, Preprocess(**folder.preprocess))
+    asked = {key: options.pop(key) for key in PREPROCESS if key in options}
     arch, full = canonical_architecture(arch, {**full, **options})
     backbone = blank_backbone(arch, full)
+    default, said = published_preprocess(backbone)
+    if folder.preprocess:
+        default, said = replace(default, **folder.preprocess), "images prepared as the folder says"
+    preprocess = take_preprocess(asked, default)
     try:
         state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
+        notes += [*assumed(arch, full), *folder.notes]
     except CheckpointError as refused:
         if not arch.startswith("timm:"):
             raise
@@ -250,6 +285,9 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
         if converted_by_timm is None:
             raise
         state, report = converted_by_timm
+    if preprocess == default:
+        notes.append(said)
+    report = replace(report, notes=(*report.notes, *notes))
     backbone.load_state_dict(state)
     return Found(backbone, arch, full, preprocess, {}, report)
 
@@ -259,7 +297,8 @@ def _converted(converted: published.Converted, options: dict[str, Any], path: Pa
     check_known(options, (*known_options(converted.arch), "arch", "prefix", "ema"), str(path))
     default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
-    match = replace(converted.match, notes=(*converted.match.notes, *folder.notes))
+    match = converted.match
+    match = replace(match, notes=(*match.notes, *assumed(converted.arch, converted.options), *folder.notes))
     return Found(converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, match)
 
 

@@ -11,11 +11,20 @@ import torch
 
 from virb.convert.declared import timm_role
 from virb.convert.match import match_state
-from virb.convert.options import COMMON, Found, check_known, known_options, number, take_preprocess
+from virb.convert.options import (
+    COMMON,
+    Found,
+    check_known,
+    known_options,
+    number,
+    of_transforms,
+    published_preprocess,
+    take_preprocess,
+)
 from virb.convert.read import read_checkpoint
 from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import blank_backbone, build_backbone, canonical_architecture
-from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from virb.networks.preprocess import Preprocess
 from virb.system.threads import own_generator
 
 
@@ -61,11 +70,7 @@ def load_timm(base: str, options: dict[str, Any]) -> Found:
             ) from error
     backbone.load_state_dict({f"{backbone.key_prefix}{key}": value for key, value in state.items()})
     config: Mapping[str, Any] = getattr(backbone, "config", {})
-    default = Preprocess(
-        int((config.get("input_size") or (3, 224, 224))[-1]),
-        config.get("mean") or IMAGENET_MEAN,
-        config.get("std") or IMAGENET_STD,
-    )
+    default, _ = published_preprocess(backbone)
     meta = {"source": base, "role": timm_role(str(config.get("tag") or ""))}
     return Found(backbone, base, {}, take_preprocess(options, default), meta)
 
@@ -97,9 +102,7 @@ def load_torchvision(base: str, options: dict[str, Any]) -> Found:
             ) from error
     state, report = match_state(read_checkpoint(path), backbone, what=str(path))
     backbone.load_state_dict(state)
-    transform = weights.transforms()
-    crop = getattr(transform, "crop_size", [224])
-    default = Preprocess(crop[0], getattr(transform, "mean", IMAGENET_MEAN), getattr(transform, "std", IMAGENET_STD))
+    default = of_transforms(weights.transforms())
     # All of torchvision's classifiers are trained with labels, but for those whose trunk saw hashtags alone.
     role = "unknown" if "SWAG_LINEAR" in weights.name else "supervised"
     meta = {"source": f"{base}, {weights.name}", "role": role}

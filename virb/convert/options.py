@@ -10,7 +10,8 @@ from typing import Any
 from virb.convert.match import MatchReport
 from virb.errors import UsageError
 from virb.networks.backbones import Backbone, canonical_architecture
-from virb.networks.preprocess import Preprocess
+from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from virb.networks.read_off import POOLS
 
 
 @dataclass
@@ -57,7 +58,39 @@ def check_known(options: Mapping[str, Any], known: tuple[str, ...], what: str) -
             raise UsageError(f"{what} has no option {key!r}.{hint} It takes {', '.join(known)}.")
 
 
-COMMON = ("size", "mean", "std", "name")
+PREPROCESS = ("size", "mean", "std")
+COMMON = (*PREPROCESS, "name")
+
+
+def take_read_off(options: dict[str, Any]) -> dict[str, str]:
+    """Take what is to be read off a transformer out of its options; ``pool=token`` and ``avg`` are an architecture's own."""
+    found = {"layers": str(options.pop("layers"))} if "layers" in options else {}
+    if str(options.get("pool")) in POOLS:
+        found["pool"] = str(options.pop("pool"))
+    return found
+
+
+def published_preprocess(backbone: Backbone) -> tuple[Preprocess, str]:
+    """Return how images are prepared for a library's network, and where that stands; ImageNet's at 224 px by default."""
+    config = getattr(backbone, "config", None)
+    if config is not None:
+        size = int((config.get("input_size") or (3, 224, 224))[-1])
+        mean, std = config.get("mean") or IMAGENET_MEAN, config.get("std") or IMAGENET_STD
+        return Preprocess(size, mean, std), f"images prepared as timm's configuration of {backbone.label} says"
+    transforms = getattr(backbone, "transforms", None)
+    if transforms is not None:
+        return of_transforms(transforms), f"images prepared as torchvision does for its weights of {backbone.label}"
+    return (
+        Preprocess(),
+        "images prepared as ImageNet's usually are (224 px, its mean and std): the file does not say how",
+    )
+
+
+def of_transforms(transforms: Any) -> Preprocess:
+    """Return the preprocessing of torchvision's transforms of a weights' entry."""
+    crop = getattr(transforms, "crop_size", [224])
+    mean, std = getattr(transforms, "mean", IMAGENET_MEAN), getattr(transforms, "std", IMAGENET_STD)
+    return Preprocess(crop[0], mean, std)
 
 
 def known_options(arch: str) -> tuple[str, ...]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from virb.contracts.roles import check_role
 from virb.contracts.task import Task
-from virb.errors import RecordError, UsageError, option
 from virb.evaluation.parts import parts_of
 from virb.networks.encoder import FrozenEncoder
 from virb.records.fingerprint import plain
-from virb.records.record import MAX_BYTES, Record, canonical, read_bytes
+from virb.records.record import Record, canonical
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,8 @@ class About:
             "source": encoder.source,
             "meta": plain_meta(encoder.meta),
         }
+        if encoder.report is not None:
+            found["loaded"] = str(encoder.report)
         if encoder.name in self.declared:
             found["declared"] = plain_meta(self.declared[encoder.name])
         return found
@@ -99,48 +98,19 @@ def check_meta(
     """Return what is declared of each of ``encoders``, from a mapping by name or a CSV file with the column encoder.
 
     Raises:
-        UsageError: the file cannot be read, has no column encoder, or says two things of one encoder.
+        ScoresError: the file cannot be read, has no column encoder, or says two things of one encoder.
+        UsageError: a role is none that there is.
     """
     if meta is None:
         return {}
     if not isinstance(meta, Mapping):
-        meta = _read_meta(Path(meta))
-    return {name: dict(meta[name]) for name in encoders if name in meta}
+        from virb.scores.read import read_meta  # needs pandas
 
-
-def _read_meta(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        content = read_bytes(path, most=MAX_BYTES).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"{option('meta')} {path}: there is no such file.") from None
-    except (RecordError, UnicodeDecodeError) as error:
-        raise UsageError(f"{option('meta')} {path} cannot be read as UTF-8 text ({error}).") from None
-    rows = list(csv.reader(io.StringIO(content, newline="")))
-    header = [name.strip() for name in rows[0]] if rows else []
-    if header.count("encoder") != 1 or len(set(header)) != len(header):
-        raise UsageError(
-            f"{option('meta')} {path} needs one column encoder and no column twice; found {', '.join(header)}."
-        )
-    found: dict[str, dict[str, Any]] = {}
-    for number, row in enumerate(rows[1:], 2):
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) != len(header):
-            raise UsageError(f"{option('meta')} {path}: line {number} has {len(row)} cells; expected {len(header)}.")
-        said = {key: _value(cell.strip()) for key, cell in zip(header, row, strict=True) if cell.strip()}
-        name = str(row[header.index("encoder")].strip())
-        if name in found:
-            raise UsageError(f"{option('meta')} {path}: line {number} names {name!r} a second time.")
-        said.pop("encoder", None)
-        found[name] = said
+        table = read_meta(meta).set_index("encoder")
+        rows = table.astype(object).iterrows()
+        meta = {str(name): {str(key): value for key, value in row.dropna().items()} for name, row in rows}
+    found = {name: dict(meta[name]) for name in encoders if name in meta}
+    for name, said in found.items():
+        if "role" in said:
+            said["role"] = check_role(str(said["role"]), name)
     return found
-
-
-def _value(cell: str) -> Any:
-    """A number where a cell is one, else its text."""
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            continue
-    return cell

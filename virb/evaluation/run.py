@@ -32,8 +32,9 @@ from virb.system.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
+from torch import nn
 
-Source = str | os.PathLike[str] | FrozenEncoder
+Source = str | os.PathLike[str] | FrozenEncoder | nn.Module
 Meta = Mapping[str, Mapping[str, Any]] | str | os.PathLike[str]
 
 
@@ -77,7 +78,7 @@ def evaluate(
     by content, whatever they are called and wherever they lie.
 
     Args:
-        encoders: files, names or loaded encoders; one may stand alone.
+        encoders: files, names, loaded encoders or modules (which :func:`virb.wrap` makes encoders); one may stand alone.
         tasks: names of end tasks, or tasks themselves; by default all of ``suite``.
         data: the folder of the data sets (default: $VIRB_DATA).
         probe: "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
@@ -150,7 +151,7 @@ def run(
     """
     options = options or RunOptions()
     progress = progress or Progress(is_quiet=True)
-    sources = expand_sources([encoders] if isinstance(encoders, (str, os.PathLike, FrozenEncoder)) else encoders)
+    sources = expand_sources(encoders)
     names = [tasks] if isinstance(tasks, (str, Task)) else tasks
     how = probes.find(options.probe)
     probes.check_options(how, options.overrides())
@@ -306,9 +307,11 @@ def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: st
     problems: list[str] = []
     for item in encoders:
         try:
-            encoder = item if isinstance(item, FrozenEncoder) else load_encoder(os.fspath(item), device=place)
+            encoder = item if isinstance(item, FrozenEncoder) else load_encoder(item, device=place)
             wanted = (place, encoder.dtype if dtype == "fp32" else kind)
             loaded.append(encoder if (encoder.device, encoder.dtype) == wanted else copy.copy(encoder).to(*wanted))
+            if encoder.report is not None and (encoder.report.notes or encoder.report.alternatives):
+                registry.say(f"{encoder.name}: {encoder.report}")
         except VirbError as error:
             problems.append(str(error))
     if problems:

@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.text import Text
 
+from virb import registry
+from virb.contracts.style import Style
+
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure is the same on every machine
 #: Fonts that are looked for, in this order, for letters that the first one lacks; none of them need be there.
 WIDE_FONTS = (
@@ -21,8 +24,19 @@ WIDE_FONTS = (
 @functools.cache
 def families() -> tuple[str, ...]:
     """Fonts that texts are drawn with: the one that comes with matplotlib, then those installed that have more letters."""
+    own: list[Style] = registry.load_all(registry.entries("styles"))[0]
+    for file in (file for style in own for file in style.files):
+        fontManager.addfont(file)
     installed = {entry.name for entry in fontManager.ttflist}
-    return (FONT, *[name for name in WIDE_FONTS if name in installed])
+    wanted = [name for style in own for name in style.fonts] + list(WIDE_FONTS)
+    return (FONT, *[name for name in dict.fromkeys(wanted) if name in installed and name != FONT])
+
+
+@functools.cache
+def settings() -> dict[str, Any]:
+    """Return matplotlib's settings that the styles found ask for, in place of ours."""
+    own: list[Style] = registry.load_all(registry.entries("styles"))[0]
+    return {name: value for style in own for name, value in style.settings.items()}
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 
 from virb.contracts.task import Category
-from virb.figures.fonts import drawable, families, spell_out
+from virb.figures.fonts import drawable, families, settings, spell_out
 
 COLUMN = 3.3  # inches: one column of a two-column paper
 PAGE = 6.9  # inches: the full width
@@ -82,7 +82,8 @@ class style:
     """Context in which a figure is drawn: ``with plots.style(): ...``; leaves matplotlib's settings as they were."""
 
     def __enter__(self) -> style:
-        self._context = mpl.rc_context(STYLE)  # type: ignore[arg-type]
+        chosen: Any = {**STYLE, **settings()}
+        self._context = mpl.rc_context(chosen)
         self._context.__enter__()
         return self
 

@@ -49,22 +49,18 @@ class Backbone(nn.Module):
         """Return maps from fine to coarse: (N, channels[k], ceil(h / strides[k]), ceil(w / strides[k])).
 
         With ``output_stride`` no map is coarser than that: the strides beyond it become dilations of the same weights
-        ("a trous", Chen et al. 2017). Networks without convolutional stages accept only what changes nothing.
+        ("a trous", Chen et al. 2017). Networks without convolutional stages give the maps that they have; a head reads
+        the strides and sets its own rates by them.
         """
         self.strides_at(output_stride)
         return self.features(x)[1]
 
     def strides_at(self, output_stride: int | None = None) -> tuple[int, ...]:
-        """Return the strides of ``pyramid(x, output_stride)``.
+        """Return the strides of ``pyramid(x, output_stride)``: a network that cannot be dilated keeps its own.
 
         Raises:
-            UsageError: the network cannot be dilated to that stride.
+            UsageError: the stride is none that a network of this kind could have.
         """
-        if output_stride is not None and output_stride < max(self.strides):
-            raise UsageError(
-                f"{type(self).__name__} has maps of stride {max(self.strides)} and cannot be dilated to an output "
-                f"stride of {output_stride}; a ResNet can."
-            )
         return self.strides
 
     def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
@@ -375,6 +371,8 @@ def canonical_architecture(arch: str, options: Mapping[str, Any] | None = None) 
     library, _, name = arch.partition(":")
     if library == "torchvision" and name in RESNETS:
         arch = name
+    if is_module(arch):  # it is described by its code, not by options
+        return arch, dict(options or {})
     full = _defaults(arch)
     for key, value in (options or {}).items():
         if key not in full:
@@ -393,6 +391,11 @@ def canonical_architecture(arch: str, options: Mapping[str, Any] | None = None) 
     if "width" in full:
         full["width"] = base_channels(full["width"]) / 64
     return arch, full
+
+
+def is_module(arch: str) -> bool:
+    """Whether ``arch`` stands for a module that was wrapped (:func:`virb.wrap`), which no name builds."""
+    return arch.startswith("module:")
 
 
 def _check_options(arch: str, options: Mapping[str, Any]) -> None:
@@ -442,6 +445,10 @@ def blank_backbone(arch: str, options: Mapping[str, Any] | None = None) -> Backb
 
 def _build(arch: str, options: Mapping[str, Any] | None, *, is_initialised: bool) -> Backbone:
     arch, full = canonical_architecture(arch, options)
+    if is_module(arch):
+        raise UsageError(
+            f"{arch} is a module that was wrapped, and no name builds it. Give the code that makes it: FILE.py:FUNCTION."
+        )
     backbone: Backbone
     if arch in RESNETS:
         backbone = ResNet(RESNETS[arch], **full, is_initialised=is_initialised)
@@ -464,6 +471,8 @@ def _build(arch: str, options: Mapping[str, Any] | None, *, is_initialised: bool
 def spell_architecture(arch: str, options: Mapping[str, Any]) -> str:
     """Return an architecture as one writes it, options that are not at their default included: resnet18:width=0.25."""
     arch, full = canonical_architecture(arch, options)
+    if is_module(arch):
+        return arch
     default = _defaults(arch)
     changed = [
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
-import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from virb.contracts.encoder import MatchReport
 from virb.errors import UsageError
+from virb.images import decode
+from virb.networks import identity
 from virb.networks.backbones import Backbone, canonical_architecture, fold_batchnorm
-from virb.networks.identity import state_sha256
 from virb.networks.preprocess import Preprocess
 from virb.networks.spec import safe_name
 from virb.system import devices
@@ -32,7 +33,8 @@ class FrozenEncoder:
     Attributes:
         name: safe as a folder's name on any file system.
         sha256: identity of the network by content (architecture and weights).
-        identity: identity of what it computes: network and preprocessing. Feature caches and records are keyed by it.
+        identity: of what it computes: tensors, architecture, code, preprocessing and what is read off. Feature caches and
+            records are keyed by it, and by the type it computes in. ``identity_parts`` has it field by field.
         arch, arch_options: what ``build_backbone`` takes.
         preprocess, meta: as in the encoder file.
         dim: D, the length of an embedding. channels, strides: of the pyramid's maps, finest first.
@@ -77,12 +79,27 @@ class FrozenEncoder:
 
     @functools.cached_property
     def sha256(self) -> str:
-        return state_sha256(self.arch, self.arch_options, self.state_dict(), variant=self._backbone.variant)
+        return identity.state_sha256(self.arch, self.arch_options, self.state_dict(), variant=self._backbone.variant)
 
     @functools.cached_property
     def identity(self) -> str:
-        settings = json.dumps(self.preprocess.as_dict(), sort_keys=True)
-        return hashlib.sha256(f"{self.sha256}\n{settings}".encode()).hexdigest()
+        return identity.digest_of(self.identity_parts)
+
+    @functools.cached_property
+    def identity_parts(self) -> dict[str, Any]:
+        """What ``identity`` is a digest of, field by field (:func:`virb.networks.identity.identity_parts`)."""
+        return identity.identity_parts(
+            self._backbone,
+            arch=self.arch,
+            arch_options=self.arch_options,
+            preprocess=self.preprocess,
+            is_from_the_door=self.source is not None,
+        )
+
+    @property
+    def backbone(self) -> Backbone:
+        """The original network, which is never run."""
+        return self._backbone
 
     def strides_at(self, output_stride: int | None = None) -> tuple[int, ...]:
         """Return the strides of ``pyramid(images, output_stride)``."""
@@ -96,9 +113,33 @@ class FrozenEncoder:
 
     # -- looking
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Return embeddings (N, D) in float32 for prepared ``images``, float (N, 3, h, w)."""
+    def embed(self, images: Any) -> Tensor:
+        """Return embeddings (N, D) in float32.
+
+        ``images`` are prepared ones, float (N, 3, h, w); or an image as Pillow opens it, a path, an array uint8
+        (H, W, 3) or (N, H, W, 3), or a list of such, which are prepared here.
+        """
+        if not isinstance(images, Tensor):
+            images = self._opened(images)
         return self._run(lambda network, x: [network.embed(x)], images)[0]
+
+    def _opened(self, images: Any) -> Tensor:
+        if isinstance(images, list | tuple):
+            if not images:
+                raise UsageError("No image was given.")
+            return torch.cat([image if isinstance(image, Tensor) else self._opened(image) for image in images])
+        if isinstance(images, str | os.PathLike):
+            images = decode.read_image(images)
+        elif hasattr(images, "getexif"):
+            images = decode.to_rgb(images)
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[-1:] != (3,):
+            found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+            raise UsageError(
+                f"An encoder takes an image (Pillow's, a path, or an array uint8 (H, W, 3)) or prepared images, a float "
+                f"tensor (N, 3, h, w) as prepare() gives; found {found}."
+            )
+        pixels = torch.from_numpy(np.array(images))
+        return self.prepare(pixels[None] if pixels.ndim == 3 else pixels)
 
     def pyramid(self, images: Tensor, output_stride: int | None = None) -> list[Tensor]:
         """Return maps (N, channels[k], ceil(h / strides[k]), ceil(w / strides[k])) in float32, finest first; any h, w.
@@ -128,7 +169,7 @@ class FrozenEncoder:
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise UsageError(
                 f"An encoder takes float images (N, 3, h, w), as prepare() gives; found {images.dtype} of shape "
-                f"{tuple(images.shape)}."
+                f"{tuple(images.shape)}. Images of 8 bits come through prepare() first, or as arrays, paths or Pillow's."
             )
         network = self._inference_network()
         # no_grad is as fast as inference_mode here, and heads can train on its tensors without copying them first.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from virb.errors import UsageError
 from virb.images.geometry import centred
 from virb.networks.backbones import Backbone
+from virb.system.threads import own_generator
 
 
 class ViT(VisionTransformer, Backbone):
@@ -158,6 +159,7 @@ class TimmBackbone(External):
         # Let the model follow the image's size where it can; each family has its own option, or none.
         tries: list[dict[str, Any]] = [
             {"dynamic_img_size": True, "dynamic_img_pad": True},
+            {"dynamic_img_size": True},
             {"strict_img_size": False},
             {},
         ]
@@ -172,10 +174,59 @@ class TimmBackbone(External):
         heads = config.get("classifier") or ()
         self.head_names = (heads,) if isinstance(heads, str) else tuple(heads)
         self.config = config
+        self.name, self.options = name, options
+        self._dilated: dict[int, nn.Module | None] = {}
         self.measure()
 
+    def strides_at(self, output_stride: int | None = None) -> tuple[int, ...]:
+        if output_stride is None or output_stride >= max(self.strides) or self._dilation(output_stride) is None:
+            return self.strides
+        return tuple(min(stride, output_stride) for stride in self.strides)
+
+    def pyramid(self, x: Tensor, output_stride: int | None = None) -> list[Tensor]:
+        if self.strides_at(output_stride) == self.strides:
+            return self.features(x)[1]
+        assert output_stride is not None
+        return self.read(self._dilation(output_stride), x)[1]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> TimmBackbone:
+        self._dilated.clear()  # they share tensors with the network, which are about to be others
+        return super()._apply(fn, recurse)
+
+    def _dilation(self, output_stride: int) -> nn.Module | None:
+        """Return timm's own dilated network on the same weights; None where timm has none of that stride."""
+        with own_generator():  # one thread makes it
+            if output_stride not in self._dilated:
+                self._dilated[output_stride] = self._dilate(output_stride)
+        return self._dilated[output_stride]
+
+    def _dilate(self, output_stride: int) -> nn.Module | None:
+        import timm
+
+        try:
+            net = timm.create_model(self.name, num_classes=0, output_stride=output_stride, **self.options)
+        except (TypeError, AssertionError, ValueError, NotImplementedError, KeyError, RuntimeError):
+            return None
+        own, other = dict(self.net.named_modules()), dict(net.named_modules())
+        shapes = [{key: value.shape for key, value in each.state_dict().items()} for each in (self.net, net)]
+        if shapes[0] != shapes[1] or own.keys() != other.keys():
+            return None
+        for name, module in other.items():
+            module._parameters, module._buffers = own[name]._parameters, own[name]._buffers
+        net.train(self.net.training)
+        blank = torch.zeros(1, 3, self.example_size, self.example_size)
+        like = next(iter(self.net.parameters()), blank)
+        with torch.no_grad():
+            side = self.read(net.eval(), blank.to(like.device, like.dtype))[1][-1].shape[2]
+        net.train(self.net.training)
+        return net if _stride(self.example_size, side) == output_stride else None
+
     def look(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        net: Any = self.net
+        return self.read(self.net, x)
+
+    @staticmethod
+    def read(net: Any, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the embedding and the pyramid of a network of timm's."""
         if hasattr(net, "forward_intermediates"):
             last, maps = net.forward_intermediates(x, output_fmt="NCHW")
         else:
@@ -220,6 +271,7 @@ class TorchvisionBackbone(External):
             parent, _, child = linear[-1].rpartition(".")
             setattr(net.get_submodule(parent), child, nn.Identity())
         self.is_pooled = not is_last
+        self.transforms = weights.DEFAULT.transforms() if hasattr(weights, "DEFAULT") else None
         self.taps = self._find_taps()
         self.measure()
 

@@ -61,3 +61,9 @@ def split_source(source: str) -> tuple[str, dict[str, str]]:
             raise UsageError(f"{source!r}: the option {key} is given twice.")
         options[key] = value
     return source[: start.start()], options
+
+
+def split_code(base: str) -> tuple[str, str] | None:
+    """Return file and function of ``FILE.py:FUNCTION``; None if it is no such name."""
+    found = re.fullmatch(r"(.+\.py):([^\W\d]\w*)", base)
+    return (found[1], found[2]) if found else None

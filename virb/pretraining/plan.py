@@ -51,6 +51,10 @@ class Plan:
             raise UsageError(f"{self.precision} trains on a GPU only; on a CPU choose --precision bf16 or fp32.")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide the batch of {self.batch_size}.")
+        if self.accumulate > 1 and self.compile:
+            raise UsageError(
+                "--compile and --accumulate exclude each other: parts are computed a second time, uncompiled."
+            )
         share, rest = divmod(self.batch_size // self.accumulate, distributed.world_size())
         if rest or not share:
             parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""

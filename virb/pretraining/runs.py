@@ -241,7 +241,7 @@ def _trained(
 def _images(method: Method, settings: Settings, reporter: Reporter) -> tuple[PretrainingData, str, Manifest | None]:
     """The images to train on, the name of the set they are from, and which of it they are."""
     if settings.data is None:
-        raise UsageError(f"{method.name} needs images: pass --data with {', '.join(sources.WORLD)} or a folder.")
+        raise UsageError(f"{method.name} needs images: pass --data with {', '.join(sources.named())} or a folder.")
     data = sources.load(
         settings.data,
         short_side=settings.resolution_px,
@@ -343,7 +343,7 @@ def _planned(
 
 def _is_world(source: str) -> bool:
     """Whether all of a source has the world's own size."""
-    return all(sources.split_amount(part)[0] in sources.WORLD for part in source.split("+"))
+    return all(sources.split_amount(part)[0] in sources.named() for part in source.split("+"))
 
 
 def _clear(folder: Path) -> None:

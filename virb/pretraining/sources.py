@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from virb.errors import DataError, UsageError, VirbError
+from virb import registry
+from virb.contracts.dataset import DataSet
+from virb.errors import DataError, UsageError
 from virb.images.decode import read_bytes, shown, to_rgb
 from virb.images.digests import Digested, of_files
 from virb.images.folders import ImageFolder, scan_image_folder
@@ -22,16 +24,16 @@ from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.decoding import ProgressCallback
-from virb.pretraining.pixels import ArrayPixels, DecodedPixels, JoinedPixels, KeptPixels, Pixels, SelectedPixels
+from virb.pretraining.pixels import DecodedPixels, JoinedPixels, KeptPixels, Pixels, SelectedPixels
 from virb.system.threads import n_cores
 
 TRAIN, HELD_OUT = "train", ("test", "val", "valid", "validation")  # folders that are splits and not classes
 KEPT_LIMIT_BYTES = 32 * 2**30  # a folder that decodes to more is read image by image instead of being kept decoded
-WORLD: dict[str, tuple[str, ...]] = {
-    "world-objects": ("pretrain-objects",),
-    "world-rooms": ("pretrain-rooms",),
-    "world": ("pretrain-objects", "pretrain-rooms"),
-}
+
+
+def named() -> list[str]:
+    """Return the names of the data sets that can be found (files that assign DATASET)."""
+    return registry.names("datasets")
 
 
 def load(
@@ -43,10 +45,10 @@ def load(
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> PretrainingData:
-    """Return the images called ``source``: a name of ``WORLD``, a folder, a file list, or several of them pooled.
+    """Return the images called ``source``: the name of a data set, a folder, a file list, or several of them pooled.
 
     Args:
-        source: "world-objects", "world-rooms", "world"; a folder of images (if it has subfolders, each is a class, and
+        source: the name of a data set (virb list datasets); a folder of images (if it has subfolders, each is a class, and
             what lies beside them is left out; with train/ and test/ in it, train/ is read); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
             (the train part, below ``root`` as torchvision puts it). "A:3000+B:0.25" pools 3000 images of A and a quarter of B, drawn by ``seed``,
             without labels.
@@ -58,8 +60,9 @@ def load(
     Raises:
         DataError: the source is unknown, empty, has an empty class folder, or holds unreadable images.
     """
-    if source in WORLD:
-        return _world(source, progress)
+    if source in named():
+        found: DataSet = registry.load("datasets", source)
+        return found.load(progress)
     path = Path(source).expanduser()
     if "+" in source and not path.exists():
         return _pooled(source, short_side, root, skip_unreadable, seed, progress)
@@ -70,7 +73,7 @@ def load(
         return _torchvision(source.partition(":")[2], Path(place), short_side, skip_unreadable, progress)
     if not path.exists():
         raise DataError(
-            f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(WORLD)}, "
+            f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(named())}, "
             "torchvision:NAME). Name one of them, or a folder of images."
         )
     if not path.is_dir():
@@ -122,35 +125,6 @@ def split_amount(text: str) -> tuple[str, str]:
     if name and re.fullmatch(r"\d+|[01]?\.\d+", amount):
         return name, amount
     return text, ""
-
-
-def _world(source: str, progress: ProgressCallback | None) -> PretrainingData:
-    from virb.tasks import world
-
-    sets = [world.load(name, "train") for name in WORLD[source]]
-    parts = tuple(ArrayPixels(s.images) for s in sets)
-    counts = [len(s.images) for s in sets]
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    label: np.ndarray | None = None
-    classes: tuple[str, ...] = ()
-    if len(sets) == 1:
-        found = _annotation(sets[0], "class_id")
-        if found is not None:
-            label = np.asarray(found, dtype=np.int64)
-            classes = tuple(world.SETS[WORLD[source][0]].classes["class_id"])
-        revision = sets[0].revision
-    else:
-        revision = hashlib.sha256("\0".join(s.revision for s in sets).encode()).hexdigest()
-    pixels: Pixels = parts[0] if len(parts) == 1 else JoinedPixels(parts, starts)
-    selection = np.arange(int(starts[-1]))
-    return PretrainingData(source, revision, pixels, selection, int(sets[0].images.shape[1]), label, classes)
-
-
-def _annotation(images: Any, name: str) -> np.ndarray | None:
-    try:
-        return np.asarray(images.annotation(name))
-    except (KeyError, VirbError):
-        return None
 
 
 def _from_images(

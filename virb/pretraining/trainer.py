@@ -30,6 +30,7 @@ from virb.pretraining.compiled import compile_encoders
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
 from virb.pretraining.log import Log
+from virb.pretraining.parts import in_parts
 from virb.pretraining.pixels import Padded
 from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
@@ -237,8 +238,8 @@ class Trainer:
         return self._order[1][place * size : (place + 1) * size]
 
     def _own(self, index: np.ndarray) -> np.ndarray:
-        """This process's images of a batch: its slice of every part that is accumulated, as the one process's order."""
-        return index.reshape(self.plan.accumulate, distributed.world_size(), -1)[:, distributed.rank()].reshape(-1)
+        """This process's images of a batch: its slice, in the one process's order."""
+        return index.reshape(distributed.world_size(), -1)[distributed.rank()]
 
     def _update(self, index: np.ndarray, images: np.ndarray | Padded) -> Numbers:
         """Train on a batch; return what the log says of it, on the device where it is from there."""
@@ -265,20 +266,13 @@ class Trainer:
         generator = torch.Generator().manual_seed(stream_seed(plan.seed, "views", self.step))
         self.learner.before_step(progress)
         self.optimizer.zero_grad(set_to_none=True)
-        numbers: Numbers = {"lr": lr, "loss": 0.0, "spread": None}
-
-        def add(name: str, value: Tensor | float) -> None:
-            numbers[name] = (numbers.get(name) or 0.0) + distributed.mean_number(value) / plan.accumulate
-
-        for k, part in enumerate(np.array_split(np.arange(len(index)), plan.accumulate)):
-            with self._averaging(is_last=k == plan.accumulate - 1):
-                outcome = self._outcome(index[part], images[part], generator, progress)
-                self.scaler.scale(outcome.loss / plan.accumulate).backward()
-            add("loss", outcome.loss)
-            if outcome.output is not None:
-                numbers["spread"] = watch.output_spread(outcome.output)
-            for key, value in outcome.metrics.items():
-                add(key, value)
+        with in_parts(self.learner, plan.accumulate):
+            outcome = self._outcome(index, images, generator, progress)
+            self.scaler.scale(outcome.loss).backward()
+        numbers: Numbers = {"lr": lr, "loss": distributed.mean_number(outcome.loss), "spread": None}
+        if outcome.output is not None:
+            numbers["spread"] = watch.output_spread(outcome.output)
+        numbers |= {key: distributed.mean_number(value) for key, value in outcome.metrics.items()}
         self.scaler.unscale_(self.optimizer)
         self.learner.after_backward(progress)
         self.scaler.step(self.optimizer)
@@ -295,10 +289,6 @@ class Trainer:
         label = None if self._labels is None else devices.upload(self._labels[position], self.device)
         with self._autocast():
             return self.model(views, Batch(devices.upload(position, self.device), label), progress)
-
-    def _averaging(self, *, is_last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Several processes exchange the gradients of an update once, with those of its last part."""
-        return contextlib.nullcontext() if is_last or self.model is self.learner else self.model.no_sync()
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.plan.precision in ("fp32", "tf32"):

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from virb import registry
+from virb.contracts.column import Column
+from virb.errors import RecordError
 from virb.records.record import Record, digest
 
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = [row(record) for record in records]
+    more: list[Column] = registry.load_all(registry.entries("columns"))[0]
+    rows = [with_columns(row(record), record, more) for record in records]
     known = dict.fromkeys(key for found in rows for key in found)
     frame = pd.DataFrame(rows, columns=list(known))
     if frame.empty:
@@ -37,6 +41,25 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     return frame.sort_values(
         ["category", "task", "encoder", "probe", "seed"], key=natural_key, kind="stable"
     ).reset_index(drop=True)
+
+
+def with_columns(found: dict[str, Any], record: Mapping[str, Any], more: Iterable[Column]) -> dict[str, Any]:
+    """Return the row with the columns that parts of one's own add, none of which takes the place of another.
+
+    Raises:
+        RecordError: one has the name of a column that is there, or fails.
+    """
+    for column in more:
+        if column.name in found:
+            raise RecordError(f"The column {column.name!r} is there already; rename the file that declares it.")
+        try:
+            found[column.name] = column.of(record)
+        except Exception as error:
+            raise RecordError(
+                f"The column {column.name!r} fails on a record: {type(error).__name__}: {error}. Return None where a "
+                "record does not say."
+            ) from error
+    return found
 
 
 def row(record: Mapping[str, Any]) -> dict[str, Any]:

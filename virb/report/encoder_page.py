@@ -132,6 +132,7 @@ def description(study: Study, encoder: str) -> list[tuple[str, object]]:
             (str(name).replace("_", " "), as_text(v) if isinstance(v, (int, float)) else plain(v))
             for name, v in meta.items()
         ),
+        ("weights", plain(about.get("loaded"))),
         ("sha256", hashed.get("sha256")),
         ("sha256 of the weights", hashed.get("weights_sha256")),
         settings,

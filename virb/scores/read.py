@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from virb import registry
 from virb.contracts.analysis import names_in_words
+from virb.contracts.importer import Importer
 from virb.errors import ScoresError
 from virb.scores.roles import declared_by_methods, with_meta
 from virb.scores.schema import (
@@ -46,8 +48,8 @@ def read_scores(
     For a folder, ``frame.attrs["results"]`` holds its path, where analyses of single predictions look for them.
 
     Args:
-        source: a CSV or Parquet file with the columns encoder, task, score and any others; or the folder that
-            ``virb evaluate`` writes.
+        source: a CSV or Parquet file with the columns encoder, task, score and any others; the folder that
+            ``virb evaluate`` writes; or NAME:PATH, what the importer NAME reads (virb list importers).
         probe: keep the scores of this probe only.
         wide: the file has one row an encoder and one column a task, as papers print tables.
         about: columns of a wide table that are about encoders though they hold numbers.
@@ -60,7 +62,10 @@ def read_scores(
     """
     path = Path(source)
     is_folder = path.is_dir()
-    if is_folder:
+    imported = None if path.exists() else _imported(os.fspath(source))
+    if imported is not None:
+        frame = imported
+    elif is_folder:
         frame = _folder(path)
     elif path.suffix.lower() in _PARQUET:
         frame = _parquet(path)
@@ -81,6 +86,28 @@ def read_scores(
     if meta is not None:
         frame = with_meta(frame, read_meta(meta), name=str(meta))
     return one_scale(frame, units=units, better=better, name=str(path))
+
+
+def _imported(source: str) -> pd.DataFrame | None:
+    """Read NAME:PATH by the importer called NAME; None where there is no such importer.
+
+    Raises:
+        ScoresError: the path is not there, or the importer fails on it.
+    """
+    name, colon, place = source.partition(":")
+    if not colon or name not in registry.names("importers"):
+        return None
+    importer: Importer = registry.load("importers", name)
+    path = Path(place)
+    if not (path.is_dir() if importer.reads == "folder" else path.is_file()):
+        raise ScoresError(f"{source}: the importer {name} reads a {importer.reads}, and {place!r} is none.")
+    try:
+        rows = [dict(row) for row in importer.rows(path)]
+    except Exception as error:
+        raise ScoresError(f"{source} cannot be read by the importer {name}: {type(error).__name__}: {error}") from error
+    if not rows:
+        raise ScoresError(f"{source}: the importer {name} finds no scores there.")
+    return pd.DataFrame(rows)
 
 
 def _folder(path: Path) -> pd.DataFrame:

@@ -12,18 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from virb import registry
 from virb.contracts.analysis import Outputs, names_in_words
-from virb.errors import ScoresError, UsageError
+from virb.contracts.metric import OF_TARGET, Metric
+from virb.errors import RegistryError, ScoresError, UsageError
 
-#: Unit of each of virb's metrics; the error of a regression has its task's unit, which the metric does not know.
-METRIC_UNITS = {
-    "top1": "fraction",
-    "mean_per_class": "fraction",
-    "map": "fraction",
-    "miou": "fraction",
-    "one_minus_all": "fraction",
-    "neg_epe": "pixel",
-}
 _BETTER = ("higher", "lower")
 
 
@@ -31,7 +24,7 @@ def units_of_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     """Records with the unit of their metric, where they do not say one."""
     if "metric" not in frame:
         return frame
-    known = frame["metric"].map(METRIC_UNITS)
+    known = frame["metric"].map({name: _unit(name) for name in set(frame["metric"].dropna())})
     if "unit" in frame:
         known = frame["unit"].where(frame["unit"].notna(), known)
     if known.isna().all():
@@ -39,6 +32,15 @@ def units_of_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     out = frame.assign(unit=known.astype(object))
     out.attrs = {**frame.attrs, "about": {**frame.attrs.get("about", {}), "unit": "task"}}
     return out
+
+
+def _unit(metric: str) -> str | None:
+    """The unit that a metric declares; None where it is none of ours, or has its targets' unit, which it does not know."""
+    try:
+        found: Metric = registry.load("metrics", metric)
+    except RegistryError:
+        return None
+    return None if found.unit == OF_TARGET else found.unit
 
 
 def one_scale(

@@ -25,7 +25,7 @@ from virb.contracts.task import Task
 from virb.convert.load import load_encoder
 from virb.errors import UsageError, VirbError, option
 from virb.networks.encoder import FrozenEncoder
-from virb.networks.spec import split_source
+from virb.networks.spec import split_code, split_source
 from virb.system import devices
 from virb.system.progress import Progress as OwnProgress
 from virb.system.threads import n_cores
@@ -93,7 +93,9 @@ def absolute_source(source: str | os.PathLike[str] | FrozenEncoder) -> str | Fro
         return source
     text = os.fspath(source)
     base = split_source(text)[0]
-    return str(Path(base).absolute()) + text[len(base) :] if Path(base).exists() else text
+    made_by = split_code(base)
+    file = base if made_by is None or Path(base).exists() else made_by[0]
+    return str(Path(file).absolute()) + text[len(file) :] if Path(file).exists() else text
 
 
 def cut(

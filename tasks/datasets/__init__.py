@@ -1,0 +1,1 @@
+"""Named sets of images to pretrain on, one file each."""

@@ -1,0 +1,23 @@
+"""What a figure style is: fonts and settings that figures are drawn with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style, used as soon as it is found.
+
+    ``files`` are font files to make known; ``fonts`` are families that are looked for, in this order, for letters that
+    the first font lacks; ``settings`` are matplotlib's (rcParams), in place of ours.
+    """
+
+    name: str
+    summary: str
+    fonts: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
