@@ -255,4 +255,24 @@ def test_what_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     encoder = load_encoder("hf:someone/net")
     assert encoder.name == "net"
-    assert asked == [["config.json", "open_clip_config.json", "preprocessor_config.json", "model.safetensors"]]
+    configs = ["config.json", "open_clip_config.json", "preprocessor_config.json"]
+    assert asked == [configs, [*configs, "model.safetensors"]]
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 32000}))
+    with pytest.raises(CheckpointError, match="a language model"):
+        load_encoder("hf:someone/net")
+    assert asked[2:] == [configs], "no weights are fetched for a network that is refused"
+
+
+def test_what_was_taken_for_granted_is_said_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from virb.evaluation.about import About
+    from virb.evaluation.run import load_encoders
+
+    save_file(tensors(), tmp_path / "bare.safetensors")
+    source = f"{tmp_path / 'bare.safetensors'}:heads=2"
+    encoder = load_encoders([source])[0]
+    said = capsys.readouterr().err
+    for text in ("images of 16 px, mean and std 0.5/0.5/0.5", "eps 1e-12", "the class token", "resized bicubic"):
+        assert text in said
+        assert text in About({}).encoder(encoder)["loaded"]
+    load_encoders([source])
+    assert capsys.readouterr().err == "", "it is said once"

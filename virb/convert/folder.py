@@ -82,6 +82,17 @@ def read_folder(path: Path, weights: str | None = None) -> Folder:
     return Folder(content, config, arch, preprocess, tuple(notes))
 
 
+def check_config(path: Path) -> None:
+    """Refuse a folder whose config.json is of another network; one of timm's or OpenCLIP's has a word of its own for it.
+
+    Raises:
+        CheckpointError: as :func:`check_model_type` says.
+    """
+    config = _json(path / "config.json")
+    if config and "architecture" not in config and not (path / "open_clip_config.json").is_file():
+        check_model_type(config, str(path))
+
+
 def check_model_type(config: Mapping[str, Any], what: str) -> None:
     """Refuse, before any weights are read, a config.json of a network that is no image encoder or that no layout is of.
 

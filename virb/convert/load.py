@@ -298,7 +298,13 @@ def _converted(converted: published.Converted, options: dict[str, Any], path: Pa
     default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
     match = converted.match
-    match = replace(match, notes=(*match.notes, *assumed(converted.arch, converted.options), *folder.notes))
+    notes = [*match.notes, *assumed(converted.arch, converted.options), *folder.notes]
+    if not folder.preprocess:
+        settings = "/".join(f"{value:g}" for value in (*default.mean, *default.std))
+        notes.append(
+            f"images of {default.size} px, mean and std {settings}, as most of these releases have them: the file does not say how"
+        )
+    match = replace(match, notes=tuple(notes))
     return Found(converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, match)
 
 
