@@ -33,7 +33,10 @@ GOLDEN: dict[int, dict[str, list[float]]] = {
         "metrics": [4 / 6, (1 / 2 + 2 / 3 + 1) / 3],
     }
 }
-GOLDEN[2] = {**GOLDEN[1], "dense": [0.042104, 0.0263638, -0.0122313, -1.69927, -0.525648, -0.392936]}  # maps lie where their cells do
+GOLDEN[2] = {
+    **GOLDEN[1],
+    "dense": [0.042104, 0.0263638, -0.0122313, -1.69927, -0.525648, -0.392936],
+}  # maps lie where their cells do
 TOLERANCE = {
     "decoded": 1.0,
     "resized": 1.0,
