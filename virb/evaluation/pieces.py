@@ -34,6 +34,7 @@ from virb.networks.encoder import FrozenEncoder
 from virb.probes import dense
 from virb.records.store import ResultStore, probe_name
 from virb.system import devices
+from virb.system.commit import commit
 from virb.system.progress import Progress
 from virb.system.threads import core_pool, n_cores
 
@@ -309,6 +310,7 @@ class Runner:
             "device": str(self.device),
             "ran_on": devices.describe(e.device, e.dtype if self.probe.is_frozen else torch.float32),
             "versions": _versions(),
+            "commit": commit(),
         }
         if not np.isfinite(metric.score):
             raise VirbError(
