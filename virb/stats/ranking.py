@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 from virb.errors import ScoresError
 from virb.stats.correlation import adjust_p, score_table
 from virb.stats.exact import settled
-from virb.stats.signed_rank import signed_rank_p
+from virb.stats.signed_rank import signed_rank_ps
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ def holm_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
     """
     table = score_table(scores, min_encoders=2, may_be_constant=True)
     values = table.to_numpy(float)
-    rows = []
-    for i in range(len(table)):
-        for j in range(i + 1, len(table)):
-            gap = values[i] - values[j]
-            rows.append((table.index[i], table.index[j], float(gap.mean()), signed_rank_p(gap)))
-    out = pd.DataFrame(rows, columns=["encoder_a", "encoder_b", "difference", "p"])
+    parts = []
+    for i in range(len(table) - 1):  # a row of pairs at a time: all of them are too many to hold
+        gaps = values[i] - values[i + 1 :]
+        row = {"encoder_a": [table.index[i]] * len(gaps), "encoder_b": table.index[i + 1 :]}
+        parts.append(pd.DataFrame({**row, "difference": gaps.mean(axis=1), "p": signed_rank_ps(gaps)}))
+    out = pd.concat(parts, ignore_index=True)
     out["p_holm"] = adjust_p(out["p"].to_numpy(), "holm")
     return out
 
