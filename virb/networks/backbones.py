@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from virb.errors import UsageError
+from virb.images.geometry import centred
 from virb.networks import families
+from virb.networks.places import measured_offsets
 from virb.system.threads import own_generator
 
 
@@ -60,6 +62,12 @@ class Backbone(nn.Module):
             UsageError: the stride is none that a network of this kind could have.
         """
         return self.strides
+
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        """Return where the first cell of each map of ``pyramid(x, output_stride)`` has its centre, in pixels from the
+        first one's (:mod:`virb.images.geometry`). A network that does not say it is measured.
+        """
+        return measured_offsets(self, output_stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embed(x)
@@ -243,6 +251,9 @@ class ResNet(Backbone):
             )
         return tuple(min(stride, output_stride) for stride in self.strides)
 
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        return (0.0,) * len(self.strides)  # every convolution and pool is centred on the pixel that it samples
+
     def features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         maps = self.pyramid(x)
         return maps[-1].mean((2, 3)), maps
@@ -305,6 +316,9 @@ class Pixels(Backbone):
                 f"The pixel baseline's finest map has stride 2; found an output stride of {output_stride}."
             )
         return tuple(min(stride, output_stride) for stride in self.strides)
+
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        return centred(self.strides_at(output_stride))
 
     def pyramid(self, x: Tensor, output_stride: int | None = None) -> list[Tensor]:
         return [F.avg_pool2d(x, stride, ceil_mode=True) for stride in self.strides_at(output_stride)]
