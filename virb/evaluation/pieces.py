@@ -36,6 +36,7 @@ from virb.records.store import ResultStore, probe_name
 from virb.system import devices
 from virb.system.progress import Progress
 from virb.system.threads import core_pool, n_cores
+from virb.system.version import commit
 
 MOST_DECODERS = 32  # threads; beyond, they wait for the interpreter
 
@@ -310,6 +311,8 @@ class Runner:
             "ran_on": devices.describe(e.device, e.dtype if self.probe.is_frozen else torch.float32),
             "versions": _versions(),
         }
+        if commit():
+            record["commit"] = commit()
         if not np.isfinite(metric.score):
             raise VirbError(
                 f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."

@@ -310,7 +310,7 @@ def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: st
             encoder = item if isinstance(item, FrozenEncoder) else load_encoder(item, device=place)
             wanted = (place, encoder.dtype if dtype == "fp32" else kind)
             loaded.append(encoder if (encoder.device, encoder.dtype) == wanted else copy.copy(encoder).to(*wanted))
-            if encoder.report is not None and (encoder.report.notes or encoder.report.alternatives):
+            if encoder.report is not None and encoder.report.is_news:
                 registry.say(f"{encoder.name}: {encoder.report}")
         except VirbError as error:
             problems.append(str(error))
