@@ -5,14 +5,17 @@ Kotar et al. 2021, Section 5 and Figures 13 and 14: pockets of correlation insid
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.scores.families import FAMILY, Families, basis_of, declared_families
 from virb.scores.layout import EXCLUDE, MISSING, prepare
-from virb.scores.schema import as_words, encoder_table
 from virb.stats.correlation import METHODS, CorrelationMatrix, correlation_matrix, leave_one_out_range
 from virb.stats.effects import detectable_correlation
+from virb.stats.exact import EXACT_UP_TO
+from virb.stats.families import between_families
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,33 +40,40 @@ def run(
 
     data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
     wide, categories = data.wide, data.categories
-    clusters = None
-    if family:
-        about = encoder_table(data.frame)
-        if family not in about:
-            from virb.errors import UsageError
-
-            raise UsageError(
-                f"family={family!r} is no column of the scores; they have {names_in_words(list(about), 12)}."
-            )
-        given = about.loc[wide.index, family]
-        if given.isna().any():
-            out.say(
-                f"no {family} is given for {names_in_words(list(given.index[given.isna()]))}: each is a family of its own"
-            )
-        # An encoder of no known family must not share one with another, nor with a family of its own name.
-        known = "known " + as_words(given)
-        clusters, interval = known.where(given.notna(), "alone " + given.index.to_series()).tolist(), "bootstrap"
-        of_family = as_words(given, missing="")
-        out.table(of_family.rename("family").rename_axis("encoder").reset_index(), "families")
+    families = declared_families(data.frame, wide.index, out, column=family)
+    if families.labels is not None:
+        # Shuffled encoders are no null for families, so that the largest of all is taken from resampled families.
+        interval = "bootstrap" if adjustment == "max" or interval == "bootstrap" else "jackknife"
+    elif interval == "jackknife":
+        interval = "fisher"
     tables = []
     for method in METHODS:
         result = correlation_matrix(
-            wide, method, interval=interval, adjustment=adjustment, resamples=resamples, clusters=clusters
+            wide, method, interval=interval, adjustment=adjustment, resamples=resamples, clusters=families.labels
         )
-        out.figure(draw(result, categories, alpha, "families" if clusters is not None else "", data.note), method)
+        basis = basis_of(result, families)
         tidy = result.tidy()
         tidy.insert(0, "method", method)
+        shares = ""
+        if families.labels is not None:
+            between = between_part(wide, method, families.labels)
+            tidy["between_families"] = [between.loc[row.task_a, row.task_b] for row in tidy.itertuples()]
+            tidy["within_families"] = tidy["r"] - tidy["between_families"]
+            shares = (
+                f"of the mean r of {_signed(tidy['r'].mean())}, {_signed(tidy['between_families'].mean())} lies between "
+                f"families and {_signed(tidy['within_families'].mean())} within"
+            )
+        out.figure(
+            draw(result, categories, alpha, families, "; ".join(filter(None, (basis, shares))), data.note), method
+        )
+        n_pairs = len(tidy)
+        out.say(
+            f"{method}: n = {result.n} encoders{families.among}, {n_pairs} pair{'s' * (n_pairs > 1)} of tasks, "
+            f"{int((tidy['p'] < alpha).sum())} with p < {alpha:g}, {int((tidy['p_adjusted'] < alpha).sum())} after "
+            f"{ADJUSTED_BY[adjustment]} correction{_impossible(result, n_pairs, adjustment, alpha)}; {basis}"
+        )
+        if shares:
+            out.say(f"{method}: {shares}")
         if result.n > 3:
             # The range of r when any one encoder is left out says whether a single one makes the correlation.
             smallest, largest = leave_one_out_range(wide, method)
@@ -75,41 +85,50 @@ def run(
                 out.say(f"{method}: {int(fragile.sum())} of those change sign when one encoder is left out")
         tidy["detectable"] = detectable_correlation(result.n) if result.n > 3 else float("nan")
         tables.append(tidy)
-        n_pairs = len(tidy)
-        out.say(
-            f"{method}: n = {result.n} encoders, {n_pairs} pair{'s' * (n_pairs > 1)} of tasks, "
-            f"{int((tidy['p'] < alpha).sum())} with p < {alpha:g}, "
-            f"{int((tidy['p_adjusted'] < alpha).sum())} after {ADJUSTED_BY[adjustment]} correction"
-        )
         if categories.nunique() > 1:
             same = categories.loc[tidy["task_a"]].to_numpy() == categories.loc[tidy["task_b"]].to_numpy()
             if same.any() and not same.all():
                 out.say(
-                    f"{method}: mean r {tidy.loc[same, 'r'].mean():+.2f} inside categories, "
-                    f"{tidy.loc[~same, 'r'].mean():+.2f} between them"
+                    f"{method}: mean r {_signed(tidy.loc[same, 'r'].mean())} inside categories, "
+                    f"{_signed(tidy.loc[~same, 'r'].mean())} between them"
                 )
-    if clusters is not None:
-        k = len(set(clusters))
-        out.say(
-            f"p and intervals from resampling {k} families ({family}) whole"
-            + ("; with fewer than 10 both are too small, and unrelated tasks look related" if k < 10 else "")
-        )
     if result.n > 3:
         out.say(
-            f"|r| from {detectable_correlation(result.n):.2f} is found four times in five with n = {result.n} (one "
-            "pair, uncorrected)"
+            f"|r| from {detectable_correlation(result.n):.2f} is found four times in five with n = {result.n} independent "
+            "encoders (one pair, uncorrected)"
         )
     if result.n < 10:
         out.say(f"with {result.n} encoders only very large correlations can be told from none: read the intervals")
     table = pd.concat(tables, ignore_index=True)
     for side in ("a", "b"):
         table[f"category_{side}"] = categories.loc[table[f"task_{side}"]].to_numpy()
-    table["confidence"], table["interval"], table["adjustment"] = result.confidence, interval, adjustment
+    table["confidence"], table["interval"], table["adjustment"] = result.confidence, result.interval, adjustment
     out.table(table)
 
 
+def between_part(wide: DataFrame, method: str, labels: list[str]) -> DataFrame:
+    """The part of every r that lies between families, labelled by task."""
+    import pandas as pd
+
+    values = wide.rank() if method == "spearman" else wide
+    return pd.DataFrame(between_families(values.to_numpy(float), labels), index=wide.columns, columns=wide.columns)
+
+
+def _impossible(result: CorrelationMatrix, n_pairs: int, adjustment: str, alpha: float) -> str:
+    """Say where so few encoders cannot reach the corrected level with any scores."""
+    if result.n > EXACT_UP_TO or adjustment == "max":
+        return ""
+    smallest = 2 / math.factorial(result.n)
+    least = smallest if adjustment == "bh" else min(1.0, smallest * n_pairs)
+    return f" (impossible: with {result.n} encoders it cannot fall below {least:.2g})" if least >= alpha else ""
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "\u2212")
+
+
 def draw(
-    result: CorrelationMatrix, categories: Series, alpha: float, resampled: str = "", left_out: str = ""
+    result: CorrelationMatrix, categories: Series, alpha: float, families: Families, basis: str, left_out: str
 ) -> Figure:
     """Heatmap of r with the cells significant after correction marked, and a box round each category."""
     import matplotlib as mpl
@@ -136,7 +155,7 @@ def draw(
         n_pairs = size * (size - 1) // 2
         over = f"{ADJUSTED_BY[result.adjustment]} over {n_pairs} pair{'s' * (n_pairs > 1)}"
         note = f"{'Bold' if has_numbers else 'Dot'}: p < {alpha:g}, {over}"
-        note += f", from resampled {resampled}." if resampled else "."
+        note += f"; {basis}."
         if size <= 4:
             note += f" [{100 * result.confidence:g}% interval]."
         if result.n > 3:
@@ -196,9 +215,15 @@ def draw(
         bar = fig.colorbar(image, cax=bar_axes, ticks=[-1, -0.5, 0, 0.5, 1], format=lambda value, _: _short(value))
         bar.outline.set_visible(False)
         bar_axes.tick_params(length=0, labelsize=6, pad=2)
+        of = f" of {families.n} families" if families.labels is not None else ""
         what = {"pearson": "Pearson r", "spearman": "Spearman \u03c1"}[result.method]
         fig.text(
-            0.04 / width, 1 - 0.04 / height, f"{what}, n = {result.n} encoders", va="top", fontsize=7.5, weight="bold"
+            0.04 / width,
+            1 - 0.04 / height,
+            f"{what}, n = {result.n} encoders{of}",
+            va="top",
+            fontsize=7.5,
+            weight="bold",
         )
         text = "\n".join(lines)
         fig.text(
@@ -230,13 +255,14 @@ ANALYSIS = Analysis(
         Option(
             "interval",
             "fisher",
-            "Interval of r: Fisher's z or a bootstrap over encoders.",
-            choices=("fisher", "bootstrap"),
+            "Interval of r: Fisher's z or a bootstrap over encoders; where families are declared, the jackknife over them "
+            "unless the bootstrap, which is too narrow for them, is asked for.",
+            choices=("fisher", "bootstrap", "jackknife"),
         ),
         Option("adjustment", "bh", "Correction of p over all pairs.", choices=("bh", "holm", "max")),
         Option("alpha", 0.05, "Level below which a corrected p is marked.", type=float),
         Option("resamples", 10_000, "Bootstrap resamples, or permutations.", type=int),
-        Option("family", "", "Column (method, dataset, ...) whose groups the bootstrap resamples whole."),
+        FAMILY,
         EXCLUDE,
         MISSING,
     ),

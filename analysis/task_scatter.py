@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.errors import UsageError
+from virb.scores.families import FAMILY, basis_of, declared_families
 from virb.scores.layout import EXCLUDE, MISSING, prepare
-from virb.stats.correlation import adjust_p, fisher_interval, pearson_p, score_table
+from virb.stats.correlation import adjust_p, correlation_matrix, score_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, anchor: str, exclude: tuple[str, ...], missing: str) -> None:
+def run(scores: DataFrame, out: Outputs, *, anchor: str, family: str, exclude: tuple[str, ...], missing: str) -> None:
     import numpy as np
     import pandas as pd
     from scipy import stats as scipy_stats
@@ -34,17 +35,19 @@ def run(scores: DataFrame, out: Outputs, *, anchor: str, exclude: tuple[str, ...
     n = len(wide)
     z = (wide - wide.mean()) / wide.std(ddof=0)
     others = [task for task in wide.columns if task != anchor]
-    r = np.array([float((z[anchor] * z[task]).mean()) for task in others])
-    low, high = fisher_interval(r, n)
-    p = pearson_p(r, n)
-    table = pd.DataFrame(
-        {"task": others, "category": [data.categories[t] for t in others], "r": r, "low": low, "high": high}
+    families = declared_families(data.frame, wide.index, out, column=family)
+    result = correlation_matrix(
+        wide, interval="fisher" if families.labels is None else "jackknife", clusters=families.labels
     )
-    table["p"], table["p_bh"], table["n"], table["anchor"] = p, adjust_p(p), n, anchor
+    basis = basis_of(result, families)
+    table = pd.DataFrame({"task": others, "category": [data.categories[t] for t in others]})
+    for name in ("r", "low", "high", "p"):
+        table[name] = getattr(result, name).loc[anchor, others].to_numpy()
+    table["p_bh"], table["n"], table["anchor"] = adjust_p(table["p"].to_numpy()), n, anchor
     out.table(table)
     out.say(
-        f"against {anchor}: n = {n} encoders, {int((table['p_bh'] < 0.05).sum())} of {len(table)} tasks with p < .05 "
-        "(BH)"
+        f"against {anchor}: n = {n} encoders{families.among}, {int((table['p_bh'] < 0.05).sum())} of {len(table)} tasks "
+        f"with p < .05 (BH); {basis}"
     )
     panels = list(dict.fromkeys(table["category"]))
     columns = 2 if len(panels) > 1 else 1
@@ -52,6 +55,8 @@ def run(scores: DataFrame, out: Outputs, *, anchor: str, exclude: tuple[str, ...
     with plots.style():
         fig = plots.figure(plots.PAGE if columns == 2 else plots.COLUMN * 1.4, 2.15 * rows)
         grid = fig.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        # The line's interval counts encoders: it is drawn only where they are.
+        has_band = n > 3 and families.labels is None and not families.warning
         x = np.linspace(float(z[anchor].min()), float(z[anchor].max()), 50)
         for axes, category in zip(grid.flat, panels, strict=False):
             part = table[table["category"] == category]
@@ -62,7 +67,7 @@ def run(scores: DataFrame, out: Outputs, *, anchor: str, exclude: tuple[str, ...
                 mark = "*" if row.p_bh < 0.05 else ""
                 value = f"{row.r:+.2f}".replace("-", "\u2212")
                 axes.plot(x, row.r * x, color=colour, linewidth=1.1, label=f"{row.task}  {value}{mark}")
-                if n > 3:
+                if has_band:
                     # Interval of the mean on the line: residual sd times the leverage, both in standard units.
                     residual = np.sqrt(max(1 - row.r**2, 0) * n / (n - 2))
                     half = scipy_stats.t.ppf(0.975, n - 2) * residual * np.sqrt((1 + x**2) / n)
@@ -80,9 +85,12 @@ def run(scores: DataFrame, out: Outputs, *, anchor: str, exclude: tuple[str, ...
         n_beyond = int((z.abs() > 4.5).to_numpy().sum())
         fig.supylabel("score (sd over encoders)", fontsize=7)
         note = (
-            f"n = {n} encoders; x: {anchor} (sd over encoders); numbers: Pearson r; * p < .05, Benjamini-Hochberg over "
+            f"n = {n} encoders{families.among}; x: {anchor} (sd over encoders); numbers: Pearson r; * p < .05, "
+            "Benjamini-Hochberg over "
         )
-        note += f"{len(table)} task{'s' * (len(table) > 1)}" + ("; bands: 95% of the line." if n > 3 else ".")
+        note += f"{len(table)} task{'s' * (len(table) > 1)}; {basis}" + (
+            "; bands: 95% of the line." if has_band else "."
+        )
         note += f" {n_beyond} scores lie beyond 4.5 sd." if n_beyond else ""
         plots.titles(fig, f"Does {anchor} predict the other tasks?", f"{note} {data.note}")
     out.figure(fig)
@@ -97,6 +105,7 @@ ANALYSIS = Analysis(
     min_tasks=2,
     options=(
         Option("anchor", "", "Task on the horizontal axis: ImageNet where there is one, else the first."),
+        FAMILY,
         EXCLUDE,
         MISSING,
     ),

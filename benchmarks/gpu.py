@@ -22,7 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-SECONDS = {"0": 40, "a": 150, "b": 120, "c": 70, "d": 130, "e": 60}  # at 8 minutes; other times in proportion
+SECONDS = {"0": 20, "a": 80, "b": 120, "c": 80, "d": 140, "e": 40}  # of 8 minutes; other times in proportion
 MODULES = {"0": "start", "a": "equal", "b": "encoding", "c": "heads", "d": "training", "e": "workers"}
 HERE = Path(__file__).resolve().parent
 
@@ -77,7 +77,13 @@ def run_all(args: argparse.Namespace) -> None:
         }
         compiler = None
         for part in parts:
-            if part == "a" and "b" in parts and not args.small and args.device == "cuda":
+            if (
+                compiler is None
+                and part not in ("0", "b")
+                and "b" in parts
+                and not args.small
+                and args.device == "cuda"
+            ):
                 command = [sys.executable, str(HERE / "on_gpu" / "compiling.py")]
                 compiler = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             if part == "b" and compiler is not None:  # nothing else may be on the card from here on
@@ -86,7 +92,7 @@ def run_all(args: argparse.Namespace) -> None:
             if left < 10:
                 found["parts"][part] = {"left_out": "no time was left"}
                 continue
-            limit = min(left, SECONDS[part] * args.minutes / 8)
+            limit = left * SECONDS[part] / sum(SECONDS[other] for other in parts[parts.index(part) :])
             found["parts"][part] = run_child(part, args, limit, Path(place) / f"{part}.jsonl", env)
             found["seconds"] = round(time.time() - begun, 1)
             keep(found, args.out)

@@ -6,6 +6,7 @@ from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import distributed, losses, views
 from virb.pretraining.learner import Learner, Outcome
+from virb.training import augment
 from virb.training.optimizers import parameter_groups
 
 
@@ -17,7 +18,7 @@ class BarlowTwins(Learner):
         self.view_one, self.view_two = (views.view(options, setup, k) for k in range(2))
 
     def views(self, images, generator):
-        return [self.view_one(images, generator), self.view_two(images, generator)]
+        return augment.together([self.view_one, self.view_two], images, generator)
 
     def forward(self, views, batch, progress):
         z1, z2 = (self.projector(self.encoder(view)) for view in views)

@@ -30,8 +30,9 @@ class DINO(Learner):
         self.small_view = views.view(options, setup, 2, size=small, crop_scale=(options["min_crop"], split))
 
     def views(self, images, generator):
-        small = [self.small_view(images, generator) for _ in range(self.options["small_crops"])]
-        return [self.view_one(images, generator), self.view_two(images, generator), *small]
+        n = self.options["small_crops"]
+        *small, one, two = augment.together([*[self.small_view] * n, self.view_one, self.view_two], images, generator)
+        return [one, two, *small]
 
     def teacher_temperature(self, epoch):
         first, last = self.options["first_teacher_temperature"], self.options["teacher_temperature"]

@@ -7,6 +7,7 @@ from torch import nn
 from virb.contracts.method import Method, Option, Training
 from virb.pretraining import batch_groups, distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
+from virb.training import augment
 from virb.training.optimizers import parameter_groups
 
 
@@ -25,7 +26,7 @@ class MoCoV1(Learner):
         self.view = views.view(options, setup)
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         shuffle = distributed.Shuffle(len(views[1]), views[1].device, self.groups_of_batch)

@@ -30,8 +30,9 @@ class MoCoV2(Learner):
         self.small_view = views.view(options, setup, size=small, crop_scale=(0.05, 0.14))
 
     def views(self, images, generator):
-        small = [self.small_view(images, generator) for _ in range(self.options["small_crops"])]
-        return [self.view(images, generator), self.view(images, generator), *small]
+        n = self.options["small_crops"]
+        *small, one, two = augment.together([*[self.small_view] * n, self.view, self.view], images, generator)
+        return [one, two, *small]
 
     def forward(self, views, batch, progress):
         shuffle = distributed.Shuffle(len(views[1]), views[1].device, self.groups_of_batch)

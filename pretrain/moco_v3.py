@@ -9,6 +9,7 @@ from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
+from virb.training import augment
 
 
 class MoCoV3(Learner):
@@ -21,7 +22,7 @@ class MoCoV3(Learner):
         self.view_one, self.view_two = (views.view(options, setup, k) for k in range(2))
 
     def views(self, images, generator):
-        return [self.view_one(images, generator), self.view_two(images, generator)]
+        return augment.together([self.view_one, self.view_two], images, generator)
 
     def forward(self, views, batch, progress):
         q1, q2 = (self.predictor(self.projector(self.encoder(view))) for view in views)

@@ -20,7 +20,7 @@ class SimCLR(Learner):
         self.view = views.view(options, setup, names=options["augment"])
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         # One pass over both views, so that batch normalisation sees all 2N of them (the paper's global BN).

@@ -8,6 +8,7 @@ from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
 from virb.pretraining import losses, views
 from virb.pretraining.learner import Learner, Outcome
+from virb.training import augment
 from virb.training.optimizers import parameter_groups
 
 
@@ -20,7 +21,7 @@ class SimSiam(Learner):
         self.view = views.view(options, setup)
 
     def views(self, images, generator):
-        return [self.view(images, generator), self.view(images, generator)]
+        return augment.together([self.view, self.view], images, generator)
 
     def forward(self, views, batch, progress):
         z1, z2 = (self.projector(self.encoder(view)) for view in views)

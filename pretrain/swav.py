@@ -28,8 +28,9 @@ class SwAV(Learner):
         self.small_view = views.view(options, setup, size=small, crop_scale=(options["min_crop"], split))
 
     def views(self, images, generator):
-        small = [self.small_view(images, generator) for _ in range(self.options["small_crops"])]
-        return [self.view(images, generator), self.view(images, generator), *small]
+        n = self.options["small_crops"]
+        *small, one, two = augment.together([*[self.small_view] * n, self.view, self.view], images, generator)
+        return [one, two, *small]
 
     def before_step(self, progress):
         with torch.no_grad():

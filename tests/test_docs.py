@@ -56,9 +56,17 @@ def facts(number):
         return list(csv.DictReader(file))
 
 
-def test_the_page_is_current():
-    page = (HERE.parent / "docs" / "tasks.md").read_text(encoding="utf-8")
-    assert page == docs.tasks_markdown(), "run: python -m virb.docs"
+@pytest.mark.parametrize("name", docs.PAGES)
+def test_the_pages_are_current(name):
+    page = (HERE.parent / "docs" / name).read_text(encoding="utf-8")
+    assert page == docs.PAGES[name](), "run: python -m virb.docs"
+
+
+@pytest.mark.parametrize("name", docs.BLOCKS)
+def test_the_tables_inside_pages_are_current(name):
+    page = (HERE.parent / "docs" / name).read_text(encoding="utf-8")
+    block, text = docs.BLOCKS[name]
+    assert page == docs.with_block(page, block, text()), "run: python -m virb.docs"
 
 
 def test_every_row_of_table_1_is_a_task_and_no_other_is():

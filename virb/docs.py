@@ -103,7 +103,65 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+_ENCODERS = """A file or folder in one of the layouts below is recognised by its tensors' names and shapes, and by config.json where there
+is one. What belongs to no encoder (classifiers, decoders, text towers, fixed tables) is named in a list of its own; a tensor
+that is neither placed nor in that list is a refusal. "Loads exactly" means: on weights at random the embedding equals that
+of the implementation in the last column, to rounding.
+
+{layouts}
+
+Beside these, ResNets and Vision Transformers under torchvision's and timm's names are read wherever they stand in a file
+(MoCo, SwAV, VISSL, SimSiam, Barlow Twins, VICReg, DINO, BYOL, lightly, solo-learn, mmselfsup, ...). Any other model of timm
+goes in as `FILE:arch=timm:NAME`: its own names as they are, a release's names through timm's own converter
+(`checkpoint_filter_fn`), after which every tensor is accounted for; a table that timm would resize is refused. Where no
+layout fits, the refusal names the models of timm that have exactly the file's tensors.
+
+### What no tensor tells
+
+It is taken as below, said once when the encoder is loaded, and kept in the record and on the encoder's page. An option
+after the name says otherwise, as in `FILE:mlp=quick_gelu,heads=4`.
+
+| question | what is taken | another |
+|---|---|---|
+| heads | width / 64; 16 for widths 1152, 1280, 1408, 1664; 20 and 32 in DINOv3; 12 in MoCo v3's ViT-S | `heads=` |
+| quick GELU | OpenAI's files and Hugging Face's CLIP have it, OpenCLIP's have GELU | `mlp=quick_gelu`, `mlp=gelu` |
+| eps of LayerNorm | config.json's; without one, the release's | `eps=` |
+| positions at another size | as the release's code resizes them: DINOv2 by its scale, Hugging Face exactly, both without antialiasing; else as timm does | `resize=dino`, `exact`, `timm` |
+| raw or averaged weights | what the release reads: timm's and torchvision's averages, I-JEPA's and MSN's target, DINO's teacher; else the raw ones | `ema=yes`, `ema=no`, `prefix=` |
+| a ResNet's strides, BatchNorm, stem | 3x3 convolutions, eps 1e-5, padding 1 | `arch=timm:NAME` |
+
+### Folders
+
+`config.json` decides the architecture and `preprocessor_config.json` size, mean and std (`open_clip_config.json` and timm's
+`pretrained_cfg` likewise); how its resizing and cropping differ from virb's is said. Weights in several files are put
+together, and a missing one is named. A language model's folder is refused by its name before its weights are read. `hf:NAME`
+fetches a network of the Hugging Face hub; transformers is not needed for it.
+
+### A layout of your own
+
+One file that assigns `LAYOUT` (virb/contracts/layout.py), in a folder named with `--include` or in an installed package.
+virb/convert/layouts/detectron2.py is a short one. The families of networks that layouts fill, with all their sizes as
+options (`{families}`), are files of virb/networks/families.
+"""
+
+
+def layouts_markdown() -> str:
+    """Return the part of docs/encoders.md that the layouts' files decide."""
+    layouts = [registry.load("layouts", name) for name in registry.names("layouts")]
+    header = ("layout", "source", "embedding, images", "loads exactly, against")
+    rows = [(one.title, f"`{one.source}`", one.gives, one.checked) for one in layouts]
+    return _ENCODERS.format(layouts=_table(header, rows), families=", ".join(registry.names("backbones")))
+
+
 PAGES = {"tasks.md": tasks_markdown}
+BLOCKS = {"encoders.md": ("layouts", layouts_markdown)}
+
+
+def with_block(page: str, name: str, text: str) -> str:
+    """Return ``page`` with ``text`` between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``."""
+    before, rest = page.split(f"<!-- {name}: begin -->")
+    _, after = rest.split(f"<!-- {name}: end -->")
+    return f"{before}<!-- {name}: begin -->\n{text.strip()}\n<!-- {name}: end -->{after}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -113,6 +171,11 @@ def main(argv: Sequence[str]) -> int:
     for name, page in PAGES.items():
         (folder / name).write_text(page(), encoding="utf-8")
         print(folder / name)
+    for name, (block, text) in BLOCKS.items():
+        path = folder / name
+        if path.is_file():  # the rest of the page is written by hand
+            path.write_text(with_block(path.read_text(encoding="utf-8"), block, text()), encoding="utf-8")
+            print(path)
     return 0
 
 

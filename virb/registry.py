@@ -244,6 +244,28 @@ def say(text: str) -> None:
 _said: set[str] = set()
 
 
+def entries_of(path: Path) -> list[Entry]:
+    """Return the parts that the file ``path`` declares, of any kind; a folder that is not looked at yet is included.
+
+    Raises:
+        RegistryError: it declares none.
+    """
+    path = path.resolve()
+    kinds = sorted(_kinds_in(path))
+    if not kinds:
+        raise RegistryError(
+            f"{path} assigns none of {', '.join(kind.attribute for kind in KINDS.values())} at its top level."
+        )
+    found = []
+    for kind in kinds:
+        if path not in {entry.path.resolve() for entry in entries(kind)}:
+            include(path.parent)
+        clash = [entry for entry in _scan(kind) if entry.path.resolve() == path]
+        own = {entry.name: entry for entry in entries(kind)}
+        found += [replace(entry, problem=own[entry.name].problem) for entry in clash[:1]]
+    return found
+
+
 def suggest(name: str, known: Any) -> str:
     """Return "Did you mean ...?" for the nearest of ``known``, or the whole list where nothing is near."""
     choices = sorted(known)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from on_gpu.pictures import write_some
+from on_gpu.pictures import read_some, write_some
 from on_gpu.rows import Part
 from virb.features import encode as features
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages, FileImages
 from virb.system import devices
-from virb.system.threads import n_cores
+from virb.system.threads import core_pool, n_cores
 
 BATCH = 256
 DTYPES = ("bf16", "tf32")
@@ -66,24 +66,22 @@ def plain(name: str, dtype: str, device: torch.device, *, is_compiled: bool) -> 
 def run(part: Part) -> None:
     networks = {"resnet18": "random:resnet18:size=64"} if part.is_small else NETWORKS
     with tempfile.TemporaryDirectory(dir=_roomy()) as place:
-        files = _pictures(Path(place), 64 if part.is_small else 2048)
-        for name, source in networks.items():
-            for dtype in ("fp32",) if part.device.type == "cpu" else DTYPES:
-                part.row(
-                    f"tensors on the device, {name}, {dtype}",
-                    lambda n=name, s=source, d=dtype: _tensors(part, n, s, d),
-                    needs_s=25,
-                )
-        for name, source in networks.items():
-            dtype = "fp32" if part.device.type == "cpu" else "bf16"
-            part.row(
-                f"JPEG files, {name}, {dtype}",
-                lambda s=source, d=dtype: _files(part, files, s, d, Path(place)),
-                needs_s=10,
-            )
-        part.row("decoding alone", lambda: _decoding(part, files), needs_s=5)
+        dtype = "fp32" if part.device.type == "cpu" else "bf16"
         part.row("pixelwise maps", lambda: _maps(part, next(iter(networks.values())), Path(place)), needs_s=10)
         part.row("eight small encoders at once", lambda: _eight(part, Path(place)), needs_s=8)
+        files = _pictures(Path(place), 64 if part.is_small else 2048)
+        part.row("decoding alone", lambda: _decoding(part, files), needs_s=5)
+        for name, source in networks.items():
+            part.row(
+                f"JPEG files, {name}, {dtype}", lambda s=source: _files(part, files, s, dtype, Path(place)), needs_s=10
+            )
+        for name, source in networks.items():
+            for kind in (dtype,) if part.device.type == "cpu" else DTYPES:
+                part.row(
+                    f"tensors on the device, {name}, {kind}",
+                    lambda n=name, s=source, d=kind: _tensors(part, n, s, d),
+                    needs_s=22,
+                )
 
 
 def _roomy() -> str | None:
@@ -114,6 +112,14 @@ def _tensors(part: Part, name: str, source: str, dtype: str) -> dict[str, Any]:
     if part.device.type == "cuda":
         compiled = plain(name, dtype, part.device, is_compiled=True)
         sides["compiled"] = lambda: compiled(x)
+        own = torch.compile(encoder._inference_network().embed)
+        kind = devices.torch_dtype(dtype)
+
+        def ours_compiled() -> Any:
+            with devices.tf32(dtype == "tf32"), torch.no_grad():
+                return own(x.to(kind, memory_format=torch.channels_last)).float()
+
+        sides["virb_compiled"] = ours_compiled
     found = part.in_turn(sides, n=2 if part.is_small else 30, seconds=1.0)
     rates = {f"{side}_images_s": batch / values["s"] for side, values in found.items()}
     ratios = {f"of_{side}": found[side]["s"] / found["virb"]["s"] for side in sides if side != "virb"}
@@ -169,16 +175,32 @@ def _files(part: Part, files: list[Path], source: str, dtype: str, place: Path) 
 
 
 def _decoding(part: Part, files: list[Path]) -> dict[str, Any]:
-    from concurrent.futures import ThreadPoolExecutor
+    from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
     images = FileImages("jpeg", files[0].parent, [path.name for path in files])
+
+    def by_pil(k: int) -> None:
+        features.resize(images.image(k), 224)
+
+    def by_torchvision(k: int) -> None:
+        decoded = decode_jpeg(read_file(str(files[k])), ImageReadMode.RGB)
+        torch.nn.functional.interpolate(decoded[None], (224, 224), mode="bilinear", antialias=True)
+
     found = {}
-    for threads in sorted({1, n_cores()}):
-        with ThreadPoolExecutor(threads) as pool:
-            some = range(min(len(images), 32 * threads))
-            begun = time.perf_counter()
-            list(pool.map(lambda k: features.resize(images.image(k), 224), some))
-            found[f"images_s_{threads}_threads"] = len(some) / (time.perf_counter() - begun)
+    for threads in sorted({1, min(4, n_cores()), n_cores()}):
+        for name, work in (("pil", by_pil), ("torchvision", by_torchvision)):
+            with core_pool(threads) as pool:
+                some = range(min(len(images), 64 * threads))
+                begun = time.perf_counter()
+                list(pool.map(work, some))
+                found[f"{name}_{threads}_threads_images_s"] = len(some) / (time.perf_counter() - begun)
+    with ProcessPoolExecutor(n_cores(), mp_context=get_context("spawn")) as processes:
+        n = 64 * n_cores()
+        paths = [str(files[k % len(files)]) for k in range(n)]
+        list(processes.map(read_some, [paths[k :: n_cores()][:1] for k in range(n_cores())]))  # they import
+        begun = time.perf_counter()
+        list(processes.map(read_some, [paths[k :: n_cores()] for k in range(n_cores())]))
+        found[f"pil_{n_cores()}_processes_images_s"] = n / (time.perf_counter() - begun)
     return found
 
 

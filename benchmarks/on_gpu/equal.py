@@ -32,7 +32,7 @@ def run(part: Part) -> None:
             str(ROOT / "tests" / "devices"),
         ]
         if importlib.util.find_spec("xdist") is not None and part.device.type == "cuda":
-            command += ["-n", "4"]
+            command += ["-n", "8"]
         if part.is_small:
             command += ["-k", "classes or simclr"]
         process = subprocess.Popen(command, cwd=ROOT, env=env)

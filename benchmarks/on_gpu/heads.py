@@ -54,12 +54,12 @@ def run(part: Part) -> None:
         lambda: {"s": train(*((4, 1, 2) if part.is_small else (32, 5, 4)))},
         needs_s=8,
     )
-    part.row("1 head, 100 epochs", lambda: {"s": train(1, 2 if part.is_small else 100)}, needs_s=12)
+    part.row("1 head, 100 epochs by 10", lambda: {"s": 10 * train(1, 1 if part.is_small else 10)}, needs_s=8)
+    for head in ("deeplabv3plus", "unet"):
+        part.row(f"{head}, maps of ResNet-50 at 224 px", lambda head=head: _dense(part, head), needs_s=8)
     part.row("kNN, 50,000 x 5,000, D = 2,048", lambda: _knn(part, features, targets, part.device, 2048), needs_s=4)
     part.row("kNN on the device and the CPU, D = 512", lambda: _knn_both(part, features, targets), needs_s=6)
     part.row("L-BFGS, 45 penalties", lambda: _lbfgs(part, features, targets), needs_s=8)
-    for head in ("deeplabv3plus", "unet"):
-        part.row(f"{head}, maps of ResNet-50 at 224 px", lambda head=head: _dense(part, head), needs_s=8)
 
 
 def _knn(part: Part, features: np.ndarray, targets: np.ndarray, device: torch.device, dim: int) -> dict[str, Any]:

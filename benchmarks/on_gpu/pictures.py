@@ -19,3 +19,15 @@ def write_some(root: str, first: int, step: int, n: int, side: int = 320) -> lis
         written.append(f"{root}/{k:06d}.jpg")
         Image.fromarray(noisy).save(Path(written[-1]), quality=90)
     return written
+
+
+def read_some(paths: list[str]) -> int:
+    """Decode and resize the files one after the other, as virb does; return how many."""
+    import torch
+
+    torch.set_num_threads(1)
+    for path in paths:
+        with Image.open(path) as opened:
+            tensor = torch.from_numpy(np.array(opened.convert("RGB"))).permute(2, 0, 1)[None]
+        torch.nn.functional.interpolate(tensor, (224, 224), mode="bilinear", antialias=True)
+    return len(paths)

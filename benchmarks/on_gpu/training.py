@@ -14,8 +14,9 @@ from on_gpu.rows import Part
 from virb import registry
 from virb.contracts.method import Setup
 from virb.networks.backbones import build_backbone
-from virb.pretraining.data import ArrayPixels, PretrainingData
+from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch
+from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.trainer import Trainer
@@ -25,9 +26,9 @@ from virb.training import augment
 METHODS = ("simclr", "moco-v2", "dino")
 WARM, MEASURED = 10, 20
 RUNS = {
-    "ResNet-18 64 px fp32": ("resnet18", 64, 256, "fp32"),
-    "ResNet-18 64 px bf16": ("resnet18", 64, 256, "bf16"),
     "ResNet-50 224 px bf16": ("resnet50", 224, 128, "bf16"),
+    "ResNet-18 64 px bf16": ("resnet18", 64, 256, "bf16"),
+    "ResNet-18 64 px fp32": ("resnet18", 64, 256, "fp32"),
 }
 SMALL = {"ResNet-18 32 px fp32": ("resnet18", 32, 16, "fp32")}
 

@@ -218,7 +218,7 @@ def test_encoders_of_no_known_family_move_alone(tmp_path: Path) -> None:
     frame = study(8, 4, method=lambda k: ["simclr", "simclr", "moco", "moco", "byol", "byol", "", ""][k])
     run = run_all(frame, tmp_path, ["correlation"], family="method")["correlation"]
     assert run.status == "done"
-    assert "resampling 5 families" in lines(run)
+    assert "leaving out each of 5 families (method)" in lines(run)
     assert "e6 and e7: each is a family of its own" in lines(run)
 
 

@@ -125,3 +125,16 @@ def test_what_the_converter_would_lose_or_change_is_refused(tmp_path: Path) -> N
     state = clip(network("vit_xsmall_patch16_clip_224"))
     refused({**state, **OPENAI}, "vit_xsmall_patch16_clip_224", tmp_path, "quick GELU")
     refused({**state, "visual.more": torch.ones(3)}, "vit_xsmall_patch16_clip_224", tmp_path, "more")
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "mean"),
+    [("timm:vit_tiny_patch16_224", 224, 0.5), ("timm:convnext_atto", 224, 0.485), ("timm:test_vit", 160, 0.5)],
+)
+def test_a_file_for_timm_s_model_has_its_preprocessing(arch, size, mean, tmp_path: Path) -> None:
+    name = arch.removeprefix("timm:")
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "net.pth")
+    encoder = load_encoder(f"{tmp_path / 'net.pth'}:arch={arch}")
+    assert (encoder.preprocess.size, encoder.preprocess.mean[0]) == (size, mean)
+    assert f"mean and std of timm's {name}" in str(encoder.report)
+    assert load_encoder(f"{tmp_path / 'net.pth'}:arch={arch},size=96").preprocess.size == 96

@@ -81,6 +81,34 @@ def test_a_folder_is_an_encoder_with_its_own_preprocessing(tmp_path: Path) -> No
     assert by_name.embed(torch.zeros(1, 3, 24, 24)).shape == (1, 32)
 
 
+def test_the_weights_file_inside_is_read_with_the_config_beside_it(tmp_path: Path) -> None:
+    folder = write(tmp_path / "net", processor=PROCESSOR)
+    encoder = load_encoder(folder / "model.safetensors")
+    assert encoder.identity == load_encoder(folder).identity
+    assert encoder.name == "model"
+    (folder / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="how many heads"):
+        load_encoder(folder / "model.safetensors")
+
+
+def test_openclip_s_folder_with_a_tower_of_timm_s(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = timm.create_model("resnet10t", num_classes=0).eval()
+    state = {f"visual.trunk.{key}": value for key, value in net.state_dict().items()}
+    state |= {"visual.head.proj.weight": torch.zeros(3, 512), "logit_scale": torch.zeros(())}
+    (tmp_path / "net").mkdir()
+    save_file(state, tmp_path / "net" / "open_clip_model.safetensors")
+    said = {"vision_cfg": {"timm_model_name": "resnet10t", "image_size": 176}}
+    config = {"model_cfg": said, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    (tmp_path / "net" / "open_clip_config.json").write_text(json.dumps(config))
+    encoder = load_encoder(tmp_path / "net")
+    assert encoder.preprocess.as_dict() == {"size": 176, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert "before OpenCLIP's projection" in str(encoder.report)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.embed(images), net(images), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("processor", "size", "mean", "std", "said"),
     [
@@ -227,4 +255,24 @@ def test_what_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     encoder = load_encoder("hf:someone/net")
     assert encoder.name == "net"
-    assert asked == [["config.json", "open_clip_config.json", "preprocessor_config.json", "model.safetensors"]]
+    configs = ["config.json", "open_clip_config.json", "preprocessor_config.json"]
+    assert asked == [configs, [*configs, "model.safetensors"]]
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 32000}))
+    with pytest.raises(CheckpointError, match="a language model"):
+        load_encoder("hf:someone/net")
+    assert asked[2:] == [configs], "no weights are fetched for a network that is refused"
+
+
+def test_what_was_taken_for_granted_is_said_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from virb.evaluation.about import About
+    from virb.evaluation.run import load_encoders
+
+    save_file(tensors(), tmp_path / "bare.safetensors")
+    source = f"{tmp_path / 'bare.safetensors'}:heads=2"
+    encoder = load_encoders([source])[0]
+    said = capsys.readouterr().err
+    for text in ("images of 16 px, mean and std 0.5/0.5/0.5", "eps 1e-12", "the class token", "resized bicubic"):
+        assert text in said
+        assert text in About({}).encoder(encoder)["loaded"]
+    load_encoders([source])
+    assert capsys.readouterr().err == "", "it is said once"

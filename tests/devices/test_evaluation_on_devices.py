@@ -15,6 +15,7 @@ from virb.evaluation import run as evaluation
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
 from virb.networks.encoder import load_encoder
+from virb.system import devices
 
 SMALL = "random:resnet18:width=0.25,size=32"
 KINDS = ("classes", "frames", "segmentation", "depth", "flow", "crops")
@@ -38,7 +39,7 @@ def scores(encoders, kind, device, out, probe="gradient", **how):
 
 def differences(arch, images, dtype, device):
     """Return the largest and the root mean square difference of each layer to the CPU's fp32, in its standard deviation."""
-    found = {}
+    found: dict[str, tuple[float, float]] = {}
     x = torch.from_numpy(images)
     layers = {}
     for place, kind in (("cpu", torch.float32), (device, dtype)):
@@ -67,7 +68,8 @@ def test_embeddings_and_maps_equal_the_cpus_in_fp32(card, keep, name, request):
     if "simulated" in request.node.name:
         n = 2
     images = np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
-    found = differences(arch, images, torch.float32, card)
+    with devices.tf32(False):
+        found = differences(arch, images, torch.float32, card)
     keep(largest=max(v[0] for v in found.values()), layers={k: v[0] for k, v in found.items()})
     assert max(v[0] for v in found.values()) < 1e-4, found
 
@@ -76,8 +78,6 @@ def test_embeddings_and_maps_equal_the_cpus_in_fp32(card, keep, name, request):
 @pytest.mark.parametrize("dtype", ["tf32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", ENCODERS)
 def test_other_types_stay_near_fp32(keep, name, dtype):
-    from virb.system import devices
-
     if not torch.cuda.is_available():
         pytest.skip("there is no GPU")
     arch, side, n = ENCODERS[name]
@@ -166,7 +166,8 @@ def test_a_batch_too_large_for_a_real_card_is_tried_by_halves(keep, tmp_path):
         pytest.skip("there is no GPU")
     images = ArrayImages.of("pictures", np.random.default_rng(0).integers(0, 256, (128, 224, 224, 3), dtype=np.uint8))
     encoder = load_encoder("random:resnet50:size=224", device="cuda")
-    (whole,) = FeatureCache(tmp_path / "a", batch_size=128).encode([encoder], images)
+    with devices.tf32(False):
+        (whole,) = FeatureCache(tmp_path / "a", batch_size=128).encode([encoder], images)
     peak = torch.cuda.max_memory_allocated()
     gc.collect()
     torch.cuda.empty_cache()
@@ -174,7 +175,8 @@ def test_a_batch_too_large_for_a_real_card_is_tried_by_halves(keep, tmp_path):
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(room / total)
     try:
-        (halves,) = FeatureCache(tmp_path / "b", batch_size=128).encode([encoder], images)
+        with devices.tf32(False):
+            (halves,) = FeatureCache(tmp_path / "b", batch_size=128).encode([encoder], images)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     off = float(np.abs(whole["embedding"].embedding - halves["embedding"].embedding).max())

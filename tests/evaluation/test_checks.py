@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -213,7 +214,7 @@ def test_shared_images_are_counted_by_content(n_shared, n_repeated):
     )
 
 
-def test_evaluate_says_what_is_shared_and_refuses_what_is_equal(tmp_path):
+def test_evaluate_says_and_keeps_how_many_images_are_shared(tmp_path):
     train = noise(0)
 
     def task(test):
@@ -222,8 +223,12 @@ def test_evaluate_says_what_is_shared_and_refuses_what_is_equal(tmp_path):
     def evaluate(test, out):
         return virb.evaluate(["pixels:8:size=8"], [task(test)], out=tmp_path / out, probe="knn", device="cpu")
 
-    with pytest.raises(VirbError, match=r"all 20 test images are in train too.*split of other images"):
-        evaluate(train[::-1].copy(), "equal")
+    same = train[::-1].copy()
+    (said,) = checks.notes(task(same), examples_of(train), [(task(same), examples_of(same))])
+    assert "ALL 20 test images are in train too" in said
+    evaluate(same, "equal")
+    kept = json.loads(next((tmp_path / "equal").rglob("*-seed0.json")).read_text())
+    assert kept["files"]["shared_images"] == 20
     part = noise(1)
     part[4:11] = train[:7]
     found = checks.notes(task(part), examples_of(train), [(task(part), examples_of(part))])

@@ -74,11 +74,23 @@ def _tasks(args: argparse.Namespace) -> list[dict[str, Any]]:
 def _files(args: argparse.Namespace) -> list[dict[str, Any]]:
     from virb import registry
 
-    return [
-        {"name": entry.name, "summary": entry.summary, "origin": entry.origin}
-        for entry in registry.entries(args.what)
-        if not entry.problem
-    ]
+    shown = {  # what parts of a kind say of themselves; those of other kinds are read as text, and not loaded
+        "heads": ("reads",),
+        "losses": ("takes",),
+        "metrics": ("takes", "unit", "better"),
+        "probes": ("takes", "is_random", "is_frozen"),
+    }.get(args.what)
+    entries = [entry for entry in registry.entries(args.what) if not entry.problem]
+    if shown is None:
+        is_text = args.what in ("methods", "analyses")
+        return [{"name": e.name, "summary": e.summary if is_text else e.about, "origin": e.origin} for e in entries]
+    rows = []
+    for entry in entries:
+        for part in registry.load_all([entry])[0]:
+            about = {name: getattr(part, name) for name in shown}
+            told = {key: sorted(value) if isinstance(value, frozenset) else value for key, value in about.items()}
+            rows.append({"name": part.name, **told, "summary": part.summary, "origin": entry.origin})
+    return rows
 
 
 def _encoders(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -121,7 +133,16 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     origins = {row.get("origin") for row in rows}
     if len(origins) > 1:
         hidden.discard("origin")  # where a name comes from is said as soon as there is more than one answer
-    print_table([{key: value for key, value in row.items() if key not in hidden} for row in rows])
+    print_table(
+        [
+            {
+                key: ", ".join(value) if isinstance(value, list) else value
+                for key, value in row.items()
+                if key not in hidden
+            }
+            for row in rows
+        ]
+    )
 
 
 def _print_encoders(rows: list[dict[str, Any]]) -> None:

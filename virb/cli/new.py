@@ -1,42 +1,25 @@
-"""``virb new``: start a piece of content of one's own."""
+"""``virb new``: start a part of one's own, with its test."""
 
 from __future__ import annotations
 
 import argparse
 
-HELP = "write a starting file for an end task of your own"
+HELP = "write a starting file for a part of your own, that works as it is, and its test"
 EPILOG = """examples:
-  virb new task flowers --out my-tasks        # writes my-tasks/flowers.py
-  virb evaluate mine.pt --include my-tasks --tasks flowers --data flowers=/path/to/flowers
+  virb new task flowers --out my-parts        # writes my-parts/flowers.py
+  virb evaluate mine.pt --include my-parts --tasks flowers --data flowers=/path/to/flowers
+  virb new head mlp --out my-parts            # and my-parts/test_mlp.py
+  virb validate my-parts/mlp.py
 """
-
-TEMPLATE = '''"""{title}: images in one folder a class."""
-
-from virb.images.folders import image_folder
-from virb.contracts.task import Category, Protocol, Task
-
-TASK = Task(
-    name="{name}",
-    summary="{title}",
-    category=Category.SEMANTIC_IMAGE,
-    head="linear",
-    loss="cross_entropy",
-    metric="top1",
-    # Reads {name}/train/<class>/* and {name}/test/<class>/* under --data DIR, or under --data {name}=DIR itself.
-    data=image_folder("{name}"),
-    # The names of the classes, which must be the names of the folders.
-    classes=("class-a", "class-b"),
-    protocol=Protocol(epochs=100),
-    source="where the data come from, as one would cite it",
-    license="the data's licence",
-    obtain="how a user gets the data",
-)
-'''
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("task",))
-    parser.add_argument("name", help="its name: lower-case letters, digits and dashes")
+    from virb.cli.templates import TEMPLATES
+
+    parser.add_argument("what", choices=tuple(TEMPLATES), metavar="KIND", help="one of %(choices)s")
+    parser.add_argument(
+        "name", help="its name: lower-case letters, digits and dashes (underscores for a head, metric, ...)"
+    )
     parser.add_argument("--out", default=".", metavar="DIR", help="the folder to write it to (default: here)")
 
 
@@ -45,21 +28,37 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from virb import registry
+    from virb.cli.templates import TEMPLATES, TEST
     from virb.errors import UsageError
 
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", args.name):
-        raise UsageError(f"{args.name!r} cannot be a task's name: use lower-case letters, digits and dashes (my-task).")
-    if args.name in registry.names("tasks"):
-        raise UsageError(f"There is a task {args.name!r} already: {registry.find('tasks', args.name).path}.")
+    kind, text = TEMPLATES[args.what]
+    about = registry.KINDS[kind]
+    mark = "_" if about.keeps_underscores else "-"
+    if not re.fullmatch(rf"[a-z][a-z0-9]*({mark}[a-z0-9]+)*", args.name):
+        words = "underscores (my_part)" if mark == "_" else "dashes (my-task)"
+        raise UsageError(
+            f"{args.name!r} cannot be a {about.singular}'s name: use lower-case letters, digits and {words}."
+        )
+    if args.name in registry.names(kind):
+        where = next(entry.path for entry in registry.entries(kind) if entry.name == args.name)
+        raise UsageError(f"There is a {about.singular} {args.name!r} already: {where}.")
     path = Path(args.out) / f"{args.name.replace('-', '_')}.py"
-    if path.exists():
-        raise UsageError(f"{path} exists; it is left as it is. Choose another name or folder.")
+    test = path.with_name(f"test_{path.name}")
+    for file in (path, test):
+        if file.exists():
+            raise UsageError(f"{file} exists; it is left as it is. Choose another name or folder.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        title = args.name.replace("-", " ").capitalize()
-        path.write_text(TEMPLATE.format(name=args.name, title=title), encoding="utf-8")
+        title = args.name.replace("-", " ").replace("_", " ").capitalize()
+        path.write_text(text.replace("NAME", args.name).replace("TITLE", title), encoding="utf-8")
+        if kind != "tasks":
+            test.write_text(TEST.replace("NAME", args.name).replace("FILE", path.name), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from error
-    print(f"Wrote {path}. Edit its classes, then:")
-    print(f"  virb evaluate ENCODER --include {args.out} --tasks {args.name} --data {args.name}=FOLDER")
+    if kind == "tasks":
+        print(f"Wrote {path}. Edit its classes, then:")
+        print(f"  virb evaluate ENCODER --include {args.out} --tasks {args.name} --data {args.name}=FOLDER")
+    else:
+        print(f"Wrote {path} and {test}. Check it with:")
+        print(f"  virb validate {path}")
     return 0

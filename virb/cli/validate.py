@@ -1,19 +1,27 @@
-"""``virb validate``: check an end task end to end on a few images."""
+"""``virb validate``: check an end task end to end on a few images, or a part of another kind by its battery."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-HELP = "check end tasks end to end on a few images: data, splits, targets, and that a head trains"
+if TYPE_CHECKING:
+    from virb.evaluation.validation import Check
+    from virb.registry import Entry
+
+HELP = "check end tasks on a few images (data, splits, targets, and that a head trains), and parts of other kinds"
 EPILOG = """examples:
   virb validate pets --data /data
   virb validate ./my_tasks/flowers.py --data flowers=/data/flowers
+  virb validate ./my_parts/mlp.py                 # a head, loss, metric, probe, analysis, ...: by what its file assigns
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("tasks", nargs="+", metavar="NAME|FILE", help="end tasks, by name or by the file of your own")
+    parser.add_argument(
+        "tasks", nargs="+", metavar="NAME|FILE", help="end tasks by name, or files of your own with a part of any kind"
+    )
     parser.add_argument(
         "--data",
         metavar="[NAME=]DIR",
@@ -33,11 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import json
-    from dataclasses import asdict
 
     from virb import registry
     from virb.cli.common import data_context
     from virb.errors import UsageError
+    from virb.evaluation.batteries import check_part
     from virb.evaluation.validation import DEFAULT_ENCODER, validate
     from virb.images.sheet import check_name
 
@@ -46,8 +54,16 @@ def run(args: argparse.Namespace) -> int:
     if args.images < 2:
         raise UsageError(f"--images {args.images}: at least two are needed.")
     context = data_context(args.data)
-    rows = []
-    for name in [_name(task) for task in args.tasks]:
+    rows: list[dict[str, Any]] = []
+    for asked in args.tasks:
+        found = _entries(asked)
+        for entry in found:
+            if entry.kind != "tasks":
+                checks = check_part(entry)
+                rows += _rows(entry.name, checks, is_shown=not args.json)
+        if found and "tasks" not in {entry.kind for entry in found}:
+            continue
+        name = next((entry.name for entry in found if entry.kind == "tasks"), asked)
         task = registry.load("tasks", name)
         heads_of = registry.load("tasks", task.heads_of) if task.heads_of else None
         checks = validate(
@@ -58,14 +74,7 @@ def run(args: argparse.Namespace) -> int:
             heads_of=heads_of,
             sheet=None if args.sheet is None else _sheet(args.sheet, name, len(args.tasks)),
         )
-        rows += [{"task": name, **asdict(check)} for check in checks]
-        if not args.json:
-            n_bad = sum(not check.is_ok for check in checks)
-            print(
-                f"{name}: " + (f"{n_bad} of {len(checks)} checks failed" if n_bad else f"{len(checks)} checks passed")
-            )
-            for check in checks:
-                print(f"  {'ok    ' if check.is_ok else 'FAILED'} {check.name}: {check.detail}")
+        rows += _rows(name, checks, is_shown=not args.json)
     if args.json:
         print(json.dumps(rows, indent=2))
     return 0 if all(row["is_ok"] for row in rows) else 1
@@ -77,19 +86,25 @@ def _sheet(path: str, task: str, n_tasks: int) -> Path:
     return named if n_tasks == 1 else named.with_name(f"{named.stem}-{task}{named.suffix}")
 
 
-def _name(task: str) -> str:
-    """Return the name of a task that is given by name or by file; a file's folder is included."""
+def _rows(name: str, checks: list[Check], *, is_shown: bool) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    if is_shown:
+        n_bad = sum(not check.is_ok for check in checks)
+        print(f"{name}: " + (f"{n_bad} of {len(checks)} checks failed" if n_bad else f"{len(checks)} checks passed"))
+        for check in checks:
+            print(f"  {'ok    ' if check.is_ok else 'FAILED'} {check.name}: {check.detail}")
+    return [{"task": name, **asdict(check)} for check in checks]
+
+
+def _entries(asked: str) -> list[Entry]:
+    """Return the parts of a file that is named; none where ``asked`` is the name of a task."""
     from virb import registry
     from virb.errors import UsageError
 
-    if not task.endswith(".py"):
-        return task
-    path = Path(task).expanduser().resolve()
+    if not asked.endswith(".py"):
+        return []
+    path = Path(asked).expanduser().resolve()
     if not path.is_file():
-        raise UsageError(f"{task}: there is no such file. Name an end task (virb list tasks) or the file of one.")
-    if path not in {entry.path.resolve() for entry in registry.entries("tasks")}:
-        registry.include(path.parent)
-    for entry in registry.entries("tasks"):
-        if entry.path.resolve() == path:
-            return entry.name
-    raise UsageError(f"{task} assigns no TASK at its top level; it is not an end task.")
+        raise UsageError(f"{asked}: there is no such file. Name an end task (virb list tasks) or the file of a part.")
+    return registry.entries_of(path)

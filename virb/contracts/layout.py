@@ -49,6 +49,8 @@ class Layout:
             added to it.
         convert: takes the tensors below the prefix and the facts; returns the architecture, the state under that
             architecture's own names, and the report. It raises CheckpointError where a tensor has no place.
+        gives: what its embedding is and how its images are prepared, for the documentation.
+        checked: the implementation whose embeddings it is compared with in the tests.
         model_types: what config.json of transformers calls such networks; none for other releases.
     """
 
@@ -58,4 +60,6 @@ class Layout:
     anchors: tuple[str, ...]
     recognise: Callable[[Collection[str], Shapes], Facts | None]
     convert: Callable[[State, Facts], tuple[Architecture, dict[str, Tensor], LayoutReport]]
+    gives: str = ""
+    checked: str = ""
     model_types: tuple[str, ...] = ()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss: ``total(outputs, targets, ignore_index)`` returns its sum over all targets that count, and their number.
+    """A loss: ``total(outputs, targets, ignore_index)`` returns its sum over all targets that count, and their number: a
+    whole number, or a tensor of one, which no one has to wait for.
 
     Outputs are (B, K) and targets (B,) for a class, (B, K) for labels (1 there, 0 not, -1 does not count) and for numbers
     (NaN does not count); of pixels they are (B, K, H, W) and (B, H, W) for a mask, whose ``ignore_index`` (None: none)
@@ -27,7 +28,7 @@ class Loss:
     name: str
     summary: str
     takes: frozenset[str]
-    total: Callable[[Tensor, Tensor, int | None], tuple[Tensor, int]]
+    total: Callable[[Tensor, Tensor, int | None], tuple[Tensor, int | Tensor]]
     derivative: Callable[[Tensor, Tensor, int], Tensor] | None = None
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from virb.convert import choice, timm_index
 from virb.convert.tables import SECOND_CHOICE, listed, tables
 from virb.errors import CheckpointError
 from virb.networks.backbones import (
@@ -49,6 +50,10 @@ def detect_architecture(
                     reasons.append(str(error))
     ask = "Say which it is, for example FILE:arch=resnet50 or FILE:arch=timm:NAME."
     if not found:
+        only = _only_model(state, prefix)
+        if only is not None:
+            return only, {}
+        ask = f"{ask} {timm_index.suggestion(state)}".strip()
         reason = " ".join(reasons) or "it has neither a ResNet's conv1 and layer1 nor a Vision Transformer's blocks."
         raise CheckpointError(f"{what}: the architecture cannot be told from its tensors: {reason} {ask}")
     best = min(SECOND_CHOICE.search(place) is not None for place in found)
@@ -60,6 +65,19 @@ def detect_architecture(
     if len(kinds) > 1:
         raise CheckpointError(f"{what} holds several architectures: {listed(list(kinds))}. {ask}")
     return next(iter(kinds.values()))
+
+
+def _only_model(state: Mapping[str, Any], prefix: str | None) -> str | None:
+    """Return timm:NAME if one of timm's models alone has exactly the tensors that stand first in the checkpoint."""
+    places = [
+        (choice.rank(container, start, table), names)
+        for container, table in tables(state)
+        for start, names in timm_index.fitting(table).items()
+        if prefix is None or prefix in f"{container}/{start}"
+    ]
+    first = min((rank for rank, _ in places), default=0)
+    names = {name for rank, found in places for name in found if rank == first}
+    return f"timm:{names.pop()}" if len(names) == 1 else None
 
 
 def _n_blocks(own: Mapping[str, Tensor], stage: str) -> int:

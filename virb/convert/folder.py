@@ -48,8 +48,13 @@ class Folder:
     notes: tuple[str, ...] = ()
 
 
-def read_folder(path: Path) -> Folder:
-    """Read the network that a folder holds.
+def is_inside_folder(path: Path) -> bool:
+    """Whether a file is the weights of such a folder, whose configuration then decides as if the folder were named."""
+    return path.name in WEIGHTS and any((path.parent / name).is_file() for name in CONFIGS[:2])
+
+
+def read_folder(path: Path, weights: str | None = None) -> Folder:
+    """Read the network that a folder holds; ``weights`` names the file to take where it has several.
 
     Raises:
         CheckpointError: it holds none that is known, or a file of it is missing or damaged.
@@ -62,6 +67,10 @@ def read_folder(path: Path) -> Folder:
     if "model_cfg" in open_clip:
         config = open_clip
         preprocess, notes = _of_open_clip(open_clip.get("preprocess_cfg") or {}, open_clip["model_cfg"])
+        tower = (open_clip["model_cfg"].get("vision_cfg") or {}).get("timm_model_name")
+        if tower:
+            arch = f"timm:{tower}"
+            notes.append("embedding: what timm's network pools, before OpenCLIP's projection if it has one")
     elif "architecture" in config and "model_type" not in config:
         arch = f"timm:{config['architecture']}"
         preprocess, notes = _of_timm(config.get("pretrained_cfg") or config)
@@ -69,7 +78,19 @@ def read_folder(path: Path) -> Folder:
         check_model_type(config, str(path))
         processor = _json(path / "preprocessor_config.json")
         preprocess, notes = _of_processor(processor, str(path / "preprocessor_config.json"))
-    return Folder(_weights(path), config, arch, preprocess, tuple(notes))
+    content = read_checkpoint(path / weights) if weights else _weights(path)
+    return Folder(content, config, arch, preprocess, tuple(notes))
+
+
+def check_config(path: Path) -> None:
+    """Refuse a folder whose config.json is of another network; one of timm's or OpenCLIP's has a word of its own for it.
+
+    Raises:
+        CheckpointError: as :func:`check_model_type` says.
+    """
+    config = _json(path / "config.json")
+    if config and "architecture" not in config and not (path / "open_clip_config.json").is_file():
+        check_model_type(config, str(path))
 
 
 def check_model_type(config: Mapping[str, Any], what: str) -> None:

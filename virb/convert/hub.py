@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from virb.convert.folder import CONFIGS, INDICES, WEIGHTS
+from virb.convert.folder import CONFIGS, INDICES, WEIGHTS, check_config
 from virb.errors import CheckpointError
 
 PREFIX = "hf:"
@@ -31,6 +31,9 @@ def fetch(name: str) -> Path:
                 f"{PREFIX}{name} has none of {', '.join((*WEIGHTS, *INDICES))} on the hub. Download its weights file and "
                 "name that."
             )
+        check_config(
+            Path(huggingface_hub.snapshot_download(name, allow_patterns=list(CONFIGS)))
+        )  # before gigabytes come
         patterns = [*CONFIGS, chosen]
         if chosen in INDICES:
             patterns.append(chosen.replace(".index.json", "").replace(".", "-*-of-*.", 1))

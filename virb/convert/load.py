@@ -20,7 +20,7 @@ from virb.convert.by_timm import match_by_timm
 from virb.convert.code import load_code
 from virb.convert.declared import take_declared, with_role
 from virb.convert.detect import assumed, detect_architecture
-from virb.convert.folder import Folder, read_folder
+from virb.convert.folder import Folder, is_inside_folder, read_folder
 from virb.convert.match import MatchReport, checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
 from virb.convert.options import (
@@ -237,8 +237,8 @@ def _find_file(base: str) -> Path:
 
 
 def _load_file(path: Path, options: dict[str, Any]) -> Found:
-    if path.is_dir():
-        folder = read_folder(path)
+    if path.is_dir() or is_inside_folder(path):
+        folder = read_folder(path if path.is_dir() else path.parent, path.name if path.is_file() else None)
         if folder.arch is not None:
             options.setdefault("arch", folder.arch)
     elif _SHARD.search(path.name):
@@ -256,21 +256,24 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
         converted = published.convert(content, config=folder.config, asked=own, prefix=prefix, ema=ema, what=str(path))
         if converted is not None:
             return _converted(converted, options, path, folder)
+    notes: list[str] = []
     if "arch" in options:
         arch, full = canonical_architecture(str(options.pop("arch")))
     else:
         arch, full = detect_architecture(content, prefix=prefix, what=str(path))
+        if arch.startswith("timm:"):
+            notes.append(f"exactly timm's {arch.removeprefix('timm:')}, the only one of its models with these tensors")
     check_known(options, (*known_options(arch), "arch", "prefix", "ema"), str(path))
     asked = {key: options.pop(key) for key in PREPROCESS if key in options}
     arch, full = canonical_architecture(arch, {**full, **options})
     backbone = blank_backbone(arch, full)
     default, said = published_preprocess(backbone)
     if folder.preprocess:
-        default, said = Preprocess(**folder.preprocess), "images prepared as the folder says"
+        default, said = replace(default, **folder.preprocess), "images prepared as the folder says"
     preprocess = take_preprocess(asked, default)
     try:
         state, report = match_state(content, backbone, prefix=prefix, ema=ema, what=str(path))
-        report = replace(report, notes=(*report.notes, *assumed(arch, full), *folder.notes))
+        notes += [*assumed(arch, full), *folder.notes]
     except CheckpointError as refused:
         if not arch.startswith("timm:"):
             raise
@@ -283,7 +286,8 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
             raise
         state, report = converted_by_timm
     if preprocess == default:
-        report = replace(report, notes=(*report.notes, said))
+        notes.append(said)
+    report = replace(report, notes=(*report.notes, *notes))
     backbone.load_state_dict(state)
     return Found(backbone, arch, full, preprocess, {}, report)
 
@@ -294,7 +298,13 @@ def _converted(converted: published.Converted, options: dict[str, Any], path: Pa
     default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
     match = converted.match
-    match = replace(match, notes=(*match.notes, *assumed(converted.arch, converted.options), *folder.notes))
+    notes = [*match.notes, *assumed(converted.arch, converted.options), *folder.notes]
+    if not folder.preprocess:
+        settings = "/".join(f"{value:g}" for value in (*default.mean, *default.std))
+        notes.append(
+            f"images of {default.size} px, mean and std {settings}, as most of these releases have them: the file does not say how"
+        )
+    match = replace(match, notes=tuple(notes))
     return Found(converted.backbone, converted.arch, converted.options, take_preprocess(options, default), {}, match)
 
 

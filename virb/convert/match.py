@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from virb.contracts.encoder import MatchReport
-from virb.convert import choice
+from virb.convert import choice, timm_index
 from virb.convert.detect import detect_architecture
 from virb.convert.standins import what_stands_in
 from virb.convert.tables import State, listed, tables
@@ -199,6 +199,8 @@ def _refusal(state: Mapping[str, Any], candidates: list[_Candidate], backbone: B
     ):
         if names:
             lines.append(f"{title} ({len(names)}): {listed(names)}.")
+    if fits := timm_index.suggestion(state):
+        return " ".join([*lines, fits])
     with contextlib.suppress(CheckpointError):
         arch, options = detect_architecture(state)
         said = spell_architecture(arch, options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from virb.contracts.encoder import MatchReport
 from virb.contracts.layout import Facts, Layout, LayoutReport
-from virb.convert import choice
+from virb.convert import choice, timm_index
 from virb.convert.layouts import all_layouts
 from virb.convert.match import checked_weight
 from virb.convert.options import check_known
@@ -137,7 +137,8 @@ def convert(
             reasons.append(f"It looks like {found.layout.title}{where}, but {error}")
     if not done:
         if reasons:
-            raise CheckpointError(f"{what} is never loaded in part. {' '.join(reasons)}")
+            fits = timm_index.suggestion(content)
+            raise CheckpointError(f"{what} is never loaded in part. {' '.join(reasons)} {fits}".strip())
         return None
     first = done[0]
     for other in done[1:]:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from virb.convert.tables import tables
+
 _FILE = Path(__file__).with_name("timm_index.json")
 _HEAD = re.compile(r"(head|head_dist|fc|classifier|last_linear|aux_head|head\.fc|head\.l|head\.fc\.fc2)\.(weight|bias)")
 
@@ -32,6 +34,8 @@ def signature(shapes: Mapping[str, Iterable[int]]) -> str:
 
 @functools.cache
 def _known() -> Mapping[str, list[str]]:
+    if not _FILE.is_file():
+        return {}  # nothing is suggested
     found: dict[str, list[str]] = json.loads(_FILE.read_text(encoding="utf-8"))["models"]
     return found
 
@@ -53,6 +57,16 @@ def fitting(table: Mapping[str, Any]) -> dict[str, list[str]]:
         if names:
             found[start] = names
     return found
+
+
+def suggestion(state: Mapping[str, Any]) -> str:
+    """Return a sentence that names the ``arch=`` with exactly a checkpoint's tensors; empty if there is none."""
+    names = sorted({name for _, table in tables(state) for found in fitting(table).values() for name in found})
+    if not names:
+        return ""
+    shown = " or ".join(f"arch=timm:{name}" for name in names[:6])
+    more = f" (and {len(names) - 6} more)" if len(names) > 6 else ""
+    return f"Its tensors are exactly those of {shown}{more}."
 
 
 def main() -> None:

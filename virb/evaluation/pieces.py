@@ -34,9 +34,9 @@ from virb.networks.encoder import FrozenEncoder
 from virb.probes import dense
 from virb.records.store import ResultStore, probe_name
 from virb.system import devices
+from virb.system.commit import commit
 from virb.system.progress import Progress
 from virb.system.threads import core_pool, n_cores
-from virb.system.version import commit
 
 MOST_DECODERS = 32  # threads; beyond, they wait for the interpreter
 
@@ -310,9 +310,8 @@ class Runner:
             "device": str(self.device),
             "ran_on": devices.describe(e.device, e.dtype if self.probe.is_frozen else torch.float32),
             "versions": _versions(),
+            "commit": commit(),
         }
-        if commit():
-            record["commit"] = commit()
         if not np.isfinite(metric.score):
             raise VirbError(
                 f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."

@@ -8,11 +8,11 @@ from torch import Tensor
 from virb.contracts.loss import Loss
 
 
-def total(outputs: Tensor, targets: Tensor, ignore_index: int | None = None) -> tuple[Tensor, int]:
+def total(outputs: Tensor, targets: Tensor, ignore_index: int | None = None) -> tuple[Tensor, Tensor]:
     """Return the sum over the targets that count, and their number."""
     nothing = -100 if ignore_index is None else ignore_index
     wanted = targets.long()
-    return F.cross_entropy(outputs, wanted, ignore_index=nothing, reduction="sum"), int((wanted != nothing).sum())
+    return F.cross_entropy(outputs, wanted, ignore_index=nothing, reduction="sum"), (wanted != nothing).sum()
 
 
 def derivative(outputs: Tensor, targets: Tensor, count: int) -> Tensor:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 
-def of_errors(each: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, int | None], tuple[Tensor, int]]:
+def of_errors(each: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, int | None], tuple[Tensor, Tensor]]:
     """Return a loss's ``total`` for ``each(error)``, a function of every number's error that is 0 at 0."""
 
-    def total(outputs: Tensor, targets: Tensor, ignore_index: int | None = None) -> tuple[Tensor, int]:
+    def total(outputs: Tensor, targets: Tensor, ignore_index: int | None = None) -> tuple[Tensor, Tensor]:
         wanted = targets.float()
         is_valid = torch.isfinite(wanted)
-        return each(outputs - torch.where(is_valid, wanted, outputs.detach())).sum(), int(is_valid.sum())
+        return each(outputs - torch.where(is_valid, wanted, outputs.detach())).sum(), is_valid.sum()
 
     return total

@@ -55,6 +55,7 @@ def wrap(
             it becomes one.
 
     Example:
+        >>> import torch, virb
         >>> encoder = virb.wrap(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.ReLU()), name="tiny", size=32)
         >>> encoder.dim, encoder.strides
         (8, (2,))

@@ -34,13 +34,36 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
         means = self.running_mean.repeat(len(parts), 1)
         variances = self.running_var.repeat(len(parts), 1)
-        normalised = [
-            F.batch_norm(part, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
-            for part, mean, variance in zip(parts, means, variances, strict=True)
-        ]
+        if input.device.type == "cuda" and len({len(part) for part in parts}) == 1:
+            normalised = self._as_channels(input, means, variances)
+        else:
+            normalised = torch.cat(
+                [
+                    F.batch_norm(part, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+                    for part, mean, variance in zip(parts, means, variances, strict=True)
+                ]
+            )
         self.running_mean.copy_(distributed.mean(means.mean(dim=0)))
         self.running_var.copy_(distributed.mean(variances.mean(dim=0)))
-        return torch.cat(normalised)
+        return normalised
+
+    def _as_channels(self, input: Tensor, means: Tensor, variances: Tensor) -> Tensor:
+        """Normalise all parts by one operation, each part's channels beside the others', which a GPU does in a fraction of
+        the time; ``means`` and ``variances`` (groups, C) follow.
+        """
+        n, c, height, width = input.shape
+        groups = len(means)
+        assert self.weight is not None
+        assert self.bias is not None
+        assert self.momentum is not None
+        beside = input.permute(0, 2, 3, 1).reshape(groups, n // groups, height * width, c).permute(1, 2, 0, 3)
+        beside = beside.reshape(n // groups, height, width, groups * c).permute(0, 3, 1, 2)  # channels last
+        beside = F.batch_norm(
+            beside, means.view(-1), variances.view(-1), self.weight.repeat(groups), self.bias.repeat(groups), True,
+            self.momentum, self.eps,
+        )  # fmt: skip
+        back = beside.permute(0, 2, 3, 1).reshape(n // groups, height * width, groups, c).permute(2, 0, 1, 3)
+        return back.reshape(n, height, width, c).permute(0, 3, 1, 2)
 
 
 def own_groups(asked: int, batch_size: int) -> int:

@@ -11,7 +11,9 @@ Tasks whose protocol has a crop train on random crops and are evaluated on whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Typed
 
@@ -27,7 +29,9 @@ from virb.contracts.task import Protocol
 from virb.errors import DataError, TrainingError
 from virb.features.cache import compute_layers, resize
 from virb.images.crops import random_crop
+from virb.system import devices
 from virb.system.mapped import Rows
+from virb.system.threads import core_pool
 from virb.training.head_optimizers import make_optimizer
 
 if TYPE_CHECKING:
@@ -57,15 +61,26 @@ class CachedSource:
         self.parts = [Rows(part) for part in parts]
         self.examples = examples
         self.size = size
-        self.device = device
+        self.device = torch.device(device)
+        self._held: list[Tensor] | None = None
 
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         frames = self.examples.frames[rows]
-        pyramids = [
-            [_map(torch.from_numpy(part.take(frames[:, k])).to(self.device)) for part in self.parts]
-            for k in range(frames.shape[1])
-        ]
+        if epoch and self._held is None and self._fits():  # what is read once need not be kept
+            self._held = [devices.upload(torch.from_numpy(np.array(part.array)), self.device) for part in self.parts]
+        pyramids = [[_map(m) for m in self._rows(frames[:, k])] for k in range(frames.shape[1])]
         return pyramids, _targets(self.examples, rows), (self.size, self.size)
+
+    def _rows(self, frames: np.ndarray) -> list[Tensor]:
+        if self._held is None:
+            return [devices.upload(torch.from_numpy(part.take(frames)), self.device) for part in self.parts]
+        chosen = devices.upload(torch.from_numpy(frames), self.device)
+        return [held.index_select(0, chosen) for held in self._held]
+
+    def _fits(self) -> bool:
+        """Whether all maps can stay on a GPU beside what training takes."""
+        n_bytes = sum(part.array.nbytes for part in self.parts)
+        return self.device.type == "cuda" and n_bytes <= devices.free_bytes(self.device) / 2
 
 
 class ComputedSource:
@@ -164,6 +179,7 @@ def train_dense_head(
     protocol: Protocol,
     ignore_index: int | None = None,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] | None = None,
 ) -> nn.Module:
     """Train one decoder and return it in evaluation mode.
@@ -175,6 +191,7 @@ def train_dense_head(
         loss: what is minimised: its mean over all pixels of the batch that have a target.
         target: "mask" or "map".
         ignore_index: the class of pixels without a target in a mask; in a map those are NaN.
+        dtype: the encoder's; beside one in half precision the head trains in bfloat16 where it is on a GPU.
         progress: called as ``progress(done, total)`` in batches.
 
     Raises:
@@ -182,40 +199,80 @@ def train_dense_head(
         DataError: no pixel of the sampled training targets is valid.
     """
     head = build(seed, _mean_target(targets) if target == "map" else 0.0)
+    device = torch.device(device)
     head = head.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr)
     generator = torch.Generator().manual_seed(seed)
     n_batches = -(-source.n // protocol.batch_size)
-    for epoch in range(protocol.epochs):
-        order = torch.randperm(source.n, generator=generator).numpy()
-        for step in range(n_batches):
-            rows = order[step * protocol.batch_size : (step + 1) * protocol.batch_size]
-            pyramids, wanted, size = source.batch(rows, epoch)
-            value = _loss(head(*pyramids, size), wanted, loss, target == "map", ignore_index)
-            if value is not None:  # None: no pixel of this batch has a target
-                if not bool(torch.isfinite(value)):
-                    raise TrainingError(
-                        f"The loss was not finite in epoch {epoch + 1} of {protocol.epochs} (lr {protocol.lr}, "
-                        f"seed {seed}). Lower the learning rate."
-                    )
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
-            if progress is not None:
-                progress(epoch * n_batches + step + 1, protocol.epochs * n_batches)
+    n_steps = protocol.epochs * n_batches
+    is_good = torch.ones((), dtype=torch.bool, device=device)
+    for step, (pyramids, wanted, size) in enumerate(_batches(source, protocol, generator, device)):
+        with _autocast(device, dtype):
+            output = head(*pyramids, size)
+        value = _loss(output.float(), wanted, loss, target == "map", ignore_index)
+        if value is not None:  # None: no pixel of this batch has a target
+            optimizer.zero_grad()
+            value.backward()
+            is_good &= torch.isfinite(value.detach())
+        # On a GPU the answer is read once an epoch, as it is waited for.
+        is_read = device.type == "cpu" or (step + 1) % n_batches == 0
+        if is_read and not bool(is_good):
+            raise TrainingError(
+                f"The loss was not finite in epoch {step // n_batches + 1} of {protocol.epochs} (lr {protocol.lr}, "
+                f"seed {seed}). Lower the learning rate."
+            )
+        if value is not None:
+            optimizer.step()
+        if progress is not None:
+            progress(step + 1, n_steps)
     return head.eval()
 
 
-def predict_dense(head: nn.Module, source: Source, rows: np.ndarray) -> tuple[list[Tensor], list[np.ndarray]]:
-    """Return the outputs (C, H, W) at the targets' resolutions, and the targets."""
+def _batches(source: Source, protocol: Protocol, generator: torch.Generator, device: torch.device) -> Iterator[Batch]:
+    """Yield the batches of all epochs, each in a fresh order; for a GPU the next one is made while one is used."""
+
+    def asked() -> Iterator[tuple[np.ndarray, int]]:
+        for epoch in range(protocol.epochs):
+            order = torch.randperm(source.n, generator=generator).numpy()
+            for start in range(0, source.n, protocol.batch_size):
+                yield order[start : start + protocol.batch_size], epoch
+
+    if device.type != "cuda":
+        for rows, epoch in asked():
+            yield source.batch(rows, epoch)
+        return
+    with core_pool(1) as pool:
+        ahead: Future[Batch] | None = None
+        for rows, epoch in asked():
+            upcoming = pool.submit(source.batch, rows, epoch)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = upcoming
+        if ahead is not None:
+            yield ahead.result()
+
+
+def _autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:
+    """On a GPU a head beside an encoder in half precision computes in bfloat16: it has float32's range."""
+    is_half = device.type == "cuda" and dtype != torch.float32
+    return torch.autocast("cuda", dtype=torch.bfloat16) if is_half else contextlib.nullcontext()
+
+
+def predict_dense(
+    head: nn.Module, source: Source, rows: np.ndarray, *, dtype: torch.dtype = torch.float32
+) -> tuple[list[Tensor], list[np.ndarray]]:
+    """Return the outputs (C, H, W) at the targets' resolutions, and the targets; ``dtype`` as in training."""
     with torch.inference_mode():
         pyramids, targets, size = source.batch(rows, 0)
-        output = head(*pyramids, size)
+        with _autocast(next(head.parameters()).device, dtype):
+            output = head(*pyramids, size)
+        output = output.float()
         return [_fit(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)], targets
 
 
 def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) -> Predictor:
     """Train the task's decoder on ``setup.source.pixels``."""
+    dtype = setup.source.encoder.dtype
     head = train_dense_head(
         lambda seed, initial_output: problem.build_head(setup.source.encoder, seed, initial_output),
         setup.source.pixels,
@@ -226,13 +283,15 @@ def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) ->
         protocol=setup.protocol,
         ignore_index=problem.ignore_index,
         device=device,
+        dtype=dtype,
         progress=report,
     )
 
     def outputs(source: ProbeSource, rows: np.ndarray, report: Report) -> tuple[list[Tensor], list[np.ndarray]]:
-        return predict_dense(head, source.pixels, rows)
+        return predict_dense(head, source.pixels, rows, dtype=dtype)
 
-    return Predictor(training(setup.protocol), outputs)
+    is_half = device.type == "cuda" and dtype != torch.float32
+    return Predictor({**training(setup.protocol), **({"autocast": "bf16"} if is_half else {})}, outputs)
 
 
 def _targets(examples: Examples, rows: np.ndarray) -> list[np.ndarray]:
@@ -261,17 +320,26 @@ def _loss(
     output: Tensor, targets: Sequence[np.ndarray], loss: Loss, is_map: bool, ignore_index: int | None
 ) -> Tensor | None:
     """Return the mean over all valid pixels of the batch; None if there are none. Targets may differ in size."""
-    sums, count = [], 0
+    if not any(_has_target(target, is_map, ignore_index) for target in targets):
+        return None
+    sums, counts = [], []
     shapes = {target.shape for target in targets}
     for shape in sorted(shapes):
         rows = [k for k, target in enumerate(targets) if target.shape == shape]
-        wanted = torch.from_numpy(np.stack([targets[k] for k in rows])).to(output.device)
+        wanted = devices.upload(torch.from_numpy(np.stack([targets[k] for k in rows])), output.device)
         if is_map:
             wanted = wanted[:, None] if wanted.ndim == 3 else wanted.permute(0, 3, 1, 2)
         total, n = loss.total(_fit(output[rows] if len(shapes) > 1 else output, shape), wanted, ignore_index)
         sums.append(total)
-        count += n
-    return torch.stack(sums).sum() / count if count else None
+        counts.append(n)
+    return torch.stack(sums).sum() / sum(counts)
+
+
+def _has_target(target: np.ndarray, is_map: bool, ignore_index: int | None) -> bool:
+    """Whether any pixel counts, asked on the host, where the targets are."""
+    if is_map:
+        return bool(np.isfinite(target).any())
+    return ignore_index is None or bool((target != ignore_index).any())
 
 
 def _mean_target(targets: Any, n_sampled: int = 256) -> float:

@@ -27,6 +27,7 @@ from virb.contracts.probe import TRAINING_OPTIONS, Predictor, Probe, Problem, Re
 from virb.contracts.task import Protocol
 from virb.errors import TrainingError
 from virb.probes import dense
+from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
 from virb.training.head_optimizers import make_optimizer
@@ -35,9 +36,11 @@ from virb.training.stacks import Stack, aligned, stack_heads
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
 MAX_STACKED_PARAMETERS = 1_000_000
 # Features of a group of heads up to this size are stacked in memory; larger ones are read from their files batch by
-# batch, with the same bits; a small head's step is then longer. A GPU would wait for them, so there a group is what fits.
+# batch, with the same bits; a small head's step is then longer. A GPU would wait for them, so there a group is what fits
+# into a share of its free memory, as many heads as that may be.
 MAX_STACKED_BYTES = 64 << 20
-MAX_STACKED_BYTES_ON_GPU = 1 << 30
+SHARE_OF_A_GPU = 0.4
+BYTES_A_PARAMETER = 32  # the weight, its gradient, Adam's two moments, and as much again on the way
 BLOCK_BYTES = 8 << 20
 
 
@@ -79,10 +82,8 @@ def train_heads(
     order = sorted(range(len(heads)), key=lambda k: settings[k])  # heads that share an optimiser lie side by side
     n_parameters = sum(p.numel() for p in heads[0].parameters())
     n_bytes = _stacked_bytes(features[0], frames)
-    group = min(len(heads), MAX_STACKED_PARAMETERS // max(1, n_parameters))
-    if torch.device(device).type != "cpu" and n_bytes <= MAX_STACKED_BYTES_ON_GPU:
-        group = min(group, MAX_STACKED_BYTES_ON_GPU // max(1, n_bytes))
-    group = max(1, group)
+    device = torch.device(device)
+    group = _group_size(len(heads), n_parameters, n_bytes, len({id(array) for array in features}), device)
     n_groups = -(-len(heads) // group)
     for k in range(n_groups):
         members = [_Member(heads[i], features[i], seeds[i], *settings[i]) for i in order[k * group : (k + 1) * group]]
@@ -93,8 +94,24 @@ def train_heads(
 
         with one_thread():
             stack = stack_heads(head, [member.head for member in members], loss, device, dim=features[0].shape[1])
-            _train_together(members, stack, frames, targets, protocol, torch.device(device), tick)
+            _train_together(members, stack, frames, targets, protocol, device, tick)
     return heads
+
+
+def _group_size(n_heads: int, n_parameters: int, n_bytes: int, n_arrays: int, device: torch.device) -> int:
+    """Return how many heads train as one problem; ``n_bytes`` is what the examples of one of the ``n_arrays`` take."""
+    if device.type == "cpu":
+        return max(1, min(n_heads, MAX_STACKED_PARAMETERS // max(1, n_parameters)))
+    room = _stacked_budget(device)
+    group = min(n_heads, int(room / 2 / (BYTES_A_PARAMETER * max(1, n_parameters))))
+    if n_bytes <= room < n_arrays * n_bytes:  # where heads share features, the more fit
+        group = min(group, int(room / n_bytes))
+    return max(1, group)
+
+
+def _stacked_budget(device: torch.device) -> float:
+    """Return how many bytes of examples may be kept in memory, a GPU's where the heads are there."""
+    return SHARE_OF_A_GPU * devices.free_bytes(device) if device.type == "cuda" else MAX_STACKED_BYTES
 
 
 @dataclass(frozen=True)
@@ -159,7 +176,7 @@ def _reader(features: Sequence[np.ndarray], frames: np.ndarray, device: torch.de
     """
     n, n_frames, dim = *frames.shape, features[0].shape[1]
     distinct = {id(array): array for array in features}  # several seeds of an encoder share its features
-    budget = MAX_STACKED_BYTES if device.type == "cpu" else MAX_STACKED_BYTES_ON_GPU
+    budget = _stacked_budget(device)
     if len(distinct) * _stacked_bytes(features[0], frames) <= budget:
         inputs = torch.zeros((len(distinct), n_frames, n, aligned(dim)), device=device)
         step = max(1, BLOCK_BYTES // (4 * dim))

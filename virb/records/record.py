@@ -138,7 +138,7 @@ FIELDS: Fields = {
     "seconds?": optional(mapping(number)),
     "device?": optional(text()),
     "versions?": optional(mapping(text())),
-    "commit?": text(most=200),
+    "commit?": optional(text(most=200)),
     "fingerprint?": {"sha256": sha256, "encoder": mapping(), "data": mapping(), "task": mapping(), "probe": mapping(),
                      "numerics": number},
     "predictions_sha256?": sha256,

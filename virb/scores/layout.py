@@ -18,6 +18,7 @@ from virb.errors import ScoresError, UsageError
 from virb.scores.schema import CATEGORIES, as_words
 from virb.scores.units import of_one_unit
 from virb.stats.budget import parse_count
+from virb.stats.exact import settled
 
 EXCLUDE = Option("exclude", (), "Tasks or encoders to leave out, with commas between.", type=comma_list)
 OUTLIERS = Option(
@@ -70,6 +71,9 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
                 f"The scores mix several values of {column} ({found}), which are not comparable. {advice}"
             )
     wide = frame.pivot_table(index="encoder", columns="task", values="score", aggfunc="mean", sort=False)
+    if frame.duplicated(["encoder", "task"]).any():
+        # Means of repeats that tie exactly would differ in their last bit.
+        wide = pd.DataFrame(settled(wide.to_numpy(float)), index=wide.index, columns=wide.columns)
     wide = wide.loc[list(dict.fromkeys(frame["encoder"])), list(task_categories(frame).index)]
     wide.columns.name = "task"
     kept = wide

@@ -14,9 +14,11 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from virb.errors import ScoresError
+from virb.stats.exact import EXACT_UP_TO, permutation_p, settled
+from virb.stats.families import family_jackknife, largest_below_one
 
 METHODS = ("pearson", "spearman")
-INTERVALS = ("fisher", "bootstrap")
+INTERVALS = ("fisher", "bootstrap", "jackknife")
 ADJUSTMENTS = ("bh", "holm", "max")
 # Resamples are weighted in blocks of this many numbers, which keeps memory near 100 MB whatever is asked for.
 _BLOCK = 4_000_000
@@ -27,7 +29,8 @@ class CorrelationMatrix:
     """Correlations of T tasks over ``n`` encoders; every frame is T x T, labelled by task.
 
     ``p`` is two-sided and 0 on the diagonal; ``p_adjusted`` corrects it over the T(T-1)/2 pairs (``adjustment``);
-    ``low`` and ``high`` bound r at the level ``confidence`` (``interval``).
+    ``low`` and ``high`` bound r at the level ``confidence`` (``interval``). ``n_families`` and ``effective_families``
+    (:class:`virb.stats.families.FamilyJackknife`) are those of the jackknife, else n.
     """
 
     r: pd.DataFrame
@@ -40,6 +43,8 @@ class CorrelationMatrix:
     confidence: float
     interval: str
     adjustment: str
+    n_families: int
+    effective_families: float
 
     def tidy(self) -> pd.DataFrame:
         """One row a pair of tasks (upper triangle): task_a, task_b, r, p, p_adjusted, low, high, n."""
@@ -69,18 +74,23 @@ def correlation_matrix(
         scores: encoders x tasks (E, T), or a tidy frame with the columns encoder, task and score (averaged over seeds).
         method: "pearson" or "spearman" (ties get their mean rank).
         confidence: level of the intervals.
-        interval: "fisher" (z transform; Bonett and Wright's variance for Spearman) or "bootstrap" (percentiles over
-            ``resamples`` resamplings of encoders). Fisher's coverage is right for normal scores and falls to about .82
-            for heavy tails with a large correlation; the percentile bootstrap's is .91 to .93 at n = 30.
+        interval: "fisher" (z transform; Bonett and Wright's variance for Spearman), "bootstrap" (percentiles over
+            ``resamples`` resamplings of encoders) or "jackknife" (each of ``clusters`` left out in turn, Student's t:
+            the one that holds where encoders come in families). Fisher's coverage is right for normal scores and falls
+            to about .82 for heavy tails with a large correlation; the percentile bootstrap's is .91 to .93 at n = 30.
         adjustment: "bh" (Benjamini-Hochberg false discovery rate), "holm" (family-wise), or "max" (permutation of the
             largest |r| of the whole matrix; family-wise when no two tasks are related).
-        clusters: family of each encoder; the bootstrap then resamples families whole, because encoders of one method or
-            data set are not independent. ``p`` comes from the same resamples (:func:`bootstrap_p`), since Student's
-            counts every encoder; "max" is then the largest standardised deviation over all pairs.
+        clusters: family of each encoder, because encoders of one method or data set are not independent. With
+            "jackknife" p and interval are those of :func:`virb.stats.families.family_jackknife`, or those that count
+            encoders where these are wider. The bootstrap resamples families whole and p comes from the same resamples
+            (:func:`bootstrap_p`), "max" being the largest standardised deviation over all pairs; both are too small: at
+            .05 unrelated tasks are found related in .10 to .13 of studies.
         seed: of the resampling.
 
     Returns:
-        CorrelationMatrix with T x T frames r, p, p_adjusted, low, high.
+        CorrelationMatrix with T x T frames r, p, p_adjusted, low, high. Up to nine encoders p is exact, from all orders
+        of one task (:func:`virb.stats.exact.permutation_p`), beyond by Student's t; an interval reaches 0 wherever p
+        says that 0 is not excluded.
 
     Raises:
         ScoresError: fewer than 3 encoders or 2 tasks, a missing or infinite score, or a task on which all encoders
@@ -92,37 +102,54 @@ def correlation_matrix(
     if not 0 < confidence < 1:
         raise ScoresError(f"confidence={confidence} is not a level between 0 and 1.")
     table = score_table(scores)
-    if clusters is not None and interval != "bootstrap":
-        raise ScoresError("clusters change the bootstrap only; ask for interval='bootstrap' with them.")
-    x = table.to_numpy(float)
-    n = len(x)
-    if method == "spearman":
-        x = scipy_stats.rankdata(x, axis=0)
+    if (interval == "jackknife" and clusters is None) or (interval == "fisher" and clusters is not None):
+        raise ScoresError(
+            "Families (clusters) go with interval='jackknife' or 'bootstrap', and the jackknife leaves out families: found "
+            f"interval={interval!r} {'without' if clusters is None else 'with'} clusters."
+        )
+    raw = settled(table.to_numpy(float))
+    n = len(raw)
+    x = scipy_stats.rankdata(raw, axis=0) if method == "spearman" else raw
+    n_families, effective = n, float(n)
     r = _correlate(x)
     upper = np.triu_indices(len(r), 1)
     draws = None
     if interval == "bootstrap":
-        draws = bootstrap_correlations(table.to_numpy(float), method, resamples=resamples, clusters=clusters, seed=seed)
+        draws = bootstrap_correlations(raw, method, resamples=resamples, clusters=clusters, seed=seed)
     if clusters is None or draws is None:
-        p, largest = pearson_p(r, n), None
+        p, largest = correlation_p(x), None
     else:
         single, largest = bootstrap_p(r[upper], draws)
         p = _square(single, len(r))
     np.fill_diagonal(p, 0.0)
-    if adjustment == "max" and largest is not None:
-        adjusted = largest
-    elif adjustment == "max":
-        adjusted = max_statistic_p(x, samples=resamples, seed=seed)[upper]
-    else:
-        adjusted = adjust_p(p[upper], adjustment)
     if draws is None:
-        low, high = fisher_interval(r, n, confidence=confidence, method=method)
+        low, high = _reaching_zero(*fisher_interval(r, n, confidence=confidence, method=method), p > 1 - confidence)
     else:
         tail = 50 * (1 - confidence)
         # A resample in which a task is constant has no correlation; it is left out of that pair's percentiles.
         low, high = (_square(np.nanpercentile(draws, q, axis=0), len(r)) for q in (tail, 100 - tail))
-        np.fill_diagonal(low, 1.0)
-        np.fill_diagonal(high, 1.0)
+    if interval == "jackknife" and clusters is not None:
+
+        def correlate(rows: np.ndarray) -> np.ndarray:
+            return _correlate(scipy_stats.rankdata(rows, axis=0) if method == "spearman" else rows)
+
+        left_out = family_jackknife(raw, clusters, correlate, confidence=confidence)
+        n_families, effective = left_out.n_families, left_out.effective
+        p = np.maximum(p, _square(left_out.p, len(r)))
+        low = np.minimum(low, _square(left_out.low, len(r)))
+        high = np.maximum(high, _square(left_out.high, len(r)))
+    np.fill_diagonal(low, 1.0)
+    np.fill_diagonal(high, 1.0)
+    if adjustment == "max" and largest is not None:
+        adjusted = largest
+    elif adjustment == "max" and clusters is not None:
+        raise ScoresError(
+            "adjustment='max' shuffles encoders one by one; with the jackknife over families take 'holm'."
+        )
+    elif adjustment == "max":
+        adjusted = np.maximum(max_statistic_p(x, samples=resamples, seed=seed)[upper], p[upper])
+    else:
+        adjusted = adjust_p(p[upper], adjustment)
 
     def frame(values: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame(values, index=table.columns, columns=table.columns)
@@ -138,6 +165,8 @@ def correlation_matrix(
         confidence=confidence,
         interval=interval,
         adjustment=adjustment,
+        n_families=n_families,
+        effective_families=effective,
     )
 
 
@@ -223,22 +252,35 @@ def pearson_p(r: np.ndarray, n: int) -> np.ndarray:
     return np.asarray(2 * scipy_stats.t.sf(t, n - 2))
 
 
+def correlation_p(x: np.ndarray) -> np.ndarray:
+    """Two-sided p of every correlation of (n, T) scores or ranks: exact up to nine encoders, by Student's t beyond."""
+    return permutation_p(x) if len(x) <= EXACT_UP_TO else pearson_p(_correlate(np.asarray(x, float)), len(x))
+
+
 def fisher_interval(
     r: np.ndarray, n: int, *, confidence: float = 0.95, method: str = "pearson"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval of a correlation of ``n`` pairs through Fisher's z; [-1, 1] when n = 3, where its variance is infinite.
 
-    For Spearman the variance of z is (1 + r^2 / 2) / (n - 3) (Bonett and Wright 2000), else 1 / (n - 3).
+    For Spearman the variance of z is (1 + r^2 / 2) / (n - 3) (Bonett and Wright 2000), else 1 / (n - 3). Where |r| is 1,
+    z is infinite: the far end is then that of the largest |r| below 1 that ranks of n pairs can have, for n pairs in line
+    do not show that all would be.
     """
     r = np.asarray(r, float)
     if n <= 3:
-        exact = np.eye(len(r), dtype=bool) if r.ndim == 2 else np.zeros(r.shape, bool)
-        return np.where(exact, 1.0, -1.0), np.ones_like(r)
-    variance = (1 + r**2 / 2 if method == "spearman" else np.ones_like(r)) / (n - 3)
+        return np.full(r.shape, -1.0), np.ones_like(r)
+    is_whole = np.abs(r) > 1 - 1e-12
+    finite = np.where(is_whole, np.sign(r) * largest_below_one(n), r)
+    variance = (1 + finite**2 / 2 if method == "spearman" else np.ones_like(r)) / (n - 3)
     half = scipy_stats.norm.ppf(0.5 + confidence / 2) * np.sqrt(variance)
-    with np.errstate(divide="ignore"):
-        z = np.arctanh(r)
-    return np.tanh(z - half), np.tanh(z + half)
+    z = np.arctanh(finite)
+    low, high = np.tanh(z - half), np.tanh(z + half)
+    return np.where(is_whole & (r < 0), -1.0, low), np.where(is_whole & (r > 0), 1.0, high)
+
+
+def _reaching_zero(low: np.ndarray, high: np.ndarray, is_open: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An interval may not leave out a 0 that the exact test does not exclude."""
+    return np.where(is_open, np.minimum(low, 0.0), low), np.where(is_open, np.maximum(high, 0.0), high)
 
 
 def adjust_p(p: np.ndarray, method: str = "bh") -> np.ndarray:

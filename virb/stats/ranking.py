@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 
 from virb.errors import ScoresError
 from virb.stats.correlation import adjust_p, score_table
+from virb.stats.exact import settled
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,12 @@ class Friedman:
 
 
 def task_ranks(scores: pd.DataFrame) -> pd.DataFrame:
-    """Rank of each encoder on each task (encoders x tasks), 1 for the best, ties at their mean rank."""
-    return scores.rank(axis=0, ascending=False, method="average")
+    """Rank of each encoder on each task (encoders x tasks), 1 for the best, ties at their mean rank.
+
+    Means over repeats that tie exactly tie here too, although their last bit differs.
+    """
+    rounded = pd.DataFrame(settled(scores.to_numpy(float)), index=scores.index, columns=scores.columns)
+    return rounded.rank(axis=0, ascending=False, method="average")
 
 
 def friedman(scores: pd.DataFrame) -> Friedman:

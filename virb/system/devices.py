@@ -140,11 +140,12 @@ def free_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def memory_bytes(device: torch.device) -> int:
-    """Return the memory of ``device`` in bytes; 0 for the CPU, whose memory is the machine's."""
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory of a GPU can be had: what the card has free, and what this process has reserved and not used."""
     import torch
 
-    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0
+    reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + max(0, reserved))
 
 
 def upload(values: torch.Tensor, device: torch.device | str) -> torch.Tensor:

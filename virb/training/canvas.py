@@ -31,6 +31,11 @@ class Canvas:
 
     def squares(self) -> Tensor:
         """Return the largest central square of each image as a box (N, 4): top, left, height, width."""
-        side = self.sizes.amin(dim=1)
-        top, left = ((self.sizes[:, k] - side) // 2 for k in (0, 1))
-        return torch.stack([top, left, side, side], dim=1)
+        return central_squares(self.sizes)
+
+
+def central_squares(sizes: Tensor) -> Tensor:
+    """Return the largest central squares of images of ``sizes`` (N, 2) as boxes (N, 4): top, left, height, width."""
+    side = sizes.amin(dim=1)
+    top, left = ((sizes[:, k] - side) // 2 for k in (0, 1))
+    return torch.stack([top, left, side, side], dim=1)

@@ -1,6 +1,6 @@
 """Image operations on batches in which every image has its own parameters.
 
-Images are floats (N, C, H, W) in [0, 1]; parameters are tensors of N values on the same device. Each operation equals
+Images are floats (N, C, H, W) in [0, 1]; parameters are tensors of N values on the same device, or on the host. Each operation equals
 torchvision's functional operator of the same name applied image by image to float images (the tests compare them); what
 torchvision does not have says so. Geometric resampling and blurring are products with one small matrix an image and an
 axis, which serves any mixture of sizes, enlarging or shrinking (antialiased), at the speed of matrix products.
@@ -8,15 +8,14 @@ axis, which serves any mixture of sizes, enlarging or shrinking (antialiased), a
 
 from __future__ import annotations
 
-import functools
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from virb.system import devices
+from virb.training import device_ops
 
-GRAY = (0.2989, 0.587, 0.114)  # torchvision's weights
+GRAY = device_ops.GRAY  # torchvision's weights
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -31,7 +30,7 @@ def to_float(images: Tensor) -> Tensor:
         images = images.permute(0, 3, 1, 2)
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"Expected images (N, H, W, 3) or (N, 3, H, W); found {tuple(images.shape)}.")
-    return images.contiguous().float().mul_(1 / 255)
+    return images.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
 
 
 def _resampling_matrix(start: Tensor, length: Tensor, out: int, size: int) -> Tensor:
@@ -63,6 +62,8 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Ten
     ``boxes`` is (N, 4): top, left, height, width in whole pixels. ``flip`` (N,) mirrors the images it is true for,
     which costs nothing here.
     """
+    if images.device.type == "cuda":
+        return device_ops.resized_crop(images, boxes, size, flip)
     top, left, height, width = boxes.to(images.dtype).unbind(1)
     rows = _resampling_matrix(top, height, size[0], images.shape[2])
     columns = _resampling_matrix(left, width, size[1], images.shape[3])
@@ -73,6 +74,7 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Ten
 
 def hflip(images: Tensor, flip: Tensor) -> Tensor:
     """Mirror, left to right, the images that ``flip`` (N,) is true for."""
+    flip = devices.upload(flip, images.device)
     return torch.where(flip[:, None, None, None], images.flip(3), images)
 
 
@@ -84,6 +86,8 @@ def rgb_to_grayscale(images: Tensor) -> Tensor:
 
 def grayscale(images: Tensor, chosen: Tensor) -> Tensor:
     """Make the images that ``chosen`` (N,) is true for grey, in three equal channels."""
+    if images.device.type == "cuda":
+        return device_ops.grayscale(images, chosen)
     return torch.where(chosen[:, None, None, None], rgb_to_grayscale(images).expand_as(images), images)
 
 
@@ -140,7 +144,7 @@ def color_jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     -1 for an image that stays as it is. For images on a GPU both may be on the host.
     """
     if images.device.type == "cuda":
-        return _color_jitter_of_all(images, factors, order)
+        return device_ops.color_jitter(images, factors, order)
     images = images.clone()
     for turn in range(4):
         for k, adjust in enumerate(ADJUST):
@@ -148,56 +152,6 @@ def color_jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
             if len(chosen):
                 images[chosen] = adjust(images[chosen], factors[chosen, k])
     return images
-
-
-def _color_jitter_of_all(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
-    """``color_jitter`` without a choice of images, for a GPU, where operations cost more than pixels.
-
-    All but the hue are products of the channels with a matrix an image, and a multiple of the mean grey: three of them
-    before the hue and three after, the identity for images whose turn it is not. The matrices are made where the
-    factors are.
-    """
-    n, _, height, width = images.shape
-    gray = torch.tensor(GRAY, device=factors.device)
-    eye = torch.eye(3, device=factors.device)
-    steps = []
-    for is_after in (False, True):
-        for turn in range(int(is_after), 3 + int(is_after)):
-            kind = order[:, turn]
-            hue_at = (order == 3).to(torch.uint8).argmax(dim=1)
-            is_due = (turn > hue_at) if is_after else (turn < hue_at)
-            factor = factors.gather(1, kind.clamp_min(0)[:, None])[:, 0]
-            kept = torch.where(is_due & (kind >= 0) & (kind < 3), factor, torch.ones_like(factor))
-            mixed = (1 - kept)[:, None, None] * gray.expand(3, 3)
-            pixel = kept[:, None, None] * eye + mixed * (kind == 2)[:, None, None]
-            steps.append(torch.stack([pixel, mixed * (kind == 1)[:, None, None]]))
-    shift = torch.where((order == 3).any(dim=1), factors[:, 3], torch.zeros_like(factors[:, 3]))
-    matrices = devices.upload(torch.stack(steps).to(images.dtype), images.device)  # (6, 2, N, 3, 3)
-    shift = devices.upload(shift.to(images.dtype), images.device)
-    flat = images.reshape(n, 3, height * width)
-    for k, (pixel, mean) in enumerate(matrices):
-        if k == 3:
-            flat = adjust_hue(flat.view(n, 3, height, width), shift).view(n, 3, -1)
-        offset = torch.bmm(mean, flat.mean(dim=2, keepdim=True))
-        flat = torch.baddbmm(offset, pixel, flat).clamp_(0, 1)
-    return flat.view(n, 3, height, width)
-
-
-@functools.lru_cache(maxsize=16)
-def _mirrored_offsets(size: int, radius: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return by which element of a kernel of 2 * radius + 1 a pixel (column) counts for another (row) of a line: itself,
-    and mirrored at either end without the end itself; 2 * radius + 1 where it does not.
-    """
-    at = torch.arange(size)
-    row, column = at[:, None], at[None]
-    ways = (column - row, -column - row, 2 * (size - 1) - column - row)
-    exists = (torch.ones(size, dtype=torch.bool), at > 0, at < size - 1)
-
-    def element(offset: Tensor, is_there: Tensor) -> Tensor:
-        return torch.where((offset.abs() <= radius) & is_there[None], offset + radius, 2 * radius + 1).to(device)
-
-    straight, left, right = (element(o, e) for o, e in zip(ways, exists, strict=True))
-    return straight, left, right
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
@@ -212,27 +166,22 @@ def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
         raise ValueError(
             f"A blur needs an odd kernel size below twice the image's side; found {kernel_size} for {height}x{width}."
         )
-    offset = torch.arange(-radius, radius + 1, device=images.device)
+    offset = torch.arange(-radius, radius + 1, device=sigma.device)
     weight = torch.exp(-0.5 * (offset[None] / sigma[:, None]).square())
-    weight = (weight / weight.sum(dim=1, keepdim=True)).to(images.dtype)
-
-    def matrix(size: int) -> Tensor:
-        padded = F.pad(weight, (0, 1))  # beyond the kernel there is nothing
-        straight, left, right = (padded[:, at] for at in _mirrored_offsets(size, radius, images.device))
-        return straight.add_(left).add_(right)
-
-    rows = matrix(height)
-    return _apply_matrices(images, rows, rows if width == height else matrix(width))
+    weight = devices.upload((weight / weight.sum(dim=1, keepdim=True)).to(images.dtype), images.device)
+    rows = device_ops.blur_matrix(weight, height)
+    return _apply_matrices(images, rows, rows if width == height else device_ops.blur_matrix(weight, width))
 
 
 def solarize(images: Tensor, chosen: Tensor, threshold: float = 0.5) -> Tensor:
     """Invert the pixels at or above ``threshold`` of the images that ``chosen`` (N,) is true for."""
+    chosen = devices.upload(chosen, images.device)
     return torch.where(_per_image(chosen) & (images >= threshold), 1 - images, images)
 
 
 def erase(images: Tensor, boxes: Tensor, value: float = 0.0) -> Tensor:
     """Fill ``boxes`` (N, 4: top, left, height, width; height 0 erases nothing) with ``value``."""
-    top, left, height, width = (x[:, None] for x in boxes.unbind(1))
+    top, left, height, width = (x[:, None] for x in devices.upload(boxes, images.device).unbind(1))
     y = torch.arange(images.shape[2], device=images.device)[None]
     x = torch.arange(images.shape[3], device=images.device)[None]
     inside = ((y >= top) & (y < top + height))[:, None, :, None] & ((x >= left) & (x < left + width))[:, None, None, :]
@@ -271,6 +220,7 @@ def sobel(images: Tensor, chosen: Tensor) -> Tensor:
     kernels = torch.stack([smooth[:, None] * slope, slope[:, None] * smooth])[:, None]
     gradient = F.conv2d(gray, kernels)
     edges = gradient.square().sum(dim=1, keepdim=True).sqrt().clamp_max(1)
+    chosen = devices.upload(chosen, images.device)
     return torch.where(_per_image(chosen), edges.expand_as(images), images)
 
 

@@ -401,6 +401,6 @@ def test_every_layout_has_a_source_and_a_family_that_is_found() -> None:
 
     layouts = all_layouts()
     assert len(layouts) >= 16
-    assert all(layout.source and layout.title and layout.anchors for layout in layouts)
+    assert all(one.source and one.title and one.anchors and one.gives and one.checked for one in layouts)
     pairs = itertools.combinations([layout.title for layout in layouts], 2)
     assert all(one != other for one, other in pairs)

@@ -89,4 +89,6 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    gives="fine-tuned: fc_norm of the patches' mean; pretrained: the class token; SimMIM: the mean",
+    checked="timm",
 )

@@ -106,4 +106,6 @@ LAYOUT = Layout(
     anchors=(f"{_TOWER}{_ANCHOR}", _ANCHOR),
     recognise=recognise,
     convert=convert,
+    gives="encode_image, the projected class token; quick GELU where OpenAI's own entries or open_clip_config.json say it, else GELU (`mlp=quick_gelu`)",
+    checked="open_clip",
 )

@@ -54,4 +54,6 @@ LAYOUT = Layout(
     anchors=(f"{_TOWER}{_ANCHOR}", _ANCHOR),
     recognise=recognise,
     convert=convert,
+    gives="encode_image, the attention pooling",
+    checked="open_clip",
 )

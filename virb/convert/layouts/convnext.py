@@ -65,4 +65,6 @@ LAYOUT = Layout(
     anchors=(f"{_STEM}.weight",),
     recognise=recognise,
     convert=convert,
+    gives="the norm of the last stage's mean",
+    checked="timm",
 )

@@ -54,4 +54,6 @@ LAYOUT = Layout(
     anchors=(_ANCHOR,),
     recognise=recognise,
     convert=convert,
+    gives="the mean of the last stage, strides in the 3x3 convolutions",
+    checked="torchvision",
 )

@@ -96,4 +96,6 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    gives="class token after the last norm; the file's own rotary periods",
+    checked="timm",
 )

@@ -107,5 +107,7 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    gives="the norm of the patches' mean; the class token where config.json has no mean pooling",
+    checked="transformers",
     model_types=("beit", "data2vec-vision"),
 )

@@ -142,5 +142,7 @@ LAYOUT = Layout(
     anchors=(f"{_TOWER}{_TABLE}", _TABLE),
     recognise=recognise,
     convert=convert,
+    gives="CLIP: the class token, projected where the file has the projection; SigLIP: its attention pooling",
+    checked="transformers",
     model_types=("clip", "clip_vision_model", "siglip", "siglip_vision_model"),
 )

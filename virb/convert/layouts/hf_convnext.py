@@ -89,5 +89,7 @@ LAYOUT = Layout(
     anchors=(f"{_STEM}.weight", f"{_DINO}.weight"),
     recognise=recognise,
     convert=convert,
+    gives="the norm of the last stage's mean",
+    checked="transformers",
     model_types=("convnext", "convnextv2", "dinov3_convnext"),
 )

@@ -95,5 +95,7 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    gives="class token after the last norm; 224 px, ImageNet's mean and std",
+    checked="transformers",
     model_types=("dinov3_vit",),
 )

@@ -63,5 +63,7 @@ LAYOUT = Layout(
     anchors=(f"{_STEM}.convolution.weight",),
     recognise=recognise,
     convert=convert,
+    gives="the mean of the last stage",
+    checked="transformers",
     model_types=("resnet",),
 )

@@ -90,5 +90,7 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    gives="the mean of the last tokens after the norm",
+    checked="transformers",
     model_types=("swin",),
 )

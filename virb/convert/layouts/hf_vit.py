@@ -173,5 +173,7 @@ LAYOUT = Layout(
     anchors=(f"{_ASTRAY}{_PATCHES}.weight", f"{_PATCHES}.weight"),
     recognise=recognise,
     convert=convert,
+    gives="class token after the last norm (I-JEPA: the patches' mean); 224 px for DINOv2, else the position table's size",
+    checked="transformers",
     model_types=tuple(_KINDS),
 )

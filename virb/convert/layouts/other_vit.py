@@ -85,4 +85,6 @@ LAYOUT = Layout(
     anchors=(f"{_MMPRETRAIN[0]}.weight", f"{_TORCHVISION[0]}.weight"),
     recognise=recognise,
     convert=convert,
+    gives="class token after the last norm",
+    checked="torchvision, timm",
 )

@@ -65,4 +65,6 @@ LAYOUT = Layout(
     anchors=("net.0.0.weight",),
     recognise=recognise,
     convert=convert,
+    gives="the mean of the last stage; images in 0 to 1 without mean and std",
+    checked="the network written anew from its papers",
 )

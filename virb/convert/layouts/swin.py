@@ -80,4 +80,6 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight",),
     recognise=recognise,
     convert=convert,
+    gives="the mean of the last tokens after the norm; 224 px, 384 for windows of 12 and 24, or what the masks say",
+    checked="timm",
 )

@@ -197,4 +197,6 @@ LAYOUT = Layout(
     anchors=(f"{_PATCHES}.weight", f"{_PATCHES}.12.weight"),
     recognise=recognise,
     convert=convert,
+    gives="class token after the last norm; `fc_norm` of the patches' mean where the file has it; the mean where there is no class token. MoCo v3's 12 heads are told by its fixed positions; DINOv2 is shown 224 px",
+    checked="timm",
 )
