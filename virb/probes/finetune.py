@@ -24,7 +24,7 @@ from virb.heads import build_head
 from virb.heads.layers import with_own_layers
 from virb.heads.linear import HEAD as LINEAR
 from virb.images.sets import ImageSet
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.networks.preprocess import Preprocess
 from virb.system.threads import MemoryShare, memory_bytes, one_thread, own_generator
 from virb.training import augment, image_ops, schedules
