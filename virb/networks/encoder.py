@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from virb.contracts.encoder import MatchReport
-from virb.errors import UsageError
+from virb.errors import UsageError, option
 from virb.images import decode
 from virb.networks import identity
 from virb.networks.backbones import canonical_architecture
@@ -233,5 +233,7 @@ def _checked_device(device: torch.device | str | None) -> torch.device:
     except RuntimeError as error:
         raise UsageError(f"Unknown device {device!r}; expected cpu, cuda or cuda:0.") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"The device {device!r} was asked for, but torch sees no GPU here. Use --device cpu.")
+        raise UsageError(
+            f"The device {device!r} was asked for, but torch sees no GPU here. Use {option('device', 'cpu')}."
+        )
     return chosen
