@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from virb.errors import RecordError, UsageError, VirbError
+from virb.errors import RecordError, UsageError, VirbError, option
 from virb.records import record as schema
 from virb.records.record import FIRST_SCHEMA, SCHEMA, Record
 from virb.system.files import atomic_write
@@ -106,7 +106,7 @@ class ResultStore:
         except OSError as error:
             raise VirbError(
                 f"Results cannot be written to {self.root}: {error.strerror or error}. Choose another folder with "
-                "--out."
+                f"{option('out')}."
             ) from error
 
     # ------------------------------------------------------------------------------------------------------ reading
@@ -274,7 +274,7 @@ class ResultStore:
             if there != now:
                 raise UsageError(
                     f"{self.root / encoder} holds scores of another encoder of the same name (sha256 {there[:12]} there, "
-                    f"{now[:12]} now). Rename the encoder's file, use another --out, or remove {self.root / encoder}."
+                    f"{now[:12]} now). Rename the encoder's file, use another {option('out')}, or remove {self.root / encoder}."
                 )
 
     def check_names(self, encoders: Sequence[str]) -> None:
@@ -285,7 +285,7 @@ class ResultStore:
             if not same_name(there, encoder):
                 raise UsageError(
                     f"{self.root} has a folder {there}, and {encoder} differs from it by case alone: on many file systems "
-                    "the two are one. Rename the encoder's file, or use another --out."
+                    f"the two are one. Rename the encoder's file, or use another {option('out')}."
                 )
 
 
