@@ -1,8 +1,8 @@
 """Ranking of encoders over tasks with Friedman's test and a critical-difference diagram.
 
-Demšar 2006. Encoders joined by a bar cannot be told apart by Nemenyi's test. Pitfalls: tasks count as independent and
-alike, and Nemenyi's differences depend on how many encoders are compared: pairs of interest are better read from the
-Holm-adjusted Wilcoxon table.
+Demšar 2006. Encoders joined by a bar cannot be told apart by Nemenyi's test. Pitfalls: Nemenyi's test and the intervals
+count tasks as independent and alike; Friedman's p shuffles whole categories where there are some. Nemenyi's differences
+depend on how many encoders are compared: pairs of interest are better read from the Holm-adjusted Wilcoxon table.
 """
 
 from __future__ import annotations
@@ -12,37 +12,40 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
-from virb.stats.ranking import cliques, critical_difference, friedman, holm_wilcoxon, nemenyi, rank_bootstrap
+from virb.scores.units import on_one_scale
+from virb.stats.ranking import Standing, cliques, critical_difference, holm_wilcoxon, nemenyi, standing
+from virb.stats.signed_rank import smallest_holm_p
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, alpha: float, top: int, exclude: tuple[str, ...], missing: str) -> None:
+def run(
+    scores: DataFrame,
+    out: Outputs,
+    *,
+    alpha: float,
+    top: int,
+    resample: str,
+    exclude: tuple[str, ...],
+    missing: str,
+) -> None:
     from virb.figures import plots
 
     data = prepare(scores, out, exclude=exclude, missing=missing)
     wide = data.wide
-    test = friedman(wide)
+    found = standing(wide, data.categories, top=top, within_categories=resample == "within-categories")
+    test, ranks = found.friedman, found.table
     limit = critical_difference(len(wide), wide.shape[1], alpha=alpha)
-    groups = data.categories if data.categories.nunique() > 1 else None
-    ranks = rank_bootstrap(wide, top=top, groups=groups)
     table = ranks.rename_axis("encoder").reset_index()
     out.table(table.assign(role=table["encoder"].map(roles(data.frame))))
-    pairs = holm_wilcoxon(wide)
+    scaled, scale = on_one_scale(data.frame, wide)
+    pairs = holm_wilcoxon(scaled)
     p = nemenyi(wide)
     pairs["p_nemenyi"] = [p.loc[a, b] for a, b in zip(pairs["encoder_a"], pairs["encoder_b"], strict=True)]
-    out.table(pairs, "pairs")
-    out.say(
-        f"Friedman: chi2 = {test.statistic:.2f}, p = {test.pvalue:.2g}; Iman-Davenport F = {test.f:.2f}, p = "
-        f"{test.f_pvalue:.2g}; "
-        f"Kendall's W = {test.kendall_w:.2f} (n = {wide.shape[1]} tasks, {len(wide)} encoders)",
-        f"critical difference of mean ranks {limit:.2f}; {int((pairs['p_holm'] < alpha).sum())} of {len(pairs)} pairs "
-        "differ by "
-        f"Wilcoxon with Holm's correction",
-        f"P(among the best {top}): "
-        + ", ".join(f"{name} {share:.0%}" for name, share in ranks["p_top"].head(5).items()),
-    )
+    out.table(pairs.assign(scale=scale), "pairs")
+    out.say(*say(found, wide, scaled, scale, pairs, limit, top, alpha))
+    only_tasks = found.p >= alpha > found.p_tasks
     order = test.mean_ranks
     bars = cliques(order, limit)
     with plots.style():
@@ -80,11 +83,57 @@ def run(scores: DataFrame, out: Outputs, *, alpha: float, top: int, exclude: tup
         axes.set_xlabel("mean rank over tasks (1 is best)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        note = f"{wide.shape[1]} tasks; thin lines: 95% interval of the mean rank over resampled tasks; bars below join encoders that "
-        note += f"Nemenyi's test at {alpha:g} cannot tell apart. {data.note}"
+        note = f"{wide.shape[1]} tasks, counted as independent; thin lines: 95% interval of the mean rank (Student's t over "
+        note += f"tasks); bars below join encoders that Nemenyi's test at {alpha:g} cannot tell apart."
+        if found.p_tasks != found.p:
+            note += f" Friedman's p with whole categories shuffled: {found.p:.2g}"
+            note += ", so that the bars tell apart what may be luck." if only_tasks else "."
+        note = f"{note} {data.note}"
         handles = plots.colour_handles(shades) if len(shades) > 1 else []
         plots.titles(fig, f"Ranking of {len(order)} encoders", note, handles=handles)
     out.figure(fig)
+
+
+def say(
+    found: Standing,
+    wide: DataFrame,
+    scaled: DataFrame,
+    scale: str,
+    pairs: DataFrame,
+    limit: float,
+    top: int,
+    alpha: float,
+) -> list[str]:
+    """What the ranking shows, each with what it counts and what luck alone would give."""
+    n_encoders, n_tasks = wide.shape
+    test, leader = found.friedman, str(found.table.index[0])
+    smallest = f" (it cannot fall below {found.least_p:.2g})" if found.least_p >= alpha else ""
+    alone = (
+        f"; counting tasks as independent p = {found.p_tasks:.2g} and Iman-Davenport's F = {test.f:.2f}, p = "
+        f"{test.f_pvalue:.2g}, too small where tasks of a category agree"
+        if found.p != found.p_tasks
+        else f"; Iman-Davenport's F = {test.f:.2f}, p = {test.f_pvalue:.2g}"
+    )
+    of_leader = holm_wilcoxon(scaled, leader=leader)
+    return [
+        f"Friedman: chi2 = {test.statistic:.2f}, Kendall's W = {test.kendall_w:.2f} (n = {n_tasks} tasks, {n_encoders} "
+        f"encoders), p = {found.p:.2g} from shuffling encoders on {found.blocks}{smallest}{alone}",
+        f"critical difference of mean ranks {limit:.2f} (Nemenyi; tasks counted as independent)",
+        f"Wilcoxon with Holm's correction, {scale}: {pairs_in_words(pairs, n_tasks, alpha)}; {leader} against the "
+        f"{len(of_leader)} others alone, {pairs_in_words(of_leader, n_tasks, alpha)} (chosen as leader from these scores)",
+        f"P(among the best {top}), {found.resampled}: "
+        + ", ".join(f"{name} {share:.0%}" for name, share in found.table["p_top"].head(5).items()),
+        f"P(first): {leader} {found.table['p_first'].iloc[0]:.0%}, where the leader of {n_encoders} equal encoders over "
+        f"{n_tasks} independent tasks would get {found.luck_first:.0%}",
+    ]
+
+
+def pairs_in_words(pairs: DataFrame, n_tasks: int, alpha: float) -> str:
+    """How many pairs differ, or that so few tasks cannot show it."""
+    least = smallest_holm_p(n_tasks, len(pairs))
+    if least >= alpha:
+        return f"impossible (with {n_tasks} tasks no p over {len(pairs)} comparisons can fall below {least:.2g})"
+    return f"{int((pairs['p_holm'] < alpha).sum())} of {len(pairs)} pairs differ"
 
 
 ANALYSIS = Analysis(
@@ -97,6 +146,13 @@ ANALYSIS = Analysis(
     options=(
         Option("alpha", 0.05, "Level of the tests.", type=float),
         Option("top", 3, "Size of the top group whose probability is given.", type=int),
+        Option(
+            "resample",
+            "tasks",
+            "What probabilities of ranks resample: tasks freely, or inside their category, which holds a task that is alone "
+            "in its category fixed.",
+            choices=("tasks", "within-categories"),
+        ),
         EXCLUDE,
         MISSING,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, views
+from virb.pretraining import distributed, initial, losses, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
@@ -13,6 +13,8 @@ from virb.training.optimizers import parameter_groups
 class BarlowTwins(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
+        if options["zero_init_residual"]:
+            initial.zero_init_residual(encoder)
         dim = options["projection_dim"]
         self.projector = projections.mlp([encoder.dim, dim, dim, dim], last_bias=False)
         self.view_one, self.view_two = (views.view(options, setup, k) for k in range(2))
@@ -47,6 +49,7 @@ METHOD = Method(
     options=(
         Option("lambd", 0.005, "weight of the off-diagonal terms"),
         Option("projection_dim", 8192, "hidden and output dimension of the projector"),
+        initial.ZERO_INIT,
         *views.options(min_crop=0.08, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),
 )

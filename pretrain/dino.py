@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.contracts.method import Method, Option, Training
+from virb.contracts.method import Method, Option, Training, Variant
 from virb.networks import projections
 from virb.pretraining import distributed, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
@@ -82,6 +82,14 @@ METHOD = Method(
         "adamw", lr=0.002, batch_size=1024, epochs=100, weight_decay=0.04, final_weight_decay=0.4, warmup_epochs=10,
         final_lr=1e-6,
     ),
+    # The same code's README for ResNet-50: SGD 0.03 x batch / 256, weight decay 1e-4 throughout, crops split at 0.14.
+    variants={
+        "ResNet": Variant(
+            r"(torchvision:)?(wide_)?resne.*",
+            Training("sgd", lr=0.03, batch_size=256, epochs=100, weight_decay=1e-4, warmup_epochs=10, final_lr=1e-6),
+            {"crop_split": 0.14},
+        )
+    },
     options=(
         Option("student_temperature", 0.1, "of the student"),
         Option("first_teacher_temperature", 0.04, "of the teacher at the start"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from virb.contracts.method import Method, Option, Training
+from virb.contracts.method import Method, Option, Training, Variant
 from virb.networks import projections
-from virb.pretraining import distributed, losses, memory, views
+from virb.pretraining import distributed, initial, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 
@@ -16,8 +16,15 @@ class MoCoV3(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         hidden, dim = options["hidden_dim"], options["projection_dim"]
-        self.projector = projections.mlp([encoder.dim, hidden, dim], last_norm="plain")
-        self.predictor = projections.mlp([dim, hidden, dim], last_norm="plain")
+        if options["zero_init_residual"]:
+            initial.zero_init_residual(encoder)
+        if options["freeze_patches"]:
+            initial.freeze_patches(encoder)
+        widths = [hidden] * (options["projector_layers"] - 1)
+        self.projector = projections.mlp([encoder.dim, *widths, dim], last_norm="plain")
+        self.predictor = projections.mlp(
+            [dim, hidden, dim], last_norm="plain" if options["predictor_norm"] else "none", last_bias=False
+        )
         self.key = memory.MomentumCopy(nn.Sequential(encoder, self.projector))
         self.view_one, self.view_two = (views.view(options, setup, k) for k in range(2))
 
@@ -44,14 +51,32 @@ METHOD = Method(
     role="self-supervised",
     source="Chen, Xie, He 2021, An Empirical Study of Training Self-Supervised Vision Transformers (ICCV)",
     learner=MoCoV3,
-    # The authors' recipe for ResNet-50: LARS 0.3 x batch / 256 at 4096, weight decay 1.5e-6, 10 epochs of warm-up.
-    # For a ViT: --optimizer adamw --lr (1.5e-4 x batch / 256) --weight-decay 0.1 --warmup-epochs 40, temperature 0.2.
-    training=Training("lars", lr=4.8, batch_size=4096, epochs=100, weight_decay=1.5e-6, warmup_epochs=10),
+    # The authors' main_moco.py and CONFIG.md. ResNet-50 for 100 epochs: LARS 0.6 x batch / 256 at 4096, weight decay 1e-6;
+    # for 300: --lr 4.8; for 1000: --lr 4.8 --weight-decay 1.5e-6 --option momentum=0.996.
+    training=Training("lars", lr=9.6, batch_size=4096, epochs=100, weight_decay=1e-6, warmup_epochs=10),
+    variants={
+        "ViT": Variant(
+            r"(timm:)?vit_.*",
+            Training("adamw", lr=0.0024, batch_size=4096, epochs=300, weight_decay=0.1, warmup_epochs=40),
+            {
+                "temperature": 0.2,
+                "min_crop": 0.08,
+                "projector_layers": 3,
+                "predictor_norm": True,
+                "freeze_patches": True,
+                "zero_init_residual": False,
+            },
+        )
+    },
     options=(
         Option("temperature", 1.0, "tau (the authors: 1 for ResNets, 0.2 for ViTs)"),
         Option("momentum", 0.99, "of the key network at the start; it rises to 1 on a cosine"),
         Option("hidden_dim", 4096, "hidden units of projector and predictor"),
         Option("projection_dim", 256, "their output dimension"),
+        Option("projector_layers", 2, "layers of the projector (the authors: 2 for ResNets, 3 for ViTs)"),
+        Option("predictor_norm", False, "batch normalisation at the predictor's end (the authors: for ViTs)"),
+        Option("freeze_patches", False, "a ViT's patch embedding stays as it begins"),
+        initial.ZERO_INIT,
         *views.options(min_crop=0.2, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),
 )

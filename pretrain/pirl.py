@@ -66,7 +66,7 @@ class PIRL(Learner):
         self.seen = []
 
     def groups(self, weight_decay):
-        return parameter_groups(self, weight_decay, decay_all=True)
+        return parameter_groups(self, weight_decay, decay_all=True, spare_norms=True)
 
     def projection(self):
         return self.image_head

@@ -15,8 +15,9 @@ class SimCLR(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         self.projector = projections.projection(
-            options["projection"], encoder.dim, options["projection_dim"], hidden=options["hidden_dim"] or None
-        )
+            options["projection"], encoder.dim, options["projection_dim"], hidden=options["hidden_dim"] or None,
+            norm=options["head_norm"] != "none", last_norm="affine" if options["head_norm"] == "all" else "none",
+        )  # fmt: skip
         self.view = views.view(options, setup, names=options["augment"])
 
     def views(self, images, generator):
@@ -57,6 +58,12 @@ METHOD = Method(
         Option("projection", "nonlinear", "the projection head (Figure 8)", choices=projections.KINDS),
         Option("projection_dim", 128, "its output dimension"),
         Option("hidden_dim", 0, "its hidden units; 0: as many as the encoder's dimension"),
+        Option(
+            "head_norm",
+            "hidden",
+            "batch normalisation in the nonlinear head (the authors' code: all layers)",
+            choices=("none", "hidden", "all"),
+        ),
         Option("augment", "crop+flip+jitter+gray+blur", f"any of {'+'.join(augment.COMPOSABLE)} (Figure 5)"),
         *views.options(min_crop=0.08, jitter=views.SIMCLR_JITTER, blur_p=0.5, solarize_p=0.2),
     ),

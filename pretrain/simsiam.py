@@ -6,7 +6,7 @@ import torch
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import losses, views
+from virb.pretraining import initial, losses, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 from virb.training.optimizers import parameter_groups
@@ -15,8 +15,10 @@ from virb.training.optimizers import parameter_groups
 class SimSiam(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
+        if options["zero_init_residual"]:
+            initial.zero_init_residual(encoder)
         dim = options["projection_dim"]
-        self.projector = projections.mlp([encoder.dim, dim, dim, dim], last_norm="plain")
+        self.projector = projections.mlp([encoder.dim, encoder.dim, encoder.dim, dim], last_norm="plain")
         self.predictor = projections.mlp([dim, options["bottleneck_dim"], dim])
         self.view = views.view(options, setup)
 
@@ -46,8 +48,11 @@ METHOD = Method(
     # Section 3: SGD 0.05 x batch / 256 at 512, weight decay 1e-4 on everything, cosine, 100 epochs.
     training=Training("sgd", lr=0.1, batch_size=512, epochs=100, weight_decay=1e-4),
     options=(
-        Option("projection_dim", 2048, "hidden and output dimension of the projector"),
+        Option(
+            "projection_dim", 2048, "output dimension of the projector; its hidden layers are as wide as the embedding"
+        ),
         Option("bottleneck_dim", 512, "hidden units of the predictor"),
+        initial.ZERO_INIT,
         *views.options(min_crop=0.2, jitter=views.MOCO_JITTER, blur_p=0.5),
     ),
 )

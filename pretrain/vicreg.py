@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, views
+from virb.pretraining import distributed, initial, losses, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment
 
@@ -12,6 +12,8 @@ from virb.training import augment
 class VICReg(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
+        if options["zero_init_residual"]:
+            initial.zero_init_residual(encoder)
         dim = options["projection_dim"]
         self.expander = projections.mlp([encoder.dim, dim, dim, dim], last_bias=False)
         self.view_one, self.view_two = (views.view(options, setup, k) for k in range(2))
@@ -45,6 +47,7 @@ METHOD = Method(
         Option("variance", 25.0, "weight of the hinge on the standard deviation"),
         Option("covariance", 1.0, "weight of the off-diagonal covariance"),
         Option("projection_dim", 8192, "hidden and output dimension of the expander"),
+        initial.ZERO_INIT,
         *views.options(min_crop=0.08, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),
 )

@@ -148,7 +148,7 @@ def entries(kind: str) -> list[Entry]:
     found: dict[str, Entry] = {}
     for entry in _scan(kind):
         twin = found.setdefault(entry.name, entry)
-        if twin.path.resolve() != entry.path.resolve() and not twin.problem:
+        if twin is not entry and not twin.problem and twin.path.resolve() != entry.path.resolve():
             problem = (
                 f"Two {KINDS[kind].singular} files are called {entry.name!r}: {twin.path} ({twin.origin}) and "
                 f"{entry.path} ({entry.origin}); neither is used. Rename one of the files."
@@ -302,10 +302,27 @@ def _files_in_package(kind: str, package: str, origin: str) -> Iterator[Entry]:
         yield from _entries_below(kind, Path(place), origin, package)
 
 
-def _files_of_entry_points(kind: str) -> Iterator[Entry]:
+@functools.lru_cache(maxsize=256)
+def _entry_points(group: str, _places: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
+    """Return what installed packages announce; every package's file is read, so that once is enough while none is added."""
     from importlib.metadata import entry_points
 
-    for point in entry_points(group=KINDS[kind].group):
+    return tuple(entry_points(group=group))
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Return the folders that packages are installed in, with the times of their last change."""
+    found = []
+    for place in sys.path:
+        try:
+            found.append((place, os.stat(place or ".").st_mtime_ns))
+        except OSError:
+            found.append((place, 0))
+    return tuple(found)
+
+
+def _files_of_entry_points(kind: str) -> Iterator[Entry]:
+    for point in _entry_points(KINDS[kind].group, _places()):
         origin = f"entry point {point.name} of {point.dist.name if point.dist else 'an installed package'}"
         module = point.value.partition(":")[0].strip()
         try:

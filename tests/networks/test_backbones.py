@@ -14,7 +14,7 @@ from torchvision import models
 from virb.errors import UsageError
 from virb.networks.backbones import build_backbone, canonical_architecture, spell_architecture
 from virb.networks.base import Backbone
-from virb.networks.families.names import RESNET_NAME
+from virb.networks.families.members import RESNET_NAME
 from virb.networks.families.resnet import RESNETS
 from virb.networks.folding import FoldedConv2d, fold_batchnorm
 

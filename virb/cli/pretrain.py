@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|DIR",
         help="world-objects, world-rooms, world, torchvision:NAME, a folder, a list (*.txt), A:3000+B:0.25",
     )
-    data.add_argument("--data-root", metavar="DIR", help="where torchvision's sets lie (default $VIRB_DATA)")
+    data.add_argument("--data-root", metavar="DIR", help="where data sets lie (default $VIRB_DATA)")
     data.add_argument(
         "--subset",
         metavar="RULE",
@@ -254,13 +254,15 @@ def _show(name: str) -> int:
 
     method: Method = registry.load("methods", name)
     print(f"{method.name}: {method.source}")
-    if method.training:
-        training = method.training
+    of_kinds = [("", method.training)] if method.training else []
+    for kind, training in [*of_kinds, *((f" for a {k}", v.training) for k, v in method.variants.items())]:
         print(
-            f"training: {training.optimizer}, lr {training.lr:g} at batch {training.batch_size} ({training.lr_rule}), "
+            f"training{kind}: {training.optimizer}, lr {training.lr:g} at batch {training.batch_size} ({training.lr_rule}), "
             f"weight decay {training.weight_decay:g}, {training.warmup_epochs:g} epochs of warm-up, "
             f"{training.schedule}, {training.epochs} epochs"
         )
+    for kind, variant in method.variants.items():
+        print(f"  for a {kind}: {', '.join(f'{k}={v}' for k, v in variant.options.items())}")
     for option in method.options:
         choices = f" ({', '.join(option.choices)})" if option.choices else ""
         print(f"  {option.name}={option.default}  {option.help}{choices}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,15 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """What a method's authors publish for another kind of network: its training, and the defaults of some options."""
+
+    archs: str  # a regular expression that the architecture's whole name matches
+    training: Training
+    options: Mapping[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Setup:
     """What a method may need to know of the run it will be trained in. Sizes in pixels, counts in images."""
 
@@ -107,6 +117,7 @@ class Method:
     """A pretraining method. ``learner(encoder, options, setup)`` builds the Learner that is trained; None means nothing is.
 
     ``needs_labels``: it trains on classes. ``source`` is the paper, ``training`` its settings and where they are published.
+    ``variants`` are published for other kinds of networks, by name; ``at`` returns the method as it is for one.
     ``role`` is what its encoders are in every comparison: one of ``ROLES``.
     """
 
@@ -117,6 +128,7 @@ class Method:
     options: tuple[Option, ...] = ()
     needs_labels: bool = False
     role: str = "unknown"
+    variants: Mapping[str, Variant] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -125,6 +137,23 @@ class Method:
             raise RegistryError(f"Method {self.name!r}: a learner and its training settings come together.")
         if len({option.name for option in self.options}) != len(self.options):
             raise RegistryError(f"Method {self.name!r} declares an option twice.")
+        for variant in self.variants.values():
+            unknown = set(variant.options) - {option.name for option in self.options}
+            if unknown:
+                raise RegistryError(
+                    f"Method {self.name!r}: a variant sets {sorted(unknown)[0]!r}, which is no option of it."
+                )
+
+    def at(self, arch: str) -> Method:
+        """Return the method with what is published for networks like ``arch``."""
+        for variant in self.variants.values():
+            if re.fullmatch(variant.archs, arch):
+                options = tuple(
+                    dataclasses.replace(option, default=variant.options.get(option.name, option.default))
+                    for option in self.options
+                )
+                return dataclasses.replace(self, training=variant.training, options=options, variants={})
+        return self
 
     def resolve(self, given: Mapping[str, Any] | Iterable[str]) -> dict[str, bool | int | float | str]:
         """Return the value of every option: the default, or what ``given`` ("name=value" texts, or a mapping) says.

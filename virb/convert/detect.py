@@ -11,7 +11,7 @@ from virb.convert import choice, timm_index
 from virb.convert.tables import SECOND_CHOICE, listed, tables
 from virb.errors import CheckpointError
 from virb.networks.backbones import canonical_architecture, spell_architecture
-from virb.networks.families.names import VIT_NAME, VIT_SIZES
+from virb.networks.families.members import VIT_NAME, VIT_SIZES
 from virb.networks.families.resnet import RESNETS, BasicBlock, Bottleneck, base_channels
 
 

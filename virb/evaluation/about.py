@@ -59,20 +59,23 @@ class About:
             "head": task.head,
         }
 
-    def renewed(self, record: Record, encoder: FrozenEncoder, task: Task) -> Record | None:
+    @staticmethod
+    def renewed(record: Record, encoder: Mapping[str, Any], task: Mapping[str, Any]) -> Record | None:
         """Return ``record`` with what is said now in place of what it says; None if it says the same.
+
+        ``encoder`` and ``task`` are what :meth:`encoder` and :meth:`task` return.
 
         What was declared earlier stays where nothing is declared now, and so does the suite of a task that was named by
         its file.
         """
-        now_encoder, now_task = self.encoder(encoder), self.task(task)
-        now_encoder = {**record["encoder"], **now_encoder}
-        for key in ("source",):  # where it lay is no reason to write a record anew
-            now_encoder[key] = record["encoder"].get(key)
-        now_task["suite"] = now_task["suite"] or record["task"]["suite"]
-        now = {**record, "encoder": now_encoder, "task": {**record["task"], **now_task}}
-        old = {**record, "encoder": {"source": None, **record["encoder"]}}
-        return None if canonical(now) == canonical(old) else now
+        old_encoder, old_task = {"source": None, **record["encoder"]}, record["task"]
+        # Where it lay is no reason to write a record anew.
+        now_encoder = {**old_encoder, **encoder, "source": old_encoder["source"]}
+        now_task = {**old_task, **task}
+        now_task["suite"] = now_task["suite"] or old_task["suite"]
+        if canonical([now_encoder, now_task]) == canonical([old_encoder, old_task]):
+            return None
+        return {**record, "encoder": now_encoder, "task": now_task}
 
 
 def plain_meta(meta: Mapping[str, Any]) -> dict[str, Any]:

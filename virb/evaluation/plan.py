@@ -74,6 +74,8 @@ class Planner:
         self.about = about
         self.progress = progress
         self.label = probe_name(probe.name, options.overrides())
+        self._encoder_fields = [prints.encoder_fields(encoder) for encoder in encoders]
+        self._said_of = [about.encoder(encoder) for encoder in encoders]
         self._n_old = 0
 
     def plan(self, units: Sequence[Unit], *, may_leave_out: bool) -> Plan:
@@ -143,10 +145,14 @@ class Planner:
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         for task in unit.scores:
             data["test"] = digests_of(tests[task.name])
+            asked, said = task_fields(unit.trains, task), self.about.task(task)
+            probes = [probe_fields(self.probe, unit.trains, self.options, k) for k in range(self.options.seeds)]
             for job in self.jobs_of(Unit(unit.trains, (task,))):
-                now = self._now(unit.trains, task, dict(data), job)
+                now = prints.fingerprint(
+                    encoder=self._encoder_fields[job.encoder], data=dict(data), task=asked, probe=probes[job.seed]
+                )
                 piece.fingerprints[job] = now
-                why = self._why_not(job, task, now)
+                why = self._why_not(job, said, now)
                 if why is None:
                     found.present.add(job)
                     continue
@@ -164,8 +170,11 @@ class Planner:
             more = f" and {n - 1} more" if n > 1 else ""
             self.progress.note(f"{unit.trains.name}: computed again for {first}{more}: {why}")
 
-    def _why_not(self, job: Job, task: Task, now: Fields) -> str | None:
-        """Return None if the job's record is there and is what would be computed now; else why not ("" if there is none)."""
+    def _why_not(self, job: Job, said: Fields, now: Fields) -> str | None:
+        """Return None if the job's record is there and is what would be computed now; else why not ("" if there is none).
+
+        ``said`` is the part about the task that a record would have now.
+        """
         path = self.path(job)
         try:
             record = self.store.load(path, is_renamed=True)
@@ -180,7 +189,7 @@ class Planner:
             return "its record does not say what it was computed from"
         if record["fingerprint"]["sha256"] != now["sha256"]:
             return "; ".join(prints.differences(record["fingerprint"], now)[:3]) or "its fingerprint was altered"
-        renewed = self.about.renewed(record, self.encoders[job.encoder], task)
+        renewed = self.about.renewed(record, self._said_of[job.encoder], said)
         if renewed is not None:
             self.store.relabel(path, renewed)
         return None

@@ -17,7 +17,8 @@ from virb.contracts.options import RunOptions
 from virb.contracts.parts import PIXELWISE
 from virb.contracts.probe import Probe
 from virb.contracts.task import Task
-from virb.convert.load import expand_sources, load_encoder
+from virb.convert.known import load_or_recall
+from virb.convert.load import expand_sources
 from virb.errors import RegistryError, UsageError, VirbError, option
 from virb.evaluation.about import About, check_meta
 from virb.evaluation.grid import Failure, Job, Unit
@@ -168,12 +169,12 @@ def run(
         options = options.one_seed()
     store = ResultStore(options.out)
     store.check_writable()
-    collect_leftovers(options.out)
     loaded = load_encoders(sources, options.device if executor.is_here else "cpu", dtype=options.dtype or "fp32")
     if options.dtype == "tf32" and executor.is_here and loaded[0].device.type != "cuda":
         raise UsageError(f"{option('dtype', 'tf32')} is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
     store.check_names([encoder.name for encoder in loaded])
     for encoder in loaded:
+        collect_leftovers(store.root / encoder.name)
         store.check_identity(encoder.name, encoder.identity, encoder.sha256)
     about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
     planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
@@ -309,7 +310,7 @@ def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: st
     problems: list[str] = []
     for item in encoders:
         try:
-            encoder = item if isinstance(item, FrozenEncoder) else load_encoder(item, device=place)
+            encoder = item if isinstance(item, FrozenEncoder) else load_or_recall(item, device=place)
             wanted = (place, encoder.dtype if dtype == "fp32" else kind)
             loaded.append(encoder if (encoder.device, encoder.dtype) == wanted else copy.copy(encoder).to(*wanted))
             if encoder.report is not None and encoder.report.is_news:

@@ -123,14 +123,14 @@ def of_files(root: str | os.PathLike[str], paths: Sequence[str | os.PathLike[str
         root: the folder whose files are remembered together.
     """
     place = os.path.abspath(root)
-    keys = stacked(in_threads(lambda k: _key(os.path.abspath(paths[k])), range(len(paths))))
+    keys = stacked(in_threads(lambda k: file_key(os.path.abspath(paths[k])), range(len(paths))))
     memory = _Memory(place)
     found = memory.recall(keys)
     missing = np.flatnonzero(~found.any(axis=1))
     if len(missing):
         found[missing] = stacked(in_threads(lambda k: _of_file(paths[k]), missing.tolist()))
         # A file that changed while it was read is not the one whose key was taken.
-        same = [_key(os.path.abspath(paths[k])) == keys[k].tobytes() for k in missing.tolist()]
+        same = [file_key(os.path.abspath(paths[k])) == keys[k].tobytes() for k in missing.tolist()]
         kept = missing[np.asarray(same) & keys[missing].any(axis=1) & found[missing].any(axis=1)]
         memory.remember(keys[kept], found[kept], used=keys)
     return found
@@ -144,7 +144,7 @@ def of_parts(path: Path, names: Sequence[str], compute: Callable[[int], bytes]) 
         compute: returns the digest of part k.
     """
     place = os.path.abspath(path)
-    whole = _key(place)
+    whole = file_key(place)
     keys = stacked([hashlib.sha256(whole + name.encode()).digest() if any(whole) else UNREADABLE for name in names])
     memory = _Memory(place)
     found = memory.recall(keys)
@@ -156,8 +156,11 @@ def of_parts(path: Path, names: Sequence[str], compute: Callable[[int], bytes]) 
     return found
 
 
-def _key(path: str) -> bytes:
-    """Return what a remembered digest hangs on; zeros where nothing may be remembered."""
+def file_key(path: str) -> bytes:
+    """Return what a remembered digest of the file at this absolute path hangs on: the path, size, times, inode and device.
+
+    Zeros where nothing may be remembered: there is no such file, or it changed in the last moments.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError):

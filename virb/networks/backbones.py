@@ -14,7 +14,7 @@ from virb.errors import UsageError
 from virb.networks import families
 from virb.networks.base import Backbone
 from virb.networks.families import Family
-from virb.networks.families.names import RESNET_NAME, member
+from virb.networks.families.members import RESNET_NAME, member
 from virb.networks.families.resnet import RESNETS, ResNet
 from virb.system.threads import own_generator
 

@@ -44,7 +44,9 @@ def mlp(widths: Sequence[int], *, norm: bool = True, last_norm: str = "none", la
     return nn.Sequential(*layers)
 
 
-def projection(kind: str, dim: int, out: int, *, hidden: int | None = None, norm: bool = True) -> nn.Module:
+def projection(
+    kind: str, dim: int, out: int, *, hidden: int | None = None, norm: bool = True, last_norm: str = "none"
+) -> nn.Module:
     """Return SimCLR's projection head of one of the three kinds of its Figure 8.
 
     "identity" passes (N, dim) on, "linear" is one layer to (N, out), "nonlinear" an MLP with one hidden layer of
@@ -55,7 +57,7 @@ def projection(kind: str, dim: int, out: int, *, hidden: int | None = None, norm
     if kind == "linear":
         return nn.Linear(dim, out, bias=False)
     if kind == "nonlinear":
-        return mlp([dim, hidden or dim, out], norm=norm)
+        return mlp([dim, hidden or dim, out], norm=norm, last_norm=last_norm)
     raise ValueError(f"Unknown projection {kind!r}; expected one of {', '.join(KINDS)}.")
 
 

@@ -63,7 +63,7 @@ def pretrain(settings: Settings, *, resume: bool = False, force: bool = False, q
     """
 
     def check() -> tuple[Method, dict[str, Any]]:
-        method: Method = registry.load("methods", settings.method)
+        method: Method = registry.load("methods", settings.method).at(settings.arch)
         if settings.out.suffix != ".pt":
             raise UsageError(f"--out {settings.out}: an encoder file's name ends in .pt.")
         if settings.out.is_dir():

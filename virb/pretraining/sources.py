@@ -20,6 +20,7 @@ from virb.images.decode import read_bytes, shown, to_rgb
 from virb.images.digests import Digested, of_files
 from virb.images.folders import ImageFolder, scan_image_folder
 from virb.images.listing import Accounting, class_folders, list_images
+from virb.images.parquet import ParquetImages, parquet_files
 from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
 from virb.pretraining.data import PretrainingData
@@ -49,11 +50,11 @@ def load(
 
     Args:
         source: the name of a data set (virb list datasets); a folder of images (if it has subfolders, each is a class, and
-            what lies beside them is left out; with train/ and test/ in it, train/ is read); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
+            what lies beside them is left out; with train/ and test/ in it, train/ is read); a folder of Parquet files as Hugging Face publishes them (train-*.parquet); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
             (the train part, below ``root`` as torchvision puts it). "A:3000+B:0.25" pools 3000 images of A and a quarter of B, drawn by ``seed``,
             without labels.
         short_side: in pixels, to which larger images are reduced (antialiased) when they are read; None: as they are.
-        root: the folder of torchvision's data sets (default $VIRB_DATA).
+        root: the folder of data sets (default $VIRB_DATA), for torchvision's and for folders and lists that are not here.
         skip_unreadable: leave unreadable files out instead of refusing the folder.
         progress: called as ``progress(what, done, total)`` while images are decoded.
 
@@ -63,7 +64,7 @@ def load(
     if source in named():
         found: DataSet = registry.load("datasets", source)
         return found.load(progress)
-    path = Path(source).expanduser()
+    path = _found(source, root)
     if "+" in source and not path.exists():
         return _pooled(source, short_side, root, skip_unreadable, seed, progress)
     if source.startswith("torchvision:"):
@@ -76,9 +77,23 @@ def load(
             f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(named())}, "
             "torchvision:NAME). Name one of them, or a folder of images."
         )
+    if path.is_dir() and (files := parquet_files(path, TRAIN)):
+        rows = ParquetImages(path.resolve().name, files)
+        data = _from_images(rows, short_side, skip_unreadable, progress, label=rows.label, classes=rows.classes)
+        files_said = "a Parquet file" if len(files) == 1 else f"{len(files)} Parquet files"
+        return replace(data, notes=(f"{shown(path)}: {len(rows):,} images in {files_said} of {TRAIN}.",))
     if not path.is_dir():
         return _file_list(path, short_side, skip_unreadable, progress)
     return _folder(path, short_side, skip_unreadable, progress)
+
+
+def _found(source: str, root: Path | None) -> Path:
+    """The path of a source; one that is not here, and no absolute one, is looked for below the folder of data sets."""
+    path = Path(source).expanduser()
+    place = root or os.environ.get("VIRB_DATA")
+    if path.is_absolute() or path.exists() or not place:
+        return path
+    return Path(place) / path if (Path(place) / path).exists() else path
 
 
 def _pooled(

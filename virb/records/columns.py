@@ -128,6 +128,8 @@ def natural_key(column: pd.Series) -> pd.Series:
         return column.map(lambda value: order.get(value, len(order)))
     if column.name == "seed":
         return column
-    return column.map(
-        lambda text: "".join(part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", text))
-    )
+    padded = {
+        text: "".join(part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", text))
+        for text in column.unique()
+    }
+    return column.map(padded)

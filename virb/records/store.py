@@ -12,6 +12,7 @@ a regular file, and no name that a file holds ever becomes a path.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 MAX_PREDICTIONS = 8 << 30  # bytes
 OWN_FILES = ("failures.txt",)  # that a run leaves at the top
 SET_ASIDE = ".set-aside"  # where a repair puts what is no record
+KEPT_BYTES = 64 << 20  # of records that one run looks at more than once
+State = tuple[int, int, int, int, int]  # of a file: size, times, inode and device
 
 DAMAGED, MISPLACED, PREDICTIONS, LEFTOVER, FOREIGN, OLD = (
     "damaged",
@@ -92,6 +95,10 @@ class ResultStore:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
+        # What was checked once holds while the file's state stays as it was.
+        self._contents: dict[str, tuple[State, bytes]] = {}
+        self._digests: dict[str, tuple[State, str]] = {}
+        self._room = KEPT_BYTES
 
     def path(self, encoder: str, task: str, probe: str, seed: int) -> Path:
         return self.root / encoder / task / f"{probe}-seed{seed}.json"
@@ -120,7 +127,7 @@ class ResultStore:
             FileNotFoundError: there is none.
             RecordError: the file is not a whole record, lies where it does not belong, or has not its predictions.
         """
-        record = schema.read(path)
+        record = self._read_record(path)
         place, right = path.relative_to(self.root), schema.place_of(record)
         is_right = same_name(str(place), str(right))
         if is_renamed:
@@ -132,7 +139,7 @@ class ResultStore:
             )
         if (
             record["schema"] == SCHEMA
-            and (found := _file_digest(path.with_suffix(".npz"))) != (record["predictions_sha256"])
+            and (found := self._digest(path.with_suffix(".npz"))) != (record["predictions_sha256"])
         ):
             state = "are missing" if found is None else "are damaged or another job's"
             raise PredictionsError(f"{path} has lost its predictions: those beside it (.npz) {state}.", record)
@@ -144,6 +151,29 @@ class ResultStore:
             return self.load(path)
         except (FileNotFoundError, RecordError):
             return None
+
+    def _read_record(self, path: Path) -> Record:
+        """Return what :func:`virb.records.record.read` does; a file that stayed as it was is checked once."""
+        state, known = _state(path), self._contents.get(os.fspath(path))
+        if known is not None and known[0] == state:
+            record: Record = json.loads(known[1])
+            return record
+        content = schema.read_bytes(path, most=schema.MAX_BYTES)
+        record = schema.parse(content, path)
+        if state is not None and len(content) <= self._room:
+            self._room -= len(content)
+            self._contents[os.fspath(path)] = (state, content)
+        return record
+
+    def _digest(self, path: Path) -> str | None:
+        """Return the sha256 of a file's bytes, computed again where its state is another; None where there is none."""
+        state, known = _state(path), self._digests.get(os.fspath(path))
+        if known is not None and known[0] == state:
+            return known[1]
+        found = _file_digest(path)
+        if state is not None and found is not None:
+            self._digests[os.fspath(path)] = (state, found)
+        return found
 
     def scan(self) -> Scan:
         """Look at everything below the folder."""
@@ -260,13 +290,10 @@ class ResultStore:
     # --------------------------------------------------------------------------------------------------------- names
 
     def check_identity(self, encoder: str, sha256: str, weights_sha256: str | None = None) -> None:
-        """Raise UsageError if records of another network lie under this name."""
-        for path in sorted((self.root / encoder).glob("*/*.json")):
-            try:
-                found = schema.read(path)["encoder"]
-            except (FileNotFoundError, RecordError):
-                continue
-            if not same_name(found["name"], encoder):
+        """Raise UsageError if records of another network lie under this name: one whole record of each task is asked."""
+        for task in _listed(self.root / encoder):
+            found = self._any_encoder(task, encoder)
+            if found is None:
                 continue
             there, now = found["sha256"], sha256
             if weights_sha256 is not None and "weights_sha256" in found:
@@ -276,6 +303,16 @@ class ResultStore:
                     f"{self.root / encoder} holds scores of another encoder of the same name (sha256 {there[:12]} there, "
                     f"{now[:12]} now). Rename the encoder's file, use another {option('out')}, or remove {self.root / encoder}."
                 )
+
+    def _any_encoder(self, folder: Path, encoder: str) -> dict[str, Any] | None:
+        """Return what the first whole record of a task's folder says of its encoder; None if there is none of that name."""
+        for path in _listed(folder):
+            if path.suffix == ".json":
+                with contextlib.suppress(FileNotFoundError, RecordError):
+                    found: dict[str, Any] = self._read_record(path)["encoder"]
+                    if same_name(found["name"], encoder):
+                        return found
+        return None
 
     def check_names(self, encoders: Sequence[str]) -> None:
         """Raise UsageError if a folder there differs from an encoder's name by case alone."""
@@ -339,6 +376,14 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
+
+
+def _state(path: Path) -> State | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
 
 
 def _file_digest(path: Path) -> str | None:

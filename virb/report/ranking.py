@@ -11,15 +11,19 @@ from virb.contracts.analysis import names_in_words
 from virb.errors import ScoresError
 from virb.report.study import Study
 from virb.scores.layout import missing_cells
+from virb.scores.units import on_one_scale
 from virb.stats.ranking import (
+    Standing,
     critical_difference,
-    friedman,
     holm_wilcoxon,
+    leader_by_luck,
     nemenyi,
     rank_bootstrap,
     rank_stability,
+    standing,
     task_ranks,
 )
+from virb.stats.signed_rank import smallest_holm_p
 
 ALPHA = 0.05
 TOP = 3
@@ -76,9 +80,16 @@ def rank(study: Study) -> Ranking:
     elif _is_tied(complete):
         said.append("All encoders tie on every end task.")
     else:
-        table = _with_intervals(table, complete, categories)
-        said += _certainty(table, complete, categories)
+        found = standing(complete, categories, top=TOP) if len(complete) > 2 else None
+        drawn = found.table if found else _of_two(complete)
+        luck = found.luck_first if found else leader_by_luck(*complete.shape)
+        table = _with_intervals(table, drawn)
+        said += _certainty(table, complete, study, found, luck)
     return Ranking(order, table, by_category, complete.shape[1], said)
+
+
+def _of_two(complete: pd.DataFrame) -> pd.DataFrame:
+    return rank_bootstrap(complete, top=TOP).assign(p_first=rank_bootstrap(complete, top=1)["p_top"])
 
 
 def _is_tied(complete: pd.DataFrame) -> bool:
@@ -108,31 +119,30 @@ def _leader(table: pd.DataFrame, complete: pd.DataFrame) -> str:
     return f"{first[0]} ranks first of {len(table)} encoders, with a mean rank of {mean:.2f} over {n} end tasks."
 
 
-def _with_intervals(table: pd.DataFrame, complete: pd.DataFrame, categories: pd.Series) -> pd.DataFrame:
-    # Resampled inside its category, a task that is alone there would never vary.
-    groups = categories if categories.nunique() > 1 and categories.value_counts().min() > 1 else None
-    drawn = rank_bootstrap(complete, top=1, groups=groups)
-    top = rank_bootstrap(complete, top=TOP, groups=groups)["p_top"]
-    columns = {"low": drawn["low"], "high": drawn["high"], "p_first": drawn["p_top"], "p_top": top}
+def _with_intervals(table: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    columns = {"low": drawn["low"], "high": drawn["high"], "p_first": drawn["p_first"], "p_top": drawn["p_top"]}
     return table.assign(**{name: values.loc[table.index] for name, values in columns.items()})
 
 
-def _certainty(table: pd.DataFrame, complete: pd.DataFrame, categories: pd.Series) -> list[str]:
+def _certainty(
+    table: pd.DataFrame, complete: pd.DataFrame, study: Study, found: Standing | None, luck: float
+) -> list[str]:
     first, row = str(table.index[0]), table.iloc[0]
     said = [
-        f"Over resampled end tasks the rank of {first} is {span(row['low'], row['high'])} (95% interval), and it is "
-        f"first, alone, in {row['p_first']:.0%} of draws"
+        f"Over end tasks resampled freely, as if independent, the rank of {first} is {span(row['low'], row['high'])} (95% "
+        f"interval), and it is first, alone, in {row['p_first']:.0%} of draws"
         + (f", among the best {TOP} in {row['p_top']:.0%}." if len(table) > TOP else ".")
+        + f" The leader of {len(table)} equal encoders would be first in {luck:.0%}."
     ]
     try:
-        said += _tests(first, complete)
+        said += _tests(first, complete, study, found)
     except ScoresError as error:
         said.append(str(error))
     if (table["rank"] == row["rank"]).sum() == 1:
-        said += _without(first, complete, categories)
+        said += _without(first, complete, study.categories.loc[complete.columns])
     said.append(
-        "All this is about other end tasks of the kind, with these very encoders and heads. It counts tasks as independent "
-        "and alike, and a mean rank says who is ahead, not by how much."
+        "All this is about other end tasks of the kind, with these very encoders and heads. A mean rank says who is ahead, "
+        "not by how much."
     )
     return said
 
@@ -142,36 +152,45 @@ def span(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _tests(first: str, complete: pd.DataFrame) -> list[str]:
+def _tests(first: str, complete: pd.DataFrame, study: Study, found: Standing | None) -> list[str]:
     n_encoders, n_tasks = complete.shape
-    if n_encoders == 2:
-        p = float(holm_wilcoxon(complete)["p"].iloc[0])
+    scaled, scale = on_one_scale(study.frame, complete)
+    pairs = holm_wilcoxon(scaled)
+    if found is None:
+        p, least = float(pairs["p"].iloc[0]), smallest_holm_p(n_tasks, 1)
         verdict = "the two differ" if p < ALPHA else "no difference between the two is shown"
-        return [f"Wilcoxon's signed-rank test over end tasks: {verdict} ({_p(p)})."]
-    test = friedman(complete)
-    verdict = "the encoders differ" if test.f_pvalue < ALPHA else "no difference between the encoders is shown"
+        reach = f"; {n_tasks} end tasks cannot give less than {least:.2g}" if least >= ALPHA else ""
+        return [f"Wilcoxon's signed-rank test over end tasks: {verdict} ({_p(p)}){reach}."]
+    test = found.friedman
+    verdict = "the encoders differ" if found.p < ALPHA else "no difference between the encoders is shown"
+    reach = f", which cannot fall below {found.least_p:.2g}" if found.least_p >= ALPHA else ""
     said = [
-        f"Friedman's test (Iman and Davenport's form): {verdict} ({_p(test.f_pvalue)}; agreement of the end tasks, Kendall's "
-        f"W, {test.kendall_w:.2f})."
+        f"Friedman's test, encoders shuffled on {found.blocks}: {verdict} ({_p(found.p)}{reach}; agreement of the end tasks, "
+        f"Kendall's W, {test.kendall_w:.2f})."
+        + (f" Counting tasks as independent it would be {_p(found.p_tasks)}." if found.p != found.p_tasks else "")
     ]
     p_pairs = nemenyi(complete).loc[first].drop(first)
     alike = [str(name) for name in test.mean_ranks.index if name != first and p_pairs[name] >= ALPHA]
     limit = critical_difference(n_encoders, n_tasks, alpha=ALPHA)
+    basis = (
+        f"Nemenyi's test at {ALPHA:.0%} (critical difference of mean ranks {limit:.2f}; tasks counted as independent)"
+    )
     if alike:
         said.append(
-            f"Nemenyi's test at {ALPHA:.0%} (critical difference of mean ranks {limit:.2f}) cannot tell {first} from "
-            f"{len(alike)} of the {n_encoders - 1} others: {names_in_words(alike)}."
+            f"{basis} cannot tell {first} from {len(alike)} of the {n_encoders - 1} others: {names_in_words(alike)}."
         )
     else:
-        said.append(
-            f"Nemenyi's test at {ALPHA:.0%} (critical difference of mean ranks {limit:.2f}) tells {first} from every other."
-        )
-    pairs = holm_wilcoxon(complete)
-    of_first = pairs[(pairs["encoder_a"] == first) | (pairs["encoder_b"] == first)]
-    differs = int((of_first["p_holm"] < ALPHA).sum())
+        said.append(f"{basis} tells {first} from every other.")
+    of_first = holm_wilcoxon(scaled, leader=first)
+    least = smallest_holm_p(n_tasks, len(of_first))
+    verdict = (
+        f"tells it from {int((of_first['p_holm'] < ALPHA).sum())} of them"
+        if least < ALPHA
+        else f"is impossible: with {n_tasks} end tasks none can fall below {least:.2g}"
+    )
     said.append(
-        f"Wilcoxon's signed-rank test of its scores, with Holm's correction over all {len(pairs)} pairs, tells it from "
-        f"{differs} of the {n_encoders - 1}. Both tests grow more cautious with every encoder that is compared; the "
+        f"Wilcoxon's signed-rank test of its scores ({scale}), with Holm's correction over the {n_encoders - 1} others (it was "
+        f"chosen from these scores), {verdict}. Both tests grow more cautious with every encoder that is compared; the "
         "resampled ranks do not."
     )
     return said

@@ -57,7 +57,8 @@ def declared_families(frame: pd.DataFrame, encoders: Sequence[Any], out: Outputs
     if not columns:
         return Families(None, "", len(encoders))
     given = about.loc[list(encoders), columns].bfill(axis=1).iloc[:, 0]
-    name = " or ".join(columns)
+    # Only what is needed to name every encoder's family is named.
+    name = columns[0] if about.loc[list(encoders), columns[0]].notna().all() else " or ".join(columns)
     # An encoder of no known family must not share one with another, nor with a family of its own name.
     known = "known " + as_words(given)
     labels = known.where(given.notna(), "alone " + given.index.to_series())

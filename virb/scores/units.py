@@ -186,3 +186,19 @@ def of_one_unit(frame: pd.DataFrame, wide: pd.DataFrame, out: Outputs) -> list[s
     left = [f"{task} ({units[task] or 'unit not declared'})" for task in tasks if units[task] != commonest]
     out.say(f"means over tasks are of the {len(kept)} tasks measured in {commonest}; left out: {names_in_words(left)}")
     return kept
+
+
+def on_one_scale(frame: pd.DataFrame, wide: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Scores whose sizes may be compared across tasks, and in what they then are, in words.
+
+    Those of one declared unit stay as they are. Others are centred and divided by the sd of their task over the encoders
+    of ``wide``: the task in percent, or in degrees, must not decide. A task on which all score the same becomes 0.
+    """
+    units = set(units_by_task(frame).reindex([str(task) for task in wide.columns]).fillna(""))
+    if len(units) == 1 and units != {""}:
+        return wide, f"in {units.pop()}"
+    centred = wide - wide.mean()
+    spread = wide.std(ddof=1)
+    flat = ~(spread > 1e-12 * wide.abs().max())
+    why = "tasks have different units" if units != {""} else "no unit is declared"
+    return centred / spread.mask(flat, 1.0), f"in sd of each task over encoders, as {why}"

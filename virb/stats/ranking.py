@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import special as scipy_special
 from scipy import stats as scipy_stats
 
 from virb.errors import ScoresError
 from virb.stats.correlation import adjust_p, score_table
 from virb.stats.exact import settled
+from virb.stats.signed_rank import signed_rank_p
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,17 @@ def friedman(scores: pd.DataFrame) -> Friedman:
     w = min(chi2 / (n * (k - 1)), 1.0)
     is_unanimous = w > 1 - 1e-12
     f = np.inf if is_unanimous else (n - 1) * chi2 / (n * (k - 1) - chi2)
-    f_p = 0.0 if is_unanimous else float(scipy_stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
+    # F is infinite where all tasks agree; the share of such orders among all is known (without ties).
+    f_p = (
+        np.exp((1 - n) * scipy_special.gammaln(k + 1))
+        if is_unanimous
+        else scipy_stats.f.sf(f, k - 1, (k - 1) * (n - 1))
+    )
     return Friedman(
         chi2,
         float(scipy_stats.chi2.sf(chi2, k - 1)),
         float(f),
-        f_p,
+        float(f_p),
         w,
         ranks.mean(axis=1).sort_values(kind="stable"),
         n,
@@ -90,22 +98,33 @@ def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(np.minimum(p, 1.0), index=ranks.index, columns=ranks.index)
 
 
-def holm_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
+def holm_wilcoxon(scores: pd.DataFrame, *, leader: Hashable | None = None) -> pd.DataFrame:
     """Wilcoxon signed-rank test of every pair of encoders over tasks, Holm-adjusted over the pairs.
+
+    The size of differences is ranked across tasks, so that the tasks must be measured in one unit, or standardised.
+
+    Args:
+        scores: encoders x tasks.
+        leader: compare this encoder with each other one only: k - 1 comparisons. A leader that was chosen because it
+            leads in these scores is compared too kindly by them.
 
     Returns:
         DataFrame: encoder_a, encoder_b, difference (mean over tasks), p, p_holm.
 
     Raises:
-        ScoresError: as :func:`friedman`.
+        ScoresError: fewer than 2 encoders or 2 tasks, missing scores, or ``leader`` is not among the encoders.
     """
     table = score_table(scores, min_encoders=2, may_be_constant=True)
+    if leader is not None and leader not in table.index:
+        raise ScoresError(f"There is no encoder {leader!r} among the scores.")
+    values = table.to_numpy(float)
+    first = range(len(table)) if leader is None else [int(np.flatnonzero(table.index == leader)[0])]
     rows = []
-    for i in range(len(table)):
-        for j in range(i + 1, len(table)):
-            gap = table.iloc[i].to_numpy(float) - table.iloc[j].to_numpy(float)
-            p = 1.0 if not np.any(gap) else float(scipy_stats.wilcoxon(gap).pvalue)
-            rows.append((table.index[i], table.index[j], float(gap.mean()), p))
+    for i in first:
+        for j in range(i + 1 if leader is None else 0, len(table)):
+            if i != j:
+                gap = values[i] - values[j]
+                rows.append((table.index[i], table.index[j], float(gap.mean()), signed_rank_p(gap)))
     out = pd.DataFrame(rows, columns=["encoder_a", "encoder_b", "difference", "p"])
     out["p_holm"] = adjust_p(out["p"].to_numpy(), "holm")
     return out
@@ -134,10 +153,14 @@ def rank_bootstrap(
 ) -> pd.DataFrame:
     """Rank of every encoder by mean rank over tasks, with intervals and P(rank <= top) from resampled tasks.
 
+    The interval of the mean rank is Student's over tasks (N - 1 degrees of freedom), for percentiles of few resampled
+    tasks are too near; those of the rank and ``p_top`` are shares of resamples.
+
     Args:
         scores: encoders x tasks.
         top: size of the top group.
-        groups: category of each task; tasks are then resampled within their category, so that each keeps its weight.
+        groups: category of each task; tasks are then resampled within their category, so that each keeps its weight. A
+            task alone in its category never varies, and shares of 0 and 1 follow from that alone.
 
     Returns:
         DataFrame indexed by encoder, best first: mean_rank, rank, low, high (of the rank), mean_low, mean_high (of the
@@ -159,19 +182,133 @@ def rank_bootstrap(
     drawn = scipy_stats.rankdata(means, axis=1)
     mean = ranks.mean(axis=1)
     tail = 50 * (1 - confidence)
+    half = np.full(len(mean), float(len(mean)))
+    if n > 1:
+        half = scipy_stats.t.ppf(0.5 + confidence / 2, n - 1) * ranks.std(axis=1, ddof=1) / np.sqrt(n)
     out = pd.DataFrame(
         {
             "mean_rank": mean,
             "rank": scipy_stats.rankdata(mean.round(10)),
             "low": np.percentile(drawn, tail, axis=0, method="inverted_cdf"),
             "high": np.percentile(drawn, 100 - tail, axis=0, method="inverted_cdf"),
-            "mean_low": np.percentile(means, tail, axis=0),
-            "mean_high": np.percentile(means, 100 - tail, axis=0),
+            "mean_low": np.maximum(mean - half, 1.0),
+            "mean_high": np.minimum(mean + half, float(len(mean))),
             "p_top": np.mean(drawn <= top, axis=0),
         },
         index=table.index,
     )
     return out.sort_values("mean_rank", kind="stable")
+
+
+def shuffled_friedman_p(
+    scores: pd.DataFrame, groups: pd.Series | None = None, *, samples: int = 4_999, seed: int = 0
+) -> tuple[float, float]:
+    """p of Friedman's statistic when encoders are shuffled: on each task alone, or on all tasks of a category at once.
+
+    Tasks of one category are not independent: at a correlation of .8 inside four categories Friedman's p at .05 rejects two
+    true nulls in three. Shuffled whole, a category counts once, however alike its tasks are.
+
+    Args:
+        scores: encoders x tasks.
+        groups: category of each task; without, every task is shuffled on its own.
+        samples: shuffles B; p = (1 + count) / (1 + B).
+
+    Returns:
+        p, and the smallest p that so many encoders and blocks can give.
+
+    Raises:
+        ScoresError: fewer than 2 encoders or 2 tasks, or missing scores.
+    """
+    ranks = task_ranks(score_table(scores, min_encoders=2, may_be_constant=True))
+    labels = np.arange(ranks.shape[1]) if groups is None else pd.factorize(groups.loc[ranks.columns])[0]
+    k, n_blocks = len(ranks), int(labels.max()) + 1
+    sums = np.stack([ranks.to_numpy()[:, labels == block].sum(axis=1) for block in range(n_blocks)], axis=1)
+    observed = float((sums.sum(axis=1) ** 2).sum())
+    rng = np.random.default_rng(seed)
+    reached, step = 0, max(1, 2_000_000 // sums.size)
+    for start in range(0, samples, step):
+        size = min(step, samples - start)
+        drawn = rng.permuted(np.broadcast_to(sums.T, (size, n_blocks, k)).copy(), axis=2).sum(axis=1)
+        reached += int(((drawn**2).sum(axis=1) >= observed * (1 - 1e-12)).sum())
+    least = float(np.exp((1 - n_blocks) * scipy_special.gammaln(k + 1)))
+    return (1 + reached) / (1 + samples), max(least, 1 / (1 + samples))
+
+
+def leader_by_luck(n_encoders: int, n_tasks: int, *, top: int = 1, studies: int = 200, seed: int = 0) -> float:
+    """The mean P(rank <= ``top``) that :func:`rank_bootstrap` gives to the leader of so many equal encoders.
+
+    The leader is chosen from the scores that are then resampled, so that this is well above ``top / n_encoders``.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(max(20, min(studies, 4_000_000 // (100 * n_encoders * n_tasks)))):
+        ranks = rng.permuted(np.tile(np.arange(1.0, n_encoders + 1), (n_tasks, 1)), axis=1)
+        leader = int(ranks.sum(axis=0).argmin())
+        means = rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=100) @ ranks
+        place = 1 + (means < means[:, [leader]] - 1e-9).sum(axis=1)
+        place = place + ((np.abs(means - means[:, [leader]]) < 1e-9).sum(axis=1) - 1) / 2  # ties share, as there
+        found.append(float(np.mean(place <= top)))
+    return float(np.mean(found))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who is ahead and how sure that is, the same for every page that says it.
+
+    ``p`` is Friedman's from shuffled categories where tasks are in at least two categories and not each in its own, else
+    from shuffled tasks; ``p_tasks`` always from tasks one by one. ``least_p`` is the smallest that p can be. ``table`` is
+    :func:`rank_bootstrap`'s with p_first beside p_top; ``luck_first`` what the leader of equal encoders gets of it.
+    """
+
+    friedman: Friedman
+    p: float
+    least_p: float
+    p_tasks: float
+    blocks: str
+    table: pd.DataFrame
+    luck_first: float
+    resampled: str
+
+
+def standing(
+    scores: pd.DataFrame,
+    categories: pd.Series,
+    *,
+    top: int = 3,
+    within_categories: bool = False,
+    resamples: int = 10_000,
+) -> Standing:
+    """Rank encoders over tasks, test that they differ, and resample tasks.
+
+    Args:
+        scores: encoders x tasks.
+        categories: category of each task.
+        top: size of the top group.
+        within_categories: resample tasks inside their category, which holds a task that is alone in one fixed.
+
+    Raises:
+        ScoresError: as :func:`friedman`.
+    """
+    test = friedman(scores)
+    of = categories.loc[scores.columns]
+    p_tasks, least = shuffled_friedman_p(scores)
+    p, blocks = p_tasks, "tasks, counted as independent"
+    if 1 < of.nunique() < len(of):
+        p, least = shuffled_friedman_p(scores, of)
+        blocks = f"the {of.nunique()} categories whole, whose tasks need not be independent"
+    groups = of if within_categories else None
+    table = rank_bootstrap(scores, top=top, groups=groups, resamples=resamples)
+    first = rank_bootstrap(scores, top=1, groups=groups, resamples=resamples)["p_top"]
+    return Standing(
+        test,
+        p,
+        least,
+        p_tasks,
+        blocks,
+        table.assign(p_first=first.loc[table.index]),
+        leader_by_luck(len(scores), scores.shape[1]),
+        "tasks resampled inside their categories" if within_categories else "tasks resampled freely, as if independent",
+    )
 
 
 def rank_stability(scores: pd.DataFrame, groups: pd.Series | None = None) -> pd.DataFrame:

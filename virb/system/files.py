@@ -55,12 +55,16 @@ def collect_leftovers(folder: str | os.PathLike[str], *, older_than_s: float = 3
     A file that another process writes at this moment is younger than ``older_than_s``.
     """
     removed = []
-    for path in Path(folder).rglob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            found = path.lstat()
-            if stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > older_than_s:
-                path.unlink()
-                removed.append(path)
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                continue
+            path = Path(place, name)
+            with contextlib.suppress(OSError):
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > older_than_s:
+                    path.unlink()
+                    removed.append(path)
     return removed
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from virb.errors import UsageError
+from virb.system import devices
 from virb.training import image_ops
 from virb.training.canvas import Canvas
 from virb.training.transforms import (
@@ -163,7 +164,8 @@ def compose(
         "noise": Noise(),
         "sobel": Sobel(),
     }
-    chain += [known[name] for name in COMPOSABLE[2:] if name in chosen]
+    probabilities = {"jitter": jitter_p, "gray": gray_p, "blur": blur_p, "solarize": solarize_p}
+    chain += [known[name] for name in COMPOSABLE[2:] if name in chosen and probabilities.get(name, 1.0)]
     return tuple(chain)
 
 
@@ -181,11 +183,15 @@ class JigsawBoard:
         self.tile = max(9, round(self.cell * 64 / 85))
         self.crop = RandomResizedCrop(3 * self.cell, scale=(min_crop, 1.0))
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        board = self.crop(image_ops.to_float(images), generator)
+    def __call__(self, images: Tensor | Canvas, generator: torch.Generator) -> Tensor:
+        if isinstance(images, Canvas):
+            boxes = self.crop.frame(images.sizes, generator)
+            board = self.crop.apply(image_ops.to_float(images.pixels), *boxes)
+        else:
+            board = self.crop(image_ops.to_float(images), generator)
         room = self.cell - self.tile + 1
-        u = rand(len(images), self.n_tiles, 2, generator=generator, device=images.device)
-        return image_ops.patches(board, 3, self.tile, (u * room).long())
+        u = rand(len(images), self.n_tiles, 2, generator=generator, device=generator.device)
+        return image_ops.patches(board, 3, self.tile, devices.upload((u * room).long(), images.device))
 
 
 def small_crop_size(size: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, AdamW, Optimizer
 
 from virb.errors import UsageError
@@ -102,6 +103,7 @@ def parameter_groups(
     weight_decay: float,
     *,
     decay_all: bool = False,
+    spare_norms: bool = False,
     leave_out: nn.Module | None = None,
     constant_lr: bool = False,
 ) -> list[dict[str, Any]]:
@@ -112,15 +114,23 @@ def parameter_groups(
 
     Args:
         decay_all: one group for everything, as the code of MoCo and SimSiam has it.
+        spare_norms: with ``decay_all``, all but batch normalisation, as VISSL has it.
         leave_out: a part whose parameters are not wanted.
         constant_lr: the schedule passes these parameters by.
     """
     excluded = {id(p) for p in leave_out.parameters()} if leave_out is not None else set()
+    norms = {
+        id(p)
+        for m in module.modules()
+        if spare_norms and isinstance(m, _BatchNorm)
+        for p in m.parameters(recurse=False)
+    }
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for p in module.parameters():
         if p.requires_grad and id(p) not in excluded:
-            (plain if p.ndim < 2 and not decay_all else decayed).append(p)
+            is_plain = id(p) in norms if decay_all else p.ndim < 2
+            (plain if is_plain else decayed).append(p)
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": weight_decay, "adapt": True, "constant_lr": constant_lr},
         {"params": plain, "weight_decay": 0.0, "adapt": False, "constant_lr": constant_lr},

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from virb.errors import UsageError
 from virb.networks.base import Backbone
 from virb.networks.families import MOST, Family
-from virb.networks.families.names import VIT_NAME, VIT_SIZES
+from virb.networks.families.members import VIT_NAME, VIT_SIZES
 
 
 class ViT(VisionTransformer, Backbone):

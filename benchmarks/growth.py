@@ -1,0 +1,183 @@
+"""How a finished evaluation grows with the store and with the number of encoders.
+
+Makes a synthetic results folder (encoder files of a tiny network, tasks of a dozen images, records with right
+fingerprints and checksums) and times what asks for nothing new, in processors' seconds of one process: a first call, which
+has to read encoder files, and a second one, which may remember them.
+
+Run: python benchmarks/growth.py [--encoders 35] [--tasks 21] [--seeds 1] [--few] [--report] [--keep DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import os
+import pstats
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from virb import load_encoder, registry
+from virb.contracts.examples import DataContext
+from virb.contracts.options import RunOptions
+from virb.convert.load import save_encoder
+from virb.evaluation import run as evaluation
+from virb.evaluation.plan import Plan, Planner
+from virb.records.store import ResultStore
+
+TASK = '''"""A dozen images of two classes."""
+import numpy as np
+from virb.contracts.examples import Examples
+from virb.contracts.task import Category, Protocol, Task
+from virb.images.sets import ArrayImages
+
+
+def data(context, split):
+    pixels = np.random.default_rng([{k}, split == "test"]).integers(0, 255, (12, 16, 16, 3)).astype(np.uint8)
+    return Examples(images=ArrayImages.of(f"grown-{k}/{{split}}", pixels), frames=np.arange(12)[:, None],
+                    targets=np.arange(12) % 2, ids=[f"{{split}}/{{i}}" for i in range(12)])
+
+
+TASK = Task(name="grown-{k}", summary="two classes", category=Category.{category}, head="linear",
+            loss="cross_entropy", metric="top1", data=data, classes=("a", "b"), protocol=Protocol(epochs=1))
+'''
+CATEGORIES = ("SEMANTIC_IMAGE", "STRUCTURAL_IMAGE")
+
+
+def make_parts(place: Path, n_encoders: int, n_tasks: int) -> tuple[list[str], list[str]]:
+    """Write encoder files and a content folder, and return the files and the tasks' names."""
+    content = place / "content"
+    content.mkdir(parents=True)
+    for k in range(n_tasks):
+        (content / f"grown_{k}.py").write_text(TASK.format(k=k, category=CATEGORIES[k % 2]))
+    registry.include(str(content))
+    one = load_encoder("random:resnet18:width=0.125,size=32")
+    state = one.state_dict()
+    files = []
+    for k in range(n_encoders):
+        state["conv1.weight"] = one.state_dict()["conv1.weight"] + k
+        path = place / f"encoder-{k:04d}.pt"
+        save_encoder(
+            path,
+            arch=one.arch,
+            arch_options=one.arch_options,
+            state_dict=state,
+            preprocess=one.preprocess,
+            meta={
+                "method": f"m{k % 7}",
+                "dataset": f"d{k % 5}",
+                "epochs": 100 + k,
+                "seed": 0,
+                "role": "self-supervised",
+            },
+        )
+        files.append(str(path))
+    return files, [f"grown-{k}" for k in range(n_tasks)]
+
+
+def fill(files: Sequence[str], tasks: Sequence[str], out: Path, options: RunOptions) -> int:
+    """Write the record of every job, as a run would, with a random score; return their number."""
+    first = evaluation.run(files[0], tasks[0], context=DataContext(), options=options.one_seed())
+    assert len(first.table) == 1
+    store = ResultStore(out)
+    template = next(store.records())
+    rng = np.random.default_rng(0)
+    filled = 0
+
+    def planned(self: Planner, units: Any, *, may_leave_out: bool) -> Plan:
+        nonlocal filled
+        found = plan(self, units, may_leave_out=may_leave_out)
+        n = template["n_test"]
+        for piece in found.pieces:
+            for (encoder, seed), scored in piece.jobs.items():
+                for task in scored:
+                    job = next(
+                        j for j in piece.fingerprints if (j.encoder, j.task, j.seed) == (encoder, task.name, seed)
+                    )
+                    record = {
+                        **template,
+                        "encoder": self.about.encoder(self.encoders[encoder]),
+                        "task": self.about.task(task),
+                        "seed": seed,
+                        "score": float(rng.uniform()),
+                        "fingerprint": piece.fingerprints[job],
+                    }
+                    store.write(record, {"ids": np.arange(n).astype(str), "prediction": np.zeros(n, np.int64)})
+                    filled += 1
+        found.pieces.clear()
+        return found
+
+    plan = Planner.plan
+    with mock.patch.object(Planner, "plan", planned), mock.patch("os.fsync"):
+        evaluation.run(files, tasks, context=DataContext(), options=options)
+    return filled
+
+
+@contextmanager
+def timed(what: str, *, profile: bool) -> Iterator[None]:
+    watch = cProfile.Profile() if profile else None
+    wall, cpu = time.perf_counter(), time.process_time()
+    if watch:
+        watch.enable()
+    yield
+    if watch:
+        watch.disable()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"  {what:52} {cpu:7.2f} s of a processor ({wall:7.2f} by the clock), peak {peak:6.0f} MB", flush=True)
+    if watch:
+        pstats.Stats(watch).sort_stats("cumtime").print_stats(35)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoders", type=int, default=35)
+    parser.add_argument("--tasks", type=int, default=21)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="also write the report")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--keep", type=Path, help="make the store here, and use the one that is here")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = args.keep or Path(temporary)
+        os.environ["VIRB_CACHE"] = str(place / "cache")
+        out = place / "results"
+        options = RunOptions(out=str(out), seeds=args.seeds, device="cpu")
+        if out.is_dir():
+            registry.include(str(place / "content"))
+            files = sorted(str(path) for path in place.glob("encoder-*.pt"))[: args.encoders]
+            tasks = [f"grown-{k}" for k in range(args.tasks)]
+        else:
+            files, tasks = make_parts(place, args.encoders, args.tasks)
+            fill(files, tasks, out, options)
+        n = len(files) * len(tasks) * args.seeds
+        print(f"{n:,} records: {len(files)} encoders x {len(tasks)} tasks x {args.seeds} seeds")
+        calls = [
+            ("nothing to do: one encoder x all tasks, one seed", files[:1], options.one_seed()),
+            ("nothing to do: all encoders x all tasks, one seed", files, options.one_seed()),
+            ("the same again", files, options.one_seed()),
+        ]
+        for what, asked, how in calls:
+            with timed(what, profile=args.profile):
+                outcome = evaluation.run(asked, tasks, context=DataContext(), options=how)
+            assert outcome.n_run == 0
+            assert len(outcome.table) == len(asked) * len(tasks), len(outcome.table)
+        if args.report:
+            from virb.cli import main as command
+
+            with timed("virb report", profile=args.profile):
+                status = command(["report", "--results", str(out), "--out", str(place / "report")])
+            if status:
+                sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

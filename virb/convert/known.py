@@ -1,0 +1,151 @@
+"""What an encoder file was found to be, remembered, so that a finished evaluation does not load its network.
+
+What is remembered of a file (its identity, architecture, preprocessing and meta) holds for one absolute path while size,
+times, inode and device stay as they were, and for one state of the code that loads encoders. It is kept for virb's own
+encoder files alone, in ``<cache>/encoders``, which can be thrown away at any time. When the network is needed after all,
+the file is loaded and must be what it was remembered to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import virb
+from virb.convert.load import load_encoder, reference_encoders, split_source
+from virb.errors import CheckpointError, VirbError
+from virb.images.digests import file_key
+from virb.networks.backbones import Backbone
+from virb.networks.encoder import FrozenEncoder
+from virb.networks.preprocess import Preprocess
+from virb.networks.spec import split_code
+from virb.system.files import atomic_write
+from virb.system.paths import cache_root
+
+Source = str | os.PathLike[str] | nn.Module
+_FACTS = ("name", "arch", "arch_options", "meta", "dim", "channels", "strides", "sha256", "identity_parts", "identity")
+_LOADING = threading.RLock()
+
+
+class KnownEncoder(FrozenEncoder):
+    """An encoder that is known by what was remembered of its file, which is loaded when the network is first needed."""
+
+    def __init__(self, source: str, facts: dict[str, Any], *, device: torch.device | str | None) -> None:
+        for key in _FACTS:
+            setattr(self, key, facts[key])
+        self.channels, self.strides = tuple(facts["channels"]), tuple(facts["strides"])
+        self.preprocess = Preprocess(**facts["preprocess"])
+        self.source = source
+        self.report = None
+        self.optimize = True
+        self.device = torch.device("cpu" if device is None else device)
+        self.dtype = torch.float32
+        self._network: Backbone | None = None
+        self._loaded: FrozenEncoder | None = None
+
+    def __repr__(self) -> str:
+        return f"FrozenEncoder({self.name!r}, {self.arch}, dim={self.dim}, size={self.preprocess.size})"
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._loaded is not None
+
+    @property
+    def _backbone(self) -> Backbone:  # type: ignore[override]
+        with _LOADING:
+            if self._loaded is None:
+                assert self.source is not None
+                found = load_encoder(self.source)
+                if found.identity != self.identity:
+                    raise CheckpointError(f"{self.source} has changed since this run began. Run it again.")
+                self._loaded = found
+            return self._loaded.backbone
+
+    def release_network(self) -> None:
+        super().release_network()
+        self._loaded = None
+
+
+def load_or_recall(source: Source, *, device: torch.device | str | None = None) -> FrozenEncoder:
+    """Return what ``load_encoder`` does; of an unchanged file of virb's own, without reading it again.
+
+    Raises:
+        CheckpointError, UsageError: as ``load_encoder`` does.
+    """
+    path = None if isinstance(source, nn.Module) else _file_of(os.fspath(source))
+    if isinstance(source, nn.Module) or path is None:
+        return load_encoder(source, device=device)
+    text = os.fspath(source)
+    key = file_key(os.path.abspath(path))
+    memory = _memory_of(path, text)
+    facts = _recall(memory, key)
+    if facts is not None:
+        return KnownEncoder(text, facts, device=device)
+    found = load_encoder(source, device=device)
+    if any(key) and key == file_key(os.path.abspath(path)):
+        _remember(memory, key, found)
+    return found
+
+
+def _file_of(text: str) -> Path | None:
+    """Return the one regular file that ``load_encoder`` would read for ``text``; None where it is none."""
+    base = text if Path(text).is_file() else split_source(text)[0]
+    if Path(base).is_file():
+        return Path(base)
+    if Path(base).exists() or split_code(base) is not None:
+        return None
+    return reference_encoders().get(base)
+
+
+def _memory_of(path: Path, text: str) -> Path:
+    """Return where the facts lie: a file for each path and way of naming it (with its options)."""
+    words = [os.path.abspath(path), text]
+    return cache_root() / "encoders" / f"{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}.json"
+
+
+def _recall(memory: Path, key: bytes) -> dict[str, Any] | None:
+    if not any(key):
+        return None
+    try:
+        found = json.loads(memory.read_bytes())
+        facts = found["facts"]
+        is_right = found["key"] == key.hex() and found["code"] == _code() and found["sha256"] == _digest(facts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return facts if is_right else None
+
+
+def _remember(memory: Path, key: bytes, encoder: FrozenEncoder) -> None:
+    if encoder.report is not None or encoder.identity_parts["code"]:
+        return  # what another program wrote is read by rules that parts of one's own may change
+    facts = {name: getattr(encoder, name) for name in _FACTS}
+    facts |= {"channels": list(encoder.channels), "strides": list(encoder.strides)}
+    facts["preprocess"] = encoder.preprocess.as_dict()
+    # Only what comes back from JSON as it went in; and a convenience: without it, files are loaded again.
+    with contextlib.suppress(VirbError, OSError, TypeError, ValueError):
+        if json.loads(json.dumps(facts, allow_nan=False)) == facts:
+            content = {"key": key.hex(), "code": _code(), "sha256": _digest(facts), "facts": facts}
+            with atomic_write(memory) as file:
+                file.write(json.dumps(content, allow_nan=False).encode())
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    """Return a digest of the state of the code that loads encoders: its files' sizes and times, and torch's version."""
+    here = Path(virb.__file__).parent
+    files = sorted(path for room in ("convert", "networks") for path in (here / room).rglob("*.py"))
+    states = [(str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in files]
+    return hashlib.sha256(repr((states, virb.__version__, str(torch.__version__))).encode()).hexdigest()
