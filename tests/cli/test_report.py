@@ -64,11 +64,11 @@ def test_it_prints_each_analysis_and_the_path_last(small, tmp_path, capsys):
     assert call("--results", small, "--out", tmp_path / "r", "--analyses", "encoder-bars,corruption-deltas") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "encoder-bars"
-    assert lines[1].startswith("corruption-deltas skipped: it needs the column corruption")
+    assert lines[1].startswith("corruption-deltas skipped: it needs the columns method, corruption")
     assert lines[-1] == str(tmp_path / "r" / "index.html")
     text = (tmp_path / "r" / "index.html").read_text()
     assert (tmp_path / "r" / "analyses" / "encoder-bars.svg").exists()
-    assert "It needs the column corruption" in text  # under what was not drawn
+    assert "It needs the columns method, corruption" in text  # under what was not drawn
     assert re.search(r"virb report --results \S+scores.csv --analyses encoder-bars,corruption-deltas --out", text)
 
 

@@ -222,7 +222,7 @@ def test_why_names_the_part_of_the_encoder_that_differs(tmp_path: Path, monkeypa
     for given, changed in (
         ("one.py:net:size=8", []),
         ("two.py:net:size=8", ["encoder.code"]),
-        ("one.py:net:size=8,std=0.5", ["encoder.preprocess.std"]),
+        ("one.py:net:size=8,std=0.5/0.5/0.5", ["encoder.preprocess.std"]),
     ):
         reasons = why(path, context=DataContext(), encoder=str(tmp_path / given))
         assert [reason.partition(":")[0] for reason in reasons] == changed
