@@ -194,7 +194,9 @@ def transfer_affinity(
     """Does pretraining data nearer to a target transfer better to it, once every target has its own level?
 
     Scores and distances are centred within target, which is the regression with a target effect; distances are then
-    permuted within target only, since targets differ in difficulty and not by affinity.
+    permuted within target only, since targets differ in difficulty and not by affinity. Right only where pretraining sets
+    have no level of their own: else unrelated distances are found related in half of studies, and
+    :func:`virb.stats.dyads.affinity` is the one to use.
 
     Args:
         score, distance, target: (n,) one entry for each pair of pretraining set and target.
