@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from virb.stats.ranking import holm_wilcoxon, task_ranks
-from virb.stats.signed_rank import signed_rank_p, smallest_holm_p
+from virb.stats.signed_rank import signed_rank_p, signed_rank_ps, smallest_holm_p
 
 WORKED = pd.DataFrame(
     [
@@ -87,3 +87,16 @@ def test_a_leader_who_wins_everywhere_is_told_from_all() -> None:
     study.loc[0] += 10
     assert (holm_wilcoxon(study, leader=0)["p_holm"] < 0.05).all()  # six comparisons: 6 x 2 / 2^9
     assert (holm_wilcoxon(study)["p_holm"] >= 0.05).all()  # 21 pairs over nine tasks: impossible
+
+
+def test_many_at_once_are_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    for n in (2, 3, 7, 21, 60):
+        gaps = rng.normal(0, 1, (80, n))
+        gaps[20:50] = np.round(gaps[20:50], 1)  # ties and zeros
+        gaps[50:60] = np.round(gaps[50:60])
+        gaps[60] = 0.0
+        gaps[61, 1:] = 0.0
+        alone = [signed_rank_p(gap) for gap in gaps]
+        assert signed_rank_ps(gaps).tolist() == alone
+    assert signed_rank_ps(np.zeros((0, 3))).shape == (0,)

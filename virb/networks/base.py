@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from virb.networks.places import measured_offsets
+
 
 class Backbone(nn.Module):
     """A network that turns images into one vector each and into a pyramid of maps.
@@ -45,6 +47,12 @@ class Backbone(nn.Module):
             UsageError: the stride is none that a network of this kind could have.
         """
         return self.strides
+
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        """Return where the first cell of each map of ``pyramid(x, output_stride)`` has its centre, in pixels from the
+        first one's (:mod:`virb.images.geometry`). A network that does not say it is measured.
+        """
+        return measured_offsets(self, output_stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embed(x)

@@ -71,6 +71,7 @@ class FrozenEncoder:
         self.device = _checked_device(device)
         self.dtype = dtype
         self._network: Backbone | None = None
+        self._offsets: dict[int | None, tuple[float, ...]] = {}
 
     def __repr__(self) -> str:
         return f"FrozenEncoder({self.name!r}, {self._backbone.label}, dim={self.dim}, size={self.preprocess.size})"
@@ -105,6 +106,12 @@ class FrozenEncoder:
     def strides_at(self, output_stride: int | None = None) -> tuple[int, ...]:
         """Return the strides of ``pyramid(images, output_stride)``."""
         return self._backbone.strides_at(output_stride)
+
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        """Return where the first cell of each map lies (:mod:`virb.images.geometry`), in pixels."""
+        if output_stride not in self._offsets:
+            self._offsets[output_stride] = self._backbone.offsets_at(output_stride)
+        return self._offsets[output_stride]
 
     # -- looking
 

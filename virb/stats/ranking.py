@@ -13,7 +13,7 @@ from scipy import stats as scipy_stats
 from virb.errors import ScoresError
 from virb.stats.correlation import adjust_p, score_table
 from virb.stats.exact import settled
-from virb.stats.signed_rank import signed_rank_p
+from virb.stats.signed_rank import signed_rank_ps
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ def holm_wilcoxon(scores: pd.DataFrame, *, leader: Hashable | None = None) -> pd
         raise ScoresError(f"There is no encoder {leader!r} among the scores.")
     values = table.to_numpy(float)
     first = range(len(table)) if leader is None else [int(np.flatnonzero(table.index == leader)[0])]
-    rows = []
-    for i in first:
-        for j in range(i + 1 if leader is None else 0, len(table)):
-            if i != j:
-                gap = values[i] - values[j]
-                rows.append((table.index[i], table.index[j], float(gap.mean()), signed_rank_p(gap)))
-    out = pd.DataFrame(rows, columns=["encoder_a", "encoder_b", "difference", "p"])
+    parts = []
+    for i in first:  # a row of pairs at a time: all of them are too many to hold
+        others = np.arange(i + 1, len(table)) if leader is None else np.delete(np.arange(len(table)), i)
+        gaps = values[i] - values[others]
+        row = {"encoder_a": [table.index[i]] * len(others), "encoder_b": table.index[others]}
+        parts.append(pd.DataFrame({**row, "difference": gaps.mean(axis=1), "p": signed_rank_ps(gaps)}))
+    out = pd.concat([part for part in parts if len(part)], ignore_index=True)
     out["p_holm"] = adjust_p(out["p"].to_numpy(), "holm")
     return out
 

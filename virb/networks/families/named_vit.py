@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from virb.errors import UsageError
+from virb.images.geometry import centred
 from virb.networks.base import Backbone
 from virb.networks.families import MOST, Family
 from virb.networks.families.members import VIT_NAME, VIT_SIZES
@@ -55,6 +56,9 @@ class ViT(VisionTransformer, Backbone):
         rows, columns = maps[-1].shape[2:]
         maps[-1] = tokens[:, 1:].reshape(len(x), rows, columns, -1).permute(0, 3, 1, 2).contiguous()
         return self._pooled(tokens), maps
+
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        return centred(self.strides_at(output_stride))
 
     def embed(self, x: Tensor) -> Tensor:
         return self._pooled(self.forward_features(x))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from virb.errors import UsageError
+from virb.images.geometry import centred
 from virb.networks.base import Backbone
 from virb.networks.families import Family
 
@@ -40,6 +41,9 @@ class Pixels(Backbone):
                 f"The pixel baseline's finest map has stride 2; found an output stride of {output_stride}."
             )
         return tuple(min(stride, output_stride) for stride in self.strides)
+
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        return centred(self.strides_at(output_stride))
 
     def pyramid(self, x: Tensor, output_stride: int | None = None) -> list[Tensor]:
         return [F.avg_pool2d(x, stride, ceil_mode=True) for stride in self.strides_at(output_stride)]

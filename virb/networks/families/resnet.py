@@ -191,6 +191,9 @@ class ResNet(Backbone):
             )
         return tuple(min(stride, output_stride) for stride in self.strides)
 
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        return (0.0,) * len(self.strides)  # every convolution and pool is centred on the pixel that it samples
+
     def features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         maps = self.pyramid(x)
         return maps[-1].mean((2, 3)), maps
