@@ -156,6 +156,7 @@ ORDINARY = {
     "swav",
     "l1",
     "l2",
+    "r2",
     "imagenet",
     "mae",
     "moco-v3",
