@@ -53,10 +53,13 @@ def run(
     table["group"] = table["best"].map(as_words(about[colour])) if has_groups else ""
     out.table(table)
     behind = table[table["relative"] < 0]
+    # The best of k leads one more that is no better on k of k + 1 tasks.
+    by_luck = float((table["n_candidates"] / (table["n_candidates"] + 1)).sum())
     out.say(
         f"the best of {len(candidates)} encoders leads {reference} on "
         f"{int((table['relative'] > 0).sum())} of "
-        f"{len(table)} tasks" + (f"; it is behind on {', '.join(behind['task'])}" if 0 < len(behind) <= 6 else "")
+        f"{len(table)} tasks (were all equal, the best of so many would lead on {by_luck:.1f})"
+        + (f"; it is behind on {', '.join(behind['task'])}" if 0 < len(behind) <= 6 else "")
     )
     with plots.style():
         shown = table.dropna(subset=["relative"])

@@ -13,7 +13,15 @@ from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
 from virb.scores.units import on_one_scale
-from virb.stats.ranking import Standing, cliques, critical_difference, holm_wilcoxon, nemenyi, standing
+from virb.stats.ranking import (
+    Standing,
+    cliques,
+    critical_difference,
+    holm_wilcoxon,
+    leader_against_others,
+    nemenyi,
+    standing,
+)
 from virb.stats.signed_rank import smallest_holm_p
 
 if TYPE_CHECKING:
@@ -83,7 +91,7 @@ def run(
         axes.set_xlabel("mean rank over tasks (1 is best)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        note = f"{wide.shape[1]} tasks, counted as independent; thin lines: 95% interval of the mean rank (Student's t over "
+        note = f"{wide.shape[1]} tasks, counted as independent; thin lines: about 95% interval of the mean rank (Student's t over "
         note += f"tasks); bars below join encoders that Nemenyi's test at {alpha:g} cannot tell apart."
         if found.p_tasks != found.p:
             note += f" Friedman's p with whole categories shuffled: {found.p:.2g}"
@@ -114,13 +122,18 @@ def say(
         if found.p != found.p_tasks
         else f"; Iman-Davenport's F = {test.f:.2f}, p = {test.f_pvalue:.2g}"
     )
-    of_leader = holm_wilcoxon(scaled, leader=leader)
+    against = leader_against_others(scaled)
+    of_leader = (
+        f"{int((against.table['p'] < alpha).sum())} of {len(against.table)} differ"
+        if against.least_p < alpha
+        else f"impossible (with {n_tasks} tasks none can fall below {against.least_p:.2g})"
+    )
     return [
         f"Friedman: chi2 = {test.statistic:.2f}, Kendall's W = {test.kendall_w:.2f} (n = {n_tasks} tasks, {n_encoders} "
         f"encoders), p = {found.p:.2g} from shuffling encoders on {found.blocks}{smallest}{alone}",
         f"critical difference of mean ranks {limit:.2f} (Nemenyi; tasks counted as independent)",
-        f"Wilcoxon with Holm's correction, {scale}: {pairs_in_words(pairs, n_tasks, alpha)}; {leader} against the "
-        f"{len(of_leader)} others alone, {pairs_in_words(of_leader, n_tasks, alpha)} (chosen as leader from these scores)",
+        f"Wilcoxon with Holm's correction, {scale}: {pairs_in_words(pairs, n_tasks, alpha)}; {against.name} against the "
+        f"{len(against.table)} others alone, {of_leader} (that it was chosen from these scores is counted)",
         f"P(among the best {top}), {found.resampled}: "
         + ", ".join(f"{name} {share:.0%}" for name, share in found.table["p_top"].head(5).items()),
         f"P(first): {leader} {found.table['p_first'].iloc[0]:.0%}, where the leader of {n_encoders} equal encoders over "

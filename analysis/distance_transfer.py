@@ -1,8 +1,8 @@
-"""Does pretraining data nearer to a task transfer better to it? Score against distance, with an effect of each task.
+"""Does pretraining data nearer to a task transfer better to it? Score against distance, effects of task and data taken out.
 
 Hammoud et al. 2024, Table 3 (FID and VisualDNA). Distances come from a CSV with the columns dataset, task, distance
-(and metric, where there are several). Pitfall: with few pretraining sets a p-value cannot be small; the figure says how
-small it could be.
+(and metric, where there are several). Pitfalls: a data set that is good for every task is no sign of distance, so that both
+effects are taken out and whole tasks are permuted; with few tasks p cannot be small, and how small it could be is printed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
-from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.layout import EXCLUDE, MISSING, complete_part, prepare
 from virb.scores.read import read_csv
 from virb.scores.roles import ROLES_OPTION, analysed
 from virb.scores.schema import as_words, encoder_table
-from virb.stats.distances import transfer_affinity
+from virb.stats.dyads import affinity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -50,14 +50,38 @@ def run(
     if both.empty:
         raise NotApplicable("No row of the distances names a data set and a task of the scores.")
     rows, panels = [], list(both.groupby("metric", sort=False))
-    for metric, part in panels:
-        result = transfer_affinity(part["score"], part["distance"], part["task"])
-        rows.append((metric, result.slope, result.within_r, result.pvalue, result.exact, result.n))
-        out.say(
-            f"{metric}: slope {result.slope:+.4g} a unit of distance, r inside tasks {result.within_r:+.2f}, "
-            f"permutation p = {result.pvalue:.3g} (n = {result.n})"
+    for k, (metric, part) in enumerate(panels):
+        known = part.pivot_table(index="dataset", columns="task", values="distance", aggfunc="mean", sort=False)
+        whole = complete_part(known)
+        left = sorted({*known.index, *known.columns} - {*whole.index, *whole.columns})
+        result = affinity(mean.unstack("task").loc[whole.index, whole.columns], whole)
+        used = part["dataset"].isin(whole.index) & part["task"].isin(whole.columns)
+        panels[k] = (metric, part[used])
+        rows.append(
+            (
+                metric,
+                result.slope,
+                result.r,
+                result.pvalue,
+                result.least_p,
+                result.exact,
+                result.n_sources,
+                result.n_targets,
+            )
         )
-    fits = pd.DataFrame(rows, columns=["metric", "slope", "within_r", "p", "is_exact", "n"])
+        at_home = int((whole == 0).to_numpy().sum())
+        out.say(
+            f"{metric}: slope {result.slope:+.4g} sd of the task a unit of distance, r {result.r:+.2f} with effects of data set "
+            f"and task taken out, permutation p = {result.pvalue:.3g} (whole tasks permuted; it cannot fall below "
+            f"{result.least_p:.2g}; {result.n_sources} data sets x {result.n_targets} tasks)"
+            + (
+                f"; {at_home} pairs at distance 0, pretraining on the task's own data, are among them"
+                if at_home
+                else ""
+            )
+            + (f"; left out, a pair being missing: {names_in_words(left)}" if left else "")
+        )
+    fits = pd.DataFrame(rows, columns=["metric", "slope", "r", "p", "least_p", "is_exact", "n_datasets", "n_tasks"])
     out.table(fits)
     out.table(both.assign(encoders=both["dataset"].map(members)), "pairs")
     shades = dict(zip(dict.fromkeys(both["task"]), [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 3, strict=False))
@@ -68,7 +92,8 @@ def run(
         grid = fig.subplots(n_rows, columns, squeeze=False)
         for axes, (metric, part), fit in zip(grid.flat, panels, fits.itertuples(), strict=False):
             for task, own in part.groupby("task", sort=False):
-                x, y = own["distance"] - own["distance"].mean(), own["score"] - own["score"].mean()
+                spread = own["score"].std(ddof=0) or 1.0
+                x, y = own["distance"] - own["distance"].mean(), (own["score"] - own["score"].mean()) / spread
                 axes.scatter(x, y, s=12, color=shades[task], linewidth=0)
             x = part["distance"] - part.groupby("task")["distance"].transform("mean")
             axes.plot([x.min(), x.max()], [fit.slope * x.min(), fit.slope * x.max()], color=plots.BLACK, linewidth=0.9)
@@ -77,8 +102,8 @@ def run(
             axes.grid()
         for axes in list(grid.flat)[len(panels) :]:
             axes.remove()
-        grid[0, 0].set_ylabel("score less the task's mean")
-        note = f"{both['dataset'].nunique()} pretraining sets, {both['task'].nunique()} tasks; p: distances permuted within task. {data.note}"
+        grid[0, 0].set_ylabel("score less the task's mean (sd)")
+        note = f"{both['dataset'].nunique()} pretraining sets, {both['task'].nunique()} tasks; line and p: effects of data set and task taken out, whole tasks permuted (p cannot fall below {fits['least_p'].min():.2g}). {data.note}"
         plots.titles(fig, "Distance and transfer", note, handles=plots.colour_handles(shades))
     out.figure(fig)
 

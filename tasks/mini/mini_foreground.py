@@ -6,6 +6,7 @@ from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-foreground",
+    version=2,  # maps lie where their cells do
     summary="which pixels belong to the object",
     category=Category.SEMANTIC_PIXEL,
     head="deeplabv3plus",

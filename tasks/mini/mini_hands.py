@@ -6,6 +6,7 @@ from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-hands",
+    version=2,  # maps lie where their cells do
     summary="own and others' left and right hands",
     category=Category.SEMANTIC_PIXEL,
     head="deeplabv3plus",

@@ -6,6 +6,7 @@ from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-walkable",
+    version=2,  # maps lie where their cells do
     summary="which pixels are floor that one can walk on",
     category=Category.STRUCTURAL_PIXEL,
     head="deeplabv3plus",

@@ -20,6 +20,7 @@ def data(context: DataContext, split: str) -> Examples:
 
 TASK = Task(
     name="egohands",
+    version=2,  # maps lie where their cells do
     summary="own and other hands, left and right, pixel by pixel",
     category=Category.SEMANTIC_PIXEL,
     head="deeplabv3plus",

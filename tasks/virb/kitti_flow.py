@@ -20,6 +20,7 @@ def data(context: DataContext, split: str) -> Examples:
 
 TASK = Task(
     name="kitti-flow",
+    version=2,  # maps lie where their cells do
     summary="motion of every pixel between two frames, in pixels",
     category=Category.STRUCTURAL_PIXEL,
     head="siamese_unet",

@@ -20,6 +20,7 @@ def data(context: DataContext, split: str) -> Examples:
 
 TASK = Task(
     name="nyu-walkable",
+    version=2,  # maps lie where their cells do
     summary="where one can walk in real rooms, pixel by pixel",
     category=Category.STRUCTURAL_PIXEL,
     head="deeplabv3plus",

@@ -33,7 +33,7 @@ CASES = [
         "hammoud-transfer",
         ["distances=distances.csv"],
         ["pairs.csv"],
-        "permutation p = 0.0625 (n = 10)",
+        "it cannot fall below 0.0083; 2 data sets x 5 tasks",
     ),
     ("domain-matrix", "cole1", [], ["margins.csv"], "best on 4 of 4"),
     ("encoder-bars", "tiny", ["encoders=a,c,b"], [], "c lies between a and b on 1 of 2 tasks"),

@@ -63,13 +63,13 @@ def test_what_cannot_be_found_is_called_impossible(tmp_path: Path) -> None:
     frame = scores(7, 9, 9, lead=2.0)  # e0 wins everywhere
     text = said(frame, tmp_path)
     assert "impossible (with 9 tasks no p over 21 comparisons can fall below 0.082)" in text
-    assert "e0 against the 6 others alone, 6 of 6 pairs differ (chosen as leader from these scores)" in text
-    few = said(scores(7, 6, 6, lead=2.0), tmp_path)
-    assert "no p over 6 comparisons can fall below 0.19" in few
-    sentences = " ".join(rank(study_of(check_scores(frame))).sentences)
-    assert "tells it from 6 of them" in sentences
-    sentences = " ".join(rank(study_of(check_scores(scores(7, 6, 6, lead=2.0)))).sentences)
-    assert "is impossible: with 6 end tasks none can fall below 0.19" in sentences
+    more = scores(7, 11, 11, lead=2.0)
+    text = said(more, tmp_path)
+    assert "e0 against the 6 others alone, 6 of 6 differ (that it was chosen from these scores is counted)" in text
+    few = scores(7, 5, 5, lead=2.0)
+    assert "impossible (with 5 tasks none can fall below" in said(few, tmp_path)
+    assert "tells it from 6 of the 6 others" in " ".join(rank(study_of(check_scores(more))).sentences)
+    assert "is impossible: with 5 end tasks" in " ".join(rank(study_of(check_scores(few))).sentences)
 
 
 def test_categories_are_shuffled_whole_and_luck_is_said(tmp_path: Path) -> None:

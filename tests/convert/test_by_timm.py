@@ -136,5 +136,5 @@ def test_a_file_for_timm_s_model_has_its_preprocessing(arch, size, mean, tmp_pat
     torch.save(timm.create_model(name).state_dict(), tmp_path / "net.pth")
     encoder = load_encoder(f"{tmp_path / 'net.pth'}:arch={arch}")
     assert (encoder.preprocess.size, encoder.preprocess.mean[0]) == (size, mean)
-    assert f"mean and std of timm's {name}" in str(encoder.report)
+    assert f"timm's configuration of {arch}" in str(encoder.report)
     assert load_encoder(f"{tmp_path / 'net.pth'}:arch={arch},size=96").preprocess.size == 96

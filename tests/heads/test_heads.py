@@ -9,7 +9,7 @@ import torch
 from virb.errors import UsageError
 from virb.heads import build_head
 from virb.heads.deeplabv3plus import DeepLabV3PlusDecoder
-from virb.heads.layers import BatchNorm2d, Doubling, fit, n_doublings
+from virb.heads.layers import BatchNorm2d, Doubling, n_doublings
 
 HEADS = ("linear", "fusion", "unet", "siamese_unet", "deeplabv3plus")
 NARROW = ((8, 8, 16, 32, 64), (2, 4, 8, 16, 32))
@@ -182,7 +182,7 @@ def test_the_siamese_unet_tells_its_images_apart():
 
 @pytest.mark.parametrize(("stride", "rates"), [(8, (12, 24, 36)), (16, (6, 12, 18)), (32, (3, 6, 9))])
 def test_deeplab_rates_keep_their_extent_in_the_image(stride, rates):
-    assert DeepLabV3PlusDecoder((8, 8, 16, 32, 64), (2, 4, 8, 16, stride), 2).rates == rates
+    assert DeepLabV3PlusDecoder((8, 8, 16, 32, 64), (2, 4, 8, 16, stride), (0, 0, 0, 0, 0), 2).rates == rates
 
 
 @pytest.mark.parametrize(("coarsest", "width"), [(2048, 256), (512, 256), (128, 64), (16, 16)])
@@ -215,10 +215,7 @@ def test_a_doubling_starts_without_a_checkerboard():
     assert torch.allclose(cells, cells[..., :1, :1].expand_as(cells))
 
 
-def test_fit_crops_one_row_and_resizes_more():
-    x = torch.arange(16.0).view(1, 1, 4, 4)
-    assert torch.equal(fit(x, (3, 4)), x[..., :3, :])
-    assert fit(x, (7, 7)).shape[-2:] == (7, 7)
+def test_doublings_lead_to_the_nearest_stride():
     assert [n_doublings(a, b) for a, b in ((32, 16), (16, 16), (16, 1), (14, 1), (8, 16))] == [1, 0, 4, 4, 0]
 
 

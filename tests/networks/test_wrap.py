@@ -73,9 +73,9 @@ def test_strides_and_offsets_are_measured(stride: int, padding: int, offset: flo
     """The centre of cell 0 of a 3 x 3 convolution is at pixel 1 - padding."""
     torch.manual_seed(1)
     conv = nn.Conv2d(3, 64, 3, stride, padding)
-    backbone: Any = virb.wrap(conv, size=32).backbone
-    assert backbone.strides == (stride,)
-    assert abs(backbone.offsets[0] - offset) < 0.35
+    encoder = virb.wrap(conv, size=32)
+    assert encoder.strides == (stride,)
+    assert encoder.offsets_at() == (offset,)
 
 
 def test_a_transformers_tokens_become_maps_without_its_prefix() -> None:

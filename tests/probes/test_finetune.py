@@ -201,7 +201,7 @@ def test_all_frames_of_an_example_get_the_same_augmentation(monkeypatch):
     for batch in seen:
         assert batch.shape == (8, 6, 32, 32)
         assert torch.equal(batch[:, :3], batch[:, 3:])
-    plain = finetune._batch(images(), twice, 32, "cpu")
+    plain = next(finetune._batches(images(), [twice], 32, "cpu"))
     assert not any(torch.equal(row, other) for row in seen[0] for other in plain if row.std() > 0.1)
 
 
@@ -218,13 +218,13 @@ def test_without_augmentations_the_images_are_shown_as_they_are():
     finetune.train(
         net, images(), FRAMES, TARGETS, loss=CROSS_ENTROPY, protocol=Protocol(epochs=1, batch_size=16), seed=0
     )
-    plain = finetune._batch(images(), FRAMES, 32, "cpu")
+    plain = next(finetune._batches(images(), [FRAMES], 32, "cpu"))
     assert len(seen) == N  # the last, single example too
     assert sorted(float(x.sum()) for x in seen) == pytest.approx(sorted(float(x.sum()) for x in plain))
 
 
 def test_a_loss_that_is_not_finite_says_what_to_do():
-    with pytest.raises(TrainingError, match=r"not finite in epoch .* \(lr 1e\+12, seed 0\). Lower .* --lr"):
+    with pytest.raises(TrainingError, match=r"not finite in epoch .* \(lr 1e\+12, seed 0\). Lower .* lr="):
         trained(protocol=Protocol(epochs=3, batch_size=16, optimizer="sgd", lr=1e12))
 
 

@@ -18,6 +18,7 @@ from virb.contracts.task import Category, Protocol, Task
 from virb.convert.load import load_encoder
 from virb.evaluation.parts import parts_of
 from virb.features.cache import resize
+from virb.heads import build_head
 from virb.images.sets import FileImages
 from virb.probes import gradient, knn
 from virb.records.fingerprint import NUMERICS
@@ -32,7 +33,19 @@ GOLDEN: dict[int, dict[str, list[float]]] = {
         "metrics": [4 / 6, (1 / 2 + 2 / 3 + 1) / 3],
     }
 }
-TOLERANCE = {"decoded": 1.0, "resized": 1.0, "embedding": 0.02, "gradient": 0.02, "knn": 0.02, "metrics": 1e-9}
+GOLDEN[2] = {
+    **GOLDEN[1],
+    "dense": [0.042104, 0.0263638, -0.0122313, -1.69927, -0.525648, -0.392936],
+}  # maps lie where their cells do
+TOLERANCE = {
+    "decoded": 1.0,
+    "resized": 1.0,
+    "embedding": 0.02,
+    "gradient": 0.02,
+    "knn": 0.02,
+    "dense": 0.02,
+    "metrics": 1e-9,
+}
 
 
 def photo(k: int, size: tuple[int, int] = (40, 56)) -> np.ndarray:
@@ -71,12 +84,21 @@ def computed(folder) -> dict[str, list[float]]:
     votes = knn.classify(embedding, frames, targets, embedding, frames, n_classes=3, device=torch.device("cpu"))
     state = parts.new_state()
     state.update(np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 1]], np.array([0, 1, 2, 1, 1, 0]))
+    maps = encoder.pyramid(encoder.prepare(images[:1]), output_stride=16)
+    dense = []
+    for kind, output_stride in (("deeplabv3plus", 16), ("unet", None)):
+        places = {"strides": encoder.strides_at(output_stride), "offsets": encoder.offsets_at(output_stride)}
+        decoder = build_head(kind, n_out=1, channels=encoder.channels, **places).eval()
+        read = maps if output_stride else encoder.pyramid(encoder.prepare(images[:1]))
+        with torch.inference_mode():
+            dense += decoder(read, (45, 45))[0, 0, [3, 20, 41], [7, 22, 40]].tolist()
     return {
         "decoded": [float(decoded[..., c].mean()) for c in range(3)] + [float(decoded[7, 9, 0])],
         "resized": [float(resized[..., c].mean()) for c in range(3)] + [float(resized[7, 9, 0])],
         "embedding": [float(value) for value in [embedding.std(), *embedding[3, :6]]],
         "gradient": [float(value) for value in scores[:3].ravel()],
         "knn": [float(value) for value in votes[:2].ravel()],
+        "dense": dense,
         "metrics": [state.compute()["top1"], state.compute()["mean_per_class"]],
     }
 

@@ -117,6 +117,25 @@ def test_streaming_is_near_the_whole_and_its_interval_holds_it() -> None:
     assert other.value[0, 0] == pytest.approx(result.value[0, 1], abs=1e-6)
 
 
+@pytest.mark.parametrize("n_blocks", [5, 10])
+def test_interval_of_few_blocks_covers(n_blocks: int) -> None:
+    """200 sets of images; percentiles of resampled blocks covered .81 at five blocks and .885 at ten."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(6, 6))
+
+    def both(n: int) -> tuple[np.ndarray, np.ndarray]:
+        x = rng.normal(size=(n, 6))
+        return x, x @ weights + 1.2 * rng.normal(size=(n, 6))
+
+    truth = linear_cka(*both(60_000))
+    covers = []
+    for _ in range(200):
+        x, y = both(32 * n_blocks)
+        found = cka_matrix(grams({"x": x, "y": y}, 32))
+        covers.append(found.low[0, 1] <= truth <= found.high[0, 1])
+    assert np.mean(covers) >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
 def test_one_block_is_the_whole_exactly() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 9000))  # wider than one strip

@@ -10,7 +10,7 @@ import pytest
 
 from virb.errors import ScoresError
 from virb.stats import correlation_matrix
-from virb.stats.structure import cophenetic_distance, dendrogram, pocket_test, predictive_subset
+from virb.stats.structure import cophenetic_distance, dendrogram, pocket_test
 
 
 def planted(e: int = 30, noise: float = 0.4, seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:
@@ -71,26 +71,7 @@ def test_pockets_need_categories() -> None:
     assert np.isnan(pocket_test(r, pd.Series(list("xxxxxyz"), index=r.columns)).by_category["p"].iloc[-1])
 
 
-def test_a_subset_that_suffices_is_found_and_scored_out_of_sample() -> None:
-    scores, categories = planted(noise=0.2)
-    table = predictive_subset(scores, max_size=4).table
-    assert {categories[table["added"][0]], categories[table["added"][1]]} == {"x", "y"}
-    assert table["r2"][1] > 0.9
-    assert table["r2"][0] < table["r2"][1]
-
-
-def test_noise_predicts_nothing_out_of_sample() -> None:
-    rng = np.random.default_rng(0)
-    table = predictive_subset(pd.DataFrame(rng.normal(size=(12, 15))), max_size=5).table
-    assert (table["r2_in_sample"] > table["r2"]).all()
-    # One task of 15 independent ones is a fifteenth of the battery's mean.
-    assert table["r2"][0] < 0.4
-    assert table["r2_in_sample"].is_monotonic_increasing
-
-
 def test_too_few() -> None:
     scores, _ = planted()
-    with pytest.raises(ScoresError, match="at least 6"):
-        predictive_subset(scores.iloc[:5])
     with pytest.raises(ScoresError, match="at least 3 tasks"):
         dendrogram(scores[["t0", "t1"]])

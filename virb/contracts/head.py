@@ -20,13 +20,15 @@ _READS = re.compile(r"embedding|tokens|pyramid(@[1-9]\d*)?")
 class Facts:
     """What a head is built on: the encoder's outputs, and the frames of an example.
 
-    ``dim`` is the width D of the embedding, or of a token; ``channels`` and ``strides`` (pixels of the image a cell) are
-    those of the pyramid, fine to coarse.
+    ``dim`` is the width D of the embedding, or of a token; ``channels``, ``strides`` (pixels of the image a cell) and
+    ``offsets`` (the pixel that the first cell's centre lies on) are those of the pyramid, fine to coarse:
+    :mod:`virb.images.geometry` brings a map onto another's cells, and onto the image's pixels, by them.
     """
 
     dim: int | None = None
     channels: tuple[int, ...] = ()
     strides: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
     n_frames: int = 1
 
 

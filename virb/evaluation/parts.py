@@ -83,6 +83,7 @@ class Parts:
             of_encoder: dict[str, Any] = {
                 "channels": encoder.channels,
                 "strides": encoder.strides_at(self.head.output_stride),
+                "offsets": encoder.offsets_at(self.head.output_stride),
             }
         else:
             of_encoder = {"dim": encoder.channels[-1] if is_on_tokens else encoder.dim}

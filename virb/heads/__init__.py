@@ -42,6 +42,7 @@ def build_head(
     dim: int | None = None,
     channels: Sequence[int] | None = None,
     strides: Sequence[float] | None = None,
+    offsets: Sequence[float] | None = None,
     n_frames: int = 1,
     seed: int = 0,
     initial_output: float = 0.0,
@@ -50,7 +51,8 @@ def build_head(
     """Return a head with random weights that depend on ``seed`` alone, whatever the global generator's state.
 
     What it is called with depends on what it reads (:class:`virb.contracts.head.Head`): embeddings or tokens of width
-    ``dim``, or the maps of ``channels`` at ``strides`` (pixels of the image a cell), fine to coarse.
+    ``dim``, or the maps of ``channels`` at ``strides`` (pixels of the image a cell) from ``offsets`` on (the pixel under the
+    first cell's centre; default: cells are patches, the first in the image's corner), fine to coarse.
 
     Args:
         kind: a head, or its name.
@@ -67,6 +69,7 @@ def build_head(
     from torch import nn
 
     from virb.heads.layers import with_own_layers
+    from virb.images.geometry import centred
 
     head = find_head(kind) if isinstance(kind, str) else kind
     what = f"The head {head.name!r}"
@@ -77,7 +80,8 @@ def build_head(
     if not head.fits(n_frames) and not head.is_pixelwise:
         raise UsageError(f"{what} takes {_frames(head)} an example; found {n_frames}.")
     values = resolve(head.options, options, what)
-    facts = Facts(dim, tuple(channels or ()), tuple(strides or ()), n_frames)
+    places = tuple(offsets) if offsets is not None else centred(strides or ())
+    facts = Facts(dim, tuple(channels or ()), tuple(strides or ()), places, n_frames)
     with own_generator(seed):
         module = head.build(facts, n_out, **values)
         with_own_layers(module)

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP, SeparableConv2d
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from virb.contracts.head import Facts, Head
 from virb.contracts.parts import Option
-from virb.heads.layers import check_pyramid, grid, output_layer, with_own_layers
+from virb.heads.layers import check_facts, check_pyramid, grid, output_layer, with_own_layers
+from virb.images.geometry import PIXELS, grids, resample
 
 
 class DeepLabV3PlusDecoder(nn.Module):
     """The coarsest map through atrous spatial pyramid pooling, joined with the second block's map, to n_out channels.
 
     The layers are segmentation-models-pytorch's. Its own decoder fixes the strides of the maps and reads the third of
-    six; here the upsampling follows the maps' sizes, and the fine map is the second (of four or more levels; else the
+    six; here the upsampling follows the places of the maps' cells, and the fine map is the second (of four or more levels; else the
     first). Dilation rates keep the extent in the image that the DeepLabv3+ paper gives them: 6, 12, 18 at stride 16,
     12, 24, 36 at stride 8 and 3, 6, 9 at stride 32.
 
@@ -32,16 +32,18 @@ class DeepLabV3PlusDecoder(nn.Module):
         self,
         channels: Sequence[int],
         strides: Sequence[float],
+        offsets: Sequence[float],
         n_out: int,
         *,
         width: int | None = None,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if len(channels) != len(strides) or not channels:
-            raise ValueError(f"channels and strides must be of one length >= 1; found {channels} and {strides}.")
+        check_facts(channels, strides, offsets)
         self.channels = list(channels)
         self.fine_level = 1 if len(channels) >= 4 else 0
+        places = grids(strides, offsets)
+        self.coarse_grid, self.fine_grid = places[-1], places[self.fine_level]
         width = width or min(256, max(16, channels[-1] // 2))
         fine_width = max(4, round(width * 48 / 256))
         self.rates = tuple(max(1, round(96 * k / strides[-1])) for k in (1, 2, 3))
@@ -66,14 +68,14 @@ class DeepLabV3PlusDecoder(nn.Module):
         """Return (N, n_out, h, w) for maps fine to coarse and ``size`` = (h, w)."""
         check_pyramid(pyramid, self.channels, "The DeepLabv3+ head")
         fine = self.fine(pyramid[self.fine_level])
-        coarse = F.interpolate(self.aspp(pyramid[-1]), size=grid(fine), mode="bilinear", align_corners=False)
+        coarse = resample(self.aspp(pyramid[-1]), self.coarse_grid, self.fine_grid, grid(fine))
         x = self.out(self.join(torch.cat((coarse, fine), dim=1)))
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        return resample(x, self.fine_grid, PIXELS, size)
 
 
 def build(facts: Facts, n_out: int, **options: Any) -> DeepLabV3PlusDecoder:
     """Return the decoder for the encoder's maps."""
-    return DeepLabV3PlusDecoder(facts.channels, facts.strides, n_out, **options)
+    return DeepLabV3PlusDecoder(facts.channels, facts.strides, facts.offsets, n_out, **options)
 
 
 HEAD = Head(

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from virb.images.geometry import Grid, resample
+
 
 class BatchNorm2d(nn.BatchNorm2d):
     """BatchNorm that uses its running statistics where a training batch has a single value a channel.
@@ -100,12 +102,12 @@ class Doubling(nn.Sequential):
 
 
 class UpBlock(nn.Module):
-    """A convolution, then ``n_doublings`` pixel shuffles with a convolution between them, onto a grid of a given size.
+    """A convolution, then ``n_doublings`` pixel shuffles with a convolution between them, onto another grid.
 
     With no doubling (two maps of one stride) it is the convolution alone.
     """
 
-    def __init__(self, n_in: int, n_out: int, n_doublings: int) -> None:
+    def __init__(self, n_in: int, n_out: int, n_doublings: int, source: Grid, target: Grid) -> None:
         super().__init__()
         layers: list[nn.Module] = [ConvBlock(n_in, n_out)]
         for k in range(n_doublings):
@@ -113,23 +115,12 @@ class UpBlock(nn.Module):
                 layers.append(ConvBlock(n_out, n_out))
             layers.append(Doubling(n_out))
         self.layers = nn.Sequential(*layers)
+        self.target = target
+        self.reached = source.divided(2**n_doublings, target) if n_doublings else source
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        return fit(self.layers(x), size)
-
-
-def fit(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring (N, C, h, w) onto ``size``: an odd map doubled is one row too long and is cropped; the rest is resized.
-
-    Strided convolutions sample from the first row, so cropping the last keeps the two grids aligned.
-    """
-    height, width = size
-    extra_h, extra_w = x.shape[-2] - height, x.shape[-1] - width
-    if extra_h == 0 and extra_w == 0:
-        return x
-    if 0 <= extra_h <= 1 and 0 <= extra_w <= 1:
-        return x[..., :height, :width]
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        """Return the map at the first ``size`` places of the target's grid."""
+        return resample(self.layers(x), self.reached, self.target, size)
 
 
 def n_doublings(coarse_stride: float, fine_stride: float) -> int:
@@ -148,6 +139,14 @@ def output_layer(n_in: int, n_out: int, kernel_size: int) -> nn.Conv2d:
 def grid(x: Tensor) -> tuple[int, int]:
     """Return (h, w) of a map (N, C, h, w)."""
     return int(x.shape[-2]), int(x.shape[-1])
+
+
+def check_facts(channels: Sequence[int], strides: Sequence[float], offsets: Sequence[float]) -> None:
+    """Raise ValueError where these do not describe one pyramid."""
+    if not channels or not len(channels) == len(strides) == len(offsets):
+        raise ValueError(
+            f"channels, strides and offsets must be of one length >= 1; found {channels}, {strides} and {offsets}."
+        )
 
 
 def check_pyramid(pyramid: Sequence[Tensor], channels: Sequence[int], what: str) -> None:

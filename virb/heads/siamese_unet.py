@@ -18,12 +18,18 @@ class SiameseUNetDecoder(nn.Module):
     """The U-Net over two pyramids: at each level both images' maps pass a 1x1 convolution (2C -> C) and are added."""
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[float], n_out: int, *, max_width: int | None = None
+        self,
+        channels: Sequence[int],
+        strides: Sequence[float],
+        offsets: Sequence[float],
+        n_out: int,
+        *,
+        max_width: int | None = None,
     ) -> None:
         super().__init__()
         self.channels = list(channels)
         self.fuse = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in channels)
-        self.decoder = UNetDecoder(channels, strides, n_out, max_width=max_width)
+        self.decoder = UNetDecoder(channels, strides, offsets, n_out, max_width=max_width)
 
     def forward(self, pyramid_a: Sequence[Tensor], pyramid_b: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Return (N, n_out, h, w) for the maps of the first and the second image, fine to coarse."""
@@ -35,7 +41,7 @@ class SiameseUNetDecoder(nn.Module):
 
 def build(facts: Facts, n_out: int, **options: Any) -> SiameseUNetDecoder:
     """Return the decoder for the encoder's maps."""
-    return SiameseUNetDecoder(facts.channels, facts.strides, n_out, **options)
+    return SiameseUNetDecoder(facts.channels, facts.strides, facts.offsets, n_out, **options)
 
 
 HEAD = Head(

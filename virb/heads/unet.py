@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from virb.contracts.head import Facts, Head
 from virb.contracts.parts import Option
-from virb.heads.layers import ConvBlock, UpBlock, check_pyramid, fit, grid, n_doublings, output_layer
+from virb.heads.layers import UpBlock, check_facts, check_pyramid, grid, n_doublings, output_layer
+from virb.images.geometry import PIXELS, grids
 
 
 class UNetDecoder(nn.Module):
@@ -21,23 +22,29 @@ class UNetDecoder(nn.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[float], n_out: int, *, max_width: int | None = None
+        self,
+        channels: Sequence[int],
+        strides: Sequence[float],
+        offsets: Sequence[float],
+        n_out: int,
+        *,
+        max_width: int | None = None,
     ) -> None:
         super().__init__()
-        if len(channels) != len(strides) or not channels:
-            raise ValueError(f"channels and strides must be of one length >= 1; found {channels} and {strides}.")
+        check_facts(channels, strides, offsets)
         self.channels = list(channels)
         widths = [min(c, max_width) if max_width else c for c in channels]
         self.laterals = nn.ModuleList(
             nn.Identity() if width == c else nn.Conv2d(c, width, 1) for width, c in zip(widths, channels, strict=True)
         )
+        places = grids(strides, offsets)
         # ups[k] leads from level k + 1 to level k.
         self.ups = nn.ModuleList(
-            UpBlock(widths[k + 1], widths[k], n_doublings(strides[k + 1], strides[k])) for k in range(len(widths) - 1)
+            UpBlock(widths[k + 1], widths[k], n_doublings(strides[k + 1], strides[k]), places[k + 1], places[k])
+            for k in range(len(widths) - 1)
         )
         last = max(8, widths[0] // 2)
-        remaining = n_doublings(strides[0], 1)
-        self.to_full = UpBlock(widths[0], last, remaining) if remaining else ConvBlock(widths[0], last)
+        self.to_full = UpBlock(widths[0], last, n_doublings(strides[0], 1), places[0], PIXELS)
         self.out = output_layer(last, n_out, 3)
 
     def forward(self, pyramid: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
@@ -47,13 +54,12 @@ class UNetDecoder(nn.Module):
         for k in range(len(self.ups) - 1, -1, -1):
             skip = self.laterals[k](pyramid[k])
             x = self.ups[k](x, grid(skip)) + skip
-        x = self.to_full(x, size) if isinstance(self.to_full, UpBlock) else fit(self.to_full(x), size)
-        return self.out(x)
+        return self.out(self.to_full(x, size))
 
 
 def build(facts: Facts, n_out: int, **options: Any) -> UNetDecoder:
     """Return the decoder for the encoder's maps."""
-    return UNetDecoder(facts.channels, facts.strides, n_out, **options)
+    return UNetDecoder(facts.channels, facts.strides, facts.offsets, n_out, **options)
 
 
 HEAD = Head(

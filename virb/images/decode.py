@@ -27,6 +27,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from virb.errors import DataError
+from virb.images import jpeg
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -101,6 +102,9 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
 
 def to_rgb(image: Image.Image, *, value_range: Range | None = None) -> np.ndarray:
     """Return an image of Pillow's as uint8 (H, W, 3), by the policy above; errors as for :func:`read_image`."""
+    plain = jpeg.pixels(image)
+    if plain is not None:
+        return turned(plain, _orientation(image))
     image.load()
     mode = image.mode
     is_16_bit = mode in SIXTEEN_BITS or (mode == "I" and image.format in ("PNG", "PPM"))

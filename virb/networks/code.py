@@ -8,6 +8,7 @@ of every source file of the user's that these come from, those that they import 
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
@@ -16,7 +17,7 @@ import site
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,17 @@ class _Reader:
         elif (package := _package(path)) is not None:
             self.packages.add(package)
         elif path not in self.files:
-            self.files.add(path)
+            self._add(path)
             self._follow(sys.modules.get(getattr(thing, "__module__", None) or ""))
+
+    def _add(self, path: Path) -> None:
+        """Keep a file of the user's, and those beside it that it imports, whatever it takes from them."""
+        self.files.add(path)
+        for name in _imported(path):
+            beside = path.parent.joinpath(*name.split("."))
+            for other in (beside.with_suffix(".py"), beside / "__init__.py"):
+                if other.is_file() and other not in self.files and _package(other) is None:
+                    self._add(other)
 
     def _follow(self, module: types.ModuleType | None) -> None:
         """Keep what a file of the user's takes from other files of the user's."""
@@ -145,7 +155,7 @@ class _Reader:
                 continue
             path = Path(file)
             if _package(path) is None and path.suffix == ".py" and path not in self.files:
-                self.files.add(path)
+                self._add(path)
                 self._follow(other)
 
     def digests(self) -> Iterator[str]:
@@ -199,11 +209,29 @@ def _is_content(name: str) -> bool:
 
 
 def _source(thing: Any) -> Path | None:
+    """Return the file that a class or function was written in; None where it was compiled from no file."""
     try:
         file = inspect.getsourcefile(thing)
     except (TypeError, OSError):
         return None
-    return Path(file) if file is not None and Path(file).is_file() else None
+    if file is None or not Path(file).is_file():
+        return None
+    # A class made in an interactive session says that it is of __main__, whose file is the program that runs.
+    written = {function.__code__.co_filename for function in _functions(thing)}
+    return Path(file) if not written or any(Path(name).is_file() for name in written) else None
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports, as they are named from its folder."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level <= 1:
+            yield from ([node.module] if node.module else [alias.name for alias in node.names])
 
 
 @functools.cache
@@ -237,15 +265,20 @@ def _text(function: types.FunctionType) -> str:
     return lines if lines and function.__name__ != "<lambda>" else lines + "".join(_compiled(function))
 
 
-def _compiled(thing: Any) -> Iterator[str]:
-    """Yield what the compiled functions of a class or function do: their instructions, names and constants."""
-    functions: list[Callable[..., Any]] = [thing] if isinstance(thing, types.FunctionType) else []
+def _functions(thing: Any) -> list[types.FunctionType]:
+    """Return a function, or those that a class defines itself."""
+    functions = [thing] if isinstance(thing, types.FunctionType) else []
     if isinstance(thing, type):
         for value in vars(thing).values():
             value = getattr(value, "__func__", getattr(value, "fget", value))
             if isinstance(value, types.FunctionType):
                 functions.append(value)
-    todo = [function.__code__ for function in functions]
+    return functions
+
+
+def _compiled(thing: Any) -> Iterator[str]:
+    """Yield what the compiled functions of a class or function do: their instructions, names and constants."""
+    todo = [function.__code__ for function in _functions(thing)]
     while todo:
         code = todo.pop()
         constants = [item for item in code.co_consts if not isinstance(item, types.CodeType)]

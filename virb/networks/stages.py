@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from virb.images.geometry import centred
 from virb.networks.external import External
 
 
@@ -17,6 +18,9 @@ class Stages(External):
     ) -> None:
         super().__init__(net, image_size)
         self.dim, self.channels, self.strides = dim, channels, strides
+
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        return centred(self.strides_at(output_stride))
 
     def look(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         net: Any = self.net

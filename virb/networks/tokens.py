@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from virb.errors import UsageError
+from virb.images.geometry import centred
 from virb.networks.external import External
 
 
@@ -35,6 +36,9 @@ class Tokens(External):
         self.dim = options.get("project") or dim
         self.channels = (dim,) * len(self.taps)
         self.strides = (options["patch"],) * len(self.taps)
+
+    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
+        return centred(self.strides_at(output_stride))
 
     def look(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         net: Any = self.net

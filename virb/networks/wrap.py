@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from virb.errors import UsageError
 from virb.networks import code
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.networks.encoder import FrozenEncoder
 from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from virb.system.threads import own_generator
@@ -85,7 +85,7 @@ class Wrapped(Backbone):
             raise UsageError(f"maps={maps!r}: expected a list of layers' names, as maps=[{maps!r}], or a function.")
         self.net = copy.deepcopy(module).cpu()
         self.label = f"module:{type(module).__qualname__}"
-        self.size = size
+        self.size = self.example_size = size
         self.read = features
         self.layer, self.pool = self._split(features) if isinstance(features, str) else ("", "")
         self.maps = maps if callable(maps) else tuple(maps) if maps is not None else ()
@@ -218,39 +218,8 @@ class Wrapped(Backbone):
             raise UsageError(f"{self.label} gives NaN or infinite values on random images.")
         self.dim = embedding.shape[1]
         self.channels = tuple(found.shape[1] for found in maps)
-        placed = [self._placed(level, found, x) for level, found in enumerate(maps)]
-        self.strides = tuple(stride for stride, _ in placed)
-        self.offsets = tuple(offset for _, offset in placed)
+        self.strides = tuple(_nearest_stride(self.size, found.shape[2]) for found in maps)
         self.net.train(was_training)
-
-    def _placed(self, level: int, found: Tensor, x: Tensor) -> tuple[int, float]:
-        """Return a map's stride and the image position (in pixels) of its first cell's centre, measured.
-
-        Two neighbouring cells in the middle are followed back to the pixels that move them most: the centroids of the
-        squared gradients are a stride apart. A network without gradients, or whose cells all see everything (attention),
-        is measured by the map's size instead.
-        """
-        side = found.shape[2]
-        by_size = _nearest_stride(self.size, side)
-        if side < 4:
-            return by_size, (by_size - 1) / 2
-        middle, centres = side // 2, []
-        for cell in (middle - 1, middle):
-            image = x[:1].clone().requires_grad_(True)
-            try:
-                with torch.enable_grad():
-                    self.features(image)[1][level][0, :, middle, cell].square().sum().backward()
-            except RuntimeError:
-                return by_size, (by_size - 1) / 2
-            if image.grad is None:
-                return by_size, (by_size - 1) / 2
-            weight = image.grad.square().sum((0, 1, 2)).double()
-            centres.append(float((weight * torch.arange(self.size)).sum() / weight.sum().clamp(min=1e-30)))
-        self.net.zero_grad(set_to_none=True)
-        stride = centres[1] - centres[0]
-        if abs(stride - by_size) > 0.25 * by_size:
-            return by_size, (by_size - 1) / 2
-        return by_size, round(sum(centres) / 2 - by_size * (middle - 0.5), 2)
 
 
 @contextmanager

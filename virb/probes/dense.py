@@ -29,6 +29,7 @@ from virb.contracts.task import Protocol
 from virb.errors import DataError, TrainingError
 from virb.features.cache import compute_layers, resize
 from virb.images.crops import random_crop
+from virb.images.geometry import PIXELS, Grid, resample
 from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import core_pool
@@ -311,9 +312,9 @@ def _pyramid(encoder: FrozenEncoder, images: Sequence[np.ndarray], layer: str) -
 
 
 def _fit(output: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if tuple(output.shape[-2:]) == tuple(shape[:2]):
-        return output
-    return nn.functional.interpolate(output, size=tuple(shape[:2]), mode="bilinear", align_corners=False)
+    """Return ``output`` (N, C, h, w) of a resized image at the pixels of the image as it was, (H, W, ...) of a target."""
+    height, width = int(shape[0]), int(shape[1])
+    return resample(output, PIXELS, Grid.resized(tuple(output.shape[-2:]), (height, width)), (height, width))
 
 
 def _loss(

@@ -7,7 +7,10 @@ other augmentation. docs/probes.md lists where this departs from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -18,15 +21,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from virb.contracts.loss import Loss
 from virb.contracts.probe import TRAINING_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source, training
 from virb.contracts.task import AUGMENTATIONS, Protocol
-from virb.errors import TrainingError, UsageError
+from virb.errors import TrainingError, UsageError, option
 from virb.features.cache import resize
 from virb.heads import build_head
 from virb.heads.layers import with_own_layers
 from virb.heads.linear import HEAD as LINEAR
 from virb.images.sets import ImageSet
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.networks.preprocess import Preprocess
-from virb.system.threads import MemoryShare, memory_bytes, one_thread, own_generator
+from virb.system import devices
+from virb.system.threads import MemoryShare, core_pool, memory_bytes, one_thread, own_generator
 from virb.training import augment, image_ops, schedules
 
 MOMENTUM = 0.9
@@ -108,30 +112,36 @@ def train(
     wanted = wanted.float() if wanted.is_floating_point() else wanted.long()
     order = torch.Generator().manual_seed(seed)
     draws = torch.Generator().manual_seed(seed)
-    step = 0
-    with one_thread():
-        for epoch in range(protocol.epochs):
+    on_cpu = torch.device(device).type == "cpu"
+    is_good = torch.ones((), dtype=torch.bool, device=device)
+
+    def orders() -> Iterator[Tensor]:
+        for _ in range(protocol.epochs):
             permutation = torch.randperm(n, generator=order)
-            for first, end in zip(starts, ends, strict=True):
-                chosen = permutation[first:end]
-                batch = _batch(images, frames[chosen.numpy()], size, device)
-                for transform in chain:
-                    batch = transform(batch, draws)
-                for group in optimizer.param_groups:
-                    group["lr"] = schedules.cosine(step, n_steps, protocol.lr, 0.0)
-                total, n_counted = loss.total(network(batch), wanted[chosen.to(wanted.device)], None)
-                value = total / max(1, n_counted)
-                if not bool(torch.isfinite(value)):
-                    raise TrainingError(
-                        f"The loss was not finite in epoch {epoch + 1} of {protocol.epochs} (lr {protocol.lr:g}, seed "
-                        f"{seed}). Lower the learning rate with --lr."
-                    )
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
-                step += 1
-                if progress is not None:
-                    progress(step, n_steps)
+            yield from (permutation[first:end] for first, end in zip(starts, ends, strict=True))
+
+    examples, same = itertools.tee(orders())
+    with one_thread():
+        batches = _batches(images, (frames[chosen.numpy()] for chosen in same), size, device)
+        for step, (chosen, batch) in enumerate(zip(examples, batches, strict=True)):
+            for transform in chain:
+                batch = transform(batch, draws)
+            for group in optimizer.param_groups:
+                group["lr"] = schedules.cosine(step, n_steps, protocol.lr, 0.0)
+            total, n_counted = loss.total(network(batch), wanted[devices.upload(chosen, wanted.device)], None)
+            value = total / torch.as_tensor(n_counted).clamp_min(1)
+            is_good &= torch.isfinite(value.detach())
+            # On a GPU the answer is read once an epoch, as it is waited for.
+            if (on_cpu or (step + 1) % n_batches == 0) and not bool(is_good):
+                raise TrainingError(
+                    f"The loss was not finite in epoch {step // n_batches + 1} of {protocol.epochs} (lr {protocol.lr:g}, "
+                    f"seed {seed}). Lower the learning rate with {option('lr')}."
+                )
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            if progress is not None:
+                progress(step + 1, n_steps)
     return network.eval()
 
 
@@ -176,18 +186,40 @@ def predict(
     network.eval()
     outputs = []
     with one_thread(), torch.inference_mode():
-        for start in range(0, len(frames), batch_size):
-            batch = _batch(images, frames[start : start + batch_size], network.preprocess.size, device)
+        starts = range(0, len(frames), batch_size)
+        parts = (frames[start : start + batch_size] for start in starts)
+        for start, batch in zip(starts, _batches(images, parts, network.preprocess.size, device), strict=True):
             outputs.append(network(batch).cpu().numpy())
             if progress is not None:
                 progress(min(start + batch_size, len(frames)), len(frames))
     return np.concatenate(outputs)
 
 
-def _batch(images: ImageSet, frames: np.ndarray, size: int, device: torch.device | str) -> Tensor:
-    """Return the examples' images, both sides resized, as float (B, F * 3, size, size) in 0..1."""
-    resized = torch.stack([resize(images.image(int(index)), size) for index in frames.reshape(-1)])
-    return image_ops.to_float(resized.to(device)).view(len(frames), -1, size, size)
+def _batches(images: ImageSet, parts: Iterable[np.ndarray], size: int, device: torch.device | str) -> Iterator[Tensor]:
+    """Yield the images of examples (B, F), both sides resized, as float (B, F * 3, size, size) in 0..1.
+
+    For a GPU all cores decode the next batch while it computes.
+    """
+
+    def load(index: int) -> Tensor:
+        return resize(images.image(index), size)
+
+    def made(loaded: Iterable[Tensor], part: np.ndarray) -> Tensor:
+        return image_ops.to_float(devices.upload(torch.stack(list(loaded)), device)).view(len(part), -1, size, size)
+
+    if torch.device(device).type == "cpu":
+        for part in parts:
+            yield made(map(load, part.reshape(-1).tolist()), part)
+        return
+    with core_pool() as pool:
+        ahead: deque[tuple[list[Future[Tensor]], np.ndarray]] = deque()
+        for part in parts:
+            ahead.append(([pool.submit(load, index) for index in part.reshape(-1).tolist()], part))
+            if len(ahead) > 1:
+                futures, earlier = ahead.popleft()
+                yield made((future.result() for future in futures), earlier)
+        for futures, last in ahead:
+            yield made((future.result() for future in futures), last)
 
 
 def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report: Report) -> list[Predictor]:

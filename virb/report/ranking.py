@@ -16,6 +16,7 @@ from virb.stats.ranking import (
     Standing,
     critical_difference,
     holm_wilcoxon,
+    leader_against_others,
     leader_by_luck,
     nemenyi,
     rank_bootstrap,
@@ -181,17 +182,15 @@ def _tests(first: str, complete: pd.DataFrame, study: Study, found: Standing | N
         )
     else:
         said.append(f"{basis} tells {first} from every other.")
-    of_first = holm_wilcoxon(scaled, leader=first)
-    least = smallest_holm_p(n_tasks, len(of_first))
+    against = leader_against_others(scaled)
     verdict = (
-        f"tells it from {int((of_first['p_holm'] < ALPHA).sum())} of them"
-        if least < ALPHA
-        else f"is impossible: with {n_tasks} end tasks none can fall below {least:.2g}"
+        f"tells it from {int((against.table['p'] < ALPHA).sum())} of the {n_encoders - 1} others"
+        if against.least_p < ALPHA
+        else f"is impossible: with {n_tasks} end tasks none can fall below {against.least_p:.2g}"
     )
     said.append(
-        f"Wilcoxon's signed-rank test of its scores ({scale}), with Holm's correction over the {n_encoders - 1} others (it was "
-        f"chosen from these scores), {verdict}. Both tests grow more cautious with every encoder that is compared; the "
-        "resampled ranks do not."
+        f"Wilcoxon's signed-rank test of {against.name}'s scores ({scale}), its choice from these very scores counted, {verdict}. "
+        "Both tests grow more cautious with every encoder that is compared; the resampled ranks do not."
     )
     return said
 

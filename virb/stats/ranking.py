@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy import stats as scipy_stats
 from virb.errors import ScoresError
 from virb.stats.correlation import adjust_p, score_table
 from virb.stats.exact import settled
-from virb.stats.signed_rank import signed_rank_p
+from virb.stats.signed_rank import signed_rank_ps
 
 
 @dataclass(frozen=True)
@@ -98,36 +97,91 @@ def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(np.minimum(p, 1.0), index=ranks.index, columns=ranks.index)
 
 
-def holm_wilcoxon(scores: pd.DataFrame, *, leader: Hashable | None = None) -> pd.DataFrame:
+def holm_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
     """Wilcoxon signed-rank test of every pair of encoders over tasks, Holm-adjusted over the pairs.
 
     The size of differences is ranked across tasks, so that the tasks must be measured in one unit, or standardised.
-
-    Args:
-        scores: encoders x tasks.
-        leader: compare this encoder with each other one only: k - 1 comparisons. A leader that was chosen because it
-            leads in these scores is compared too kindly by them.
 
     Returns:
         DataFrame: encoder_a, encoder_b, difference (mean over tasks), p, p_holm.
 
     Raises:
-        ScoresError: fewer than 2 encoders or 2 tasks, missing scores, or ``leader`` is not among the encoders.
+        ScoresError: fewer than 2 encoders or 2 tasks, or missing scores.
     """
     table = score_table(scores, min_encoders=2, may_be_constant=True)
-    if leader is not None and leader not in table.index:
-        raise ScoresError(f"There is no encoder {leader!r} among the scores.")
     values = table.to_numpy(float)
-    first = range(len(table)) if leader is None else [int(np.flatnonzero(table.index == leader)[0])]
-    rows = []
-    for i in first:
-        for j in range(i + 1 if leader is None else 0, len(table)):
-            if i != j:
-                gap = values[i] - values[j]
-                rows.append((table.index[i], table.index[j], float(gap.mean()), signed_rank_p(gap)))
-    out = pd.DataFrame(rows, columns=["encoder_a", "encoder_b", "difference", "p"])
+    parts = []
+    for i in range(len(table) - 1):  # a row of pairs at a time: all of them are too many to hold
+        gaps = values[i] - values[i + 1 :]
+        row = {"encoder_a": [table.index[i]] * len(gaps), "encoder_b": table.index[i + 1 :]}
+        parts.append(pd.DataFrame({**row, "difference": gaps.mean(axis=1), "p": signed_rank_ps(gaps)}))
+    out = pd.concat(parts, ignore_index=True)
     out["p_holm"] = adjust_p(out["p"].to_numpy(), "holm")
     return out
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The encoder of the best mean rank against each other one: ``table`` has encoder, difference (mean over tasks) and p.
+
+    ``least_p`` is the smallest p that an encoder better on every task would have.
+    """
+
+    name: str
+    table: pd.DataFrame
+    least_p: float
+
+
+def leader_against_others(scores: pd.DataFrame, *, samples: int = 1_999, seed: int = 0) -> Leader:
+    """Signed-rank tests of the leader against each other encoder, with its choice from these very scores repeated.
+
+    Encoders are shuffled on every task, the leader of the shuffled scores is found, and its most extreme signed rank among
+    the k - 1 others is what the observed ones are compared with (Westfall and Young 1993, single step). Holm's correction
+    over k - 1 takes no notice of the choice and rejects .09 (5 encoders) to .20 (20 encoders) of true nulls for .05.
+
+    Args:
+        scores: encoders x tasks in one unit, or standardised.
+
+    Raises:
+        ScoresError: fewer than 2 encoders or 2 tasks, or missing scores.
+    """
+    table = score_table(scores, min_encoders=2, may_be_constant=True)
+    values, ranks = settled(table.to_numpy(float)), task_ranks(table).to_numpy()
+    k, n = values.shape
+
+    def extremes(x: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The leader (B,) and min(W+, W-) of its differences from each other encoder (B, k); infinite for itself."""
+        first = r.sum(axis=2).argmin(axis=1)
+        gap = settled((np.take_along_axis(x, first[:, None, None], axis=1) - x).reshape(-1, n).T).T.reshape(x.shape)
+        size = scipy_stats.rankdata(np.abs(gap), axis=2)
+        least = np.minimum((size * (gap > 0)).sum(axis=2), (size * (gap < 0)).sum(axis=2))
+        # Where all differences are 0 both sums are: nothing is extreme in that.
+        least = np.where((gap == 0).all(axis=2), np.inf, least)
+        np.put_along_axis(least, first[:, None], np.inf, axis=1)
+        return first, least
+
+    first, observed = extremes(values[None], ranks[None])
+    rng = np.random.default_rng(seed)
+    drawn = []
+    step = max(1, 500_000 // values.size)
+    for start in range(0, samples, step):
+        order = rng.permuted(np.broadcast_to(np.arange(k)[:, None], (min(step, samples - start), k, n)).copy(), axis=1)
+        columns = np.arange(n)
+        drawn.append(extremes(values[order, columns], ranks[order, columns])[1].min(axis=1))
+    least = np.sort(np.concatenate(drawn))
+
+    def p_of(statistic: np.ndarray | float) -> np.ndarray:
+        return (1 + np.searchsorted(least, np.asarray(statistic) + 1e-9, side="right")) / (1 + samples)
+
+    others = np.delete(np.arange(k), first[0])
+    found = pd.DataFrame(
+        {
+            "encoder": table.index[others],
+            "difference": (values[first[0]] - values[others]).mean(axis=1),
+            "p": np.where(np.isinf(observed[0, others]), 1.0, p_of(observed[0, others])),
+        }
+    )
+    return Leader(str(table.index[first[0]]), found, float(p_of(0.0)))
 
 
 def cliques(mean_ranks: pd.Series, difference: float) -> list[tuple[str, ...]]:

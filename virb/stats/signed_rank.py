@@ -35,6 +35,31 @@ def signed_rank_p(gap: np.ndarray) -> float:
     return float(min(1.0, 2 * below[low]))
 
 
+def signed_rank_ps(gaps: np.ndarray) -> np.ndarray:
+    """(M,) p of each row of ``gaps`` (M, N), equal to :func:`signed_rank_p`; rows of one pattern of ties share the sums."""
+    gaps = settled(gaps.T).T  # each row by its own largest
+    found = np.ones(len(gaps))
+    n_zeros = (gaps == 0).sum(axis=1)
+    is_long = gaps.shape[1] - n_zeros > _EXACT_UP_TO
+    found[is_long] = [signed_rank_p(gap) for gap in gaps[is_long]]
+    rows = np.flatnonzero(~is_long & (n_zeros < gaps.shape[1]))
+    if not len(rows):
+        return found
+    gaps, n_zeros = gaps[rows], n_zeros[rows]
+    # Zeros have the lowest ranks: without them, the others' are as much lower.
+    ranks = scipy_stats.rankdata(np.abs(gaps), axis=1) - n_zeros[:, None]
+    doubled = np.where(gaps != 0, np.rint(2 * ranks), 0).astype(int)
+    up = np.where(gaps > 0, doubled, 0).sum(axis=1)
+    low = np.minimum(up, doubled.sum(axis=1) - up)
+    patterns, of_row = np.unique(np.sort(doubled, axis=1), axis=0, return_inverse=True)
+    order = np.argsort(of_row.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(of_row.ravel()))
+    for pattern, members in zip(patterns, np.split(order, ends[:-1]), strict=True):
+        below = _cumulated(tuple(pattern[pattern > 0].tolist()))
+        found[rows[members]] = np.minimum(1.0, 2 * below[low[members]])
+    return found
+
+
 @functools.lru_cache(maxsize=512)
 def _cumulated(doubled: tuple[int, ...]) -> np.ndarray:
     """P(sum <= s) of the ranks that get a plus, each sign being as likely."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
@@ -136,87 +135,6 @@ def pocket_test(r: pd.DataFrame, categories: pd.Series, *, samples: int = 20_000
         float(adjusted_rand_score(labels, cut)),
         pd.DataFrame(rows_out, columns=["category", "n_tasks", "inside", "p"]),
     )
-
-
-@dataclass(frozen=True)
-class PredictiveSubset:
-    """``table``: for each size, the tasks chosen on all encoders, and R^2 of the battery's mean, out of sample.
-
-    ``r2`` comes from encoders that neither chose the tasks nor fitted the weights; ``r2_in_sample`` from those that
-    did, and is what a study without the split would report. ``spearman`` is the rank agreement of prediction and truth,
-    out of sample.
-    """
-
-    table: pd.DataFrame
-    n: int
-
-
-def predictive_subset(scores: pd.DataFrame, *, max_size: int = 6, ridge: float = 1.0) -> PredictiveSubset:
-    """The smallest set of end tasks that predicts the whole battery, scored on encoders that were left out.
-
-    The target is the mean over tasks of standardised scores. Tasks are added one by one (forward selection), each fit
-    is a ridge regression on standardised scores, and selection and fit are repeated without each encoder in turn.
-
-    Args:
-        scores: encoders x tasks (E, T).
-        max_size: largest set tried.
-        ridge: penalty, in units of one encoder's weight.
-
-    Raises:
-        ScoresError: as :func:`correlation_matrix`; at least 6 encoders and 3 tasks.
-    """
-    table = score_table(scores, min_encoders=6, min_tasks=3)
-    x = table.to_numpy(float)
-    e, t = x.shape
-    size = min(max_size, t - 1)
-    predicted = np.full((size, e), np.nan)
-    truth = np.empty(e)
-    naive = np.empty(e)
-    for left in range(e):
-        train = np.delete(x, left, axis=0)
-        mean, sd = train.mean(axis=0), train.std(axis=0)
-        sd = np.where(sd > 0, sd, 1.0)  # constant without the one encoder: it then carries no information
-        z, z_left = (train - mean) / sd, (x[left] - mean) / sd
-        target = z.mean(axis=1)
-        truth[left], naive[left] = z_left.mean(), target.mean()
-        for k, chosen in enumerate(_forward(z, target, size, ridge)):
-            weights = _ridge(z[:, chosen], target, ridge)
-            predicted[k, left] = z_left[chosen] @ weights
-    z = (x - x.mean(axis=0)) / x.std(axis=0)
-    target = z.mean(axis=1)
-    rows = []
-    for k, chosen in enumerate(_forward(z, target, size, ridge)):
-        fitted = z[:, chosen] @ _ridge(z[:, chosen], target, ridge)
-        rows.append(
-            {
-                "size": k + 1,
-                "added": str(table.columns[chosen[-1]]),
-                "tasks": " + ".join(str(table.columns[c]) for c in chosen),
-                "r2": 1 - float(np.sum((truth - predicted[k]) ** 2) / np.sum((truth - naive) ** 2)),
-                "r2_in_sample": 1 - float(np.sum((target - fitted) ** 2) / np.sum(target**2)),
-                "spearman": float(scipy_stats.spearmanr(truth, predicted[k]).statistic),
-            }
-        )
-    return PredictiveSubset(pd.DataFrame(rows), e)
-
-
-def _ridge(x: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
-    return np.asarray(np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y))
-
-
-def _forward(z: np.ndarray, target: np.ndarray, size: int, ridge: float) -> list[list[int]]:
-    """Sets of growing size, each the former with the task that lowers the training error most (first of equals)."""
-    chosen: list[int] = []
-    out = []
-    for _ in range(size):
-        errors = [
-            (float(np.sum((target - z[:, [*chosen, c]] @ _ridge(z[:, [*chosen, c]], target, ridge)) ** 2)), c)
-            for c in range(z.shape[1])
-            if c not in chosen
-        ]
-        chosen = [*chosen, min(errors)[1]]
-        out.append(chosen)
-    return out
 
 
 def cophenetic_distance(tree: np.ndarray) -> np.ndarray:

@@ -15,13 +15,14 @@ from virb.system import leases
 from virb.system.paths import cache_root
 
 LARGEST_DEFAULT_GB = 100.0
-KINDS = ("features", "pretraining", "world")
+KINDS = ("features", "pretraining", "world", "digests", "encoders")
+REMEMBERED = ("digests", "encoders")  # small files, each read whole and written anew: gone, they are made again
 LIMITED = ("features", "pretraining")  # what counts towards the limit and is removed beyond it; rendering takes longer
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One folder of the cache. ``last_use`` is in seconds since the epoch."""
+    """One folder of the cache, or all that is remembered of images or of encoder files. ``last_use`` is in seconds since the epoch."""
 
     kind: str
     what: str
@@ -61,7 +62,8 @@ def limit_bytes(root: Path | None = None, limit_gb: float | None = None) -> floa
 def entries(root: Path | None = None) -> list[CacheEntry]:
     """Return what the cache holds, the longest unused first."""
     readers = {"features": _feature_entry, "pretraining": _pretraining_entry, "world": _world_entry}
-    found = [readers[kind](folder) for kind in KINDS for folder in _folders(cache_root(root) / kind)]
+    found = [read(folder) for kind, read in readers.items() for folder in _folders(cache_root(root) / kind)]
+    found += [entry for kind in REMEMBERED for entry in _remembered(kind, cache_root(root) / kind)]
     return sorted(found, key=lambda entry: entry.last_use)
 
 
@@ -84,7 +86,7 @@ def trim(limit: float, root: Path | None = None) -> int:
 
 
 def clear(kind: str = "all", root: Path | None = None) -> tuple[int, list[CacheEntry]]:
-    """Remove everything of ``kind`` ("features", "pretraining", "world" or "all") that no process uses.
+    """Remove everything of ``kind`` ("features", "pretraining", "world", "digests", "encoders" or "all") that no process uses.
 
     Returns:
         How many bytes went, and the entries that stayed because they are in use.
@@ -93,12 +95,11 @@ def clear(kind: str = "all", root: Path | None = None) -> tuple[int, list[CacheE
     for entry in entries(root):
         if kind not in ("all", entry.kind):
             continue
-        is_gone = _remove_partial(entry.path) if entry.path.suffix == ".partial" else leases.remove(entry.path)
-        if is_gone:
+        if _remove(entry):
             gone += entry.n_bytes
         else:
             stayed.append(entry)
-    for folder in KINDS:
+    for folder in ("features", "pretraining", "world"):
         leases.remove_leftovers(cache_root(root) / folder)
     return gone, stayed
 
@@ -144,6 +145,29 @@ def _world_entry(folder: Path) -> CacheEntry:
 def _entry(kind: str, folder: Path, what: str, n_images: object, is_in_use: bool) -> CacheEntry:
     n = n_images if isinstance(n_images, int) else 0
     return CacheEntry(kind, what, n, leases.size(folder), leases.last_use(folder), is_in_use, folder)
+
+
+def _remembered(kind: str, place: Path) -> list[CacheEntry]:
+    """What is remembered, as one entry: of images a file a root (64 bytes an image), of encoders a file each."""
+    sizes, times = [], []
+    with contextlib.suppress(OSError):
+        for file in place.iterdir():
+            found = file.stat()
+            sizes.append(found.st_size)
+            times.append(found.st_mtime)
+    if not sizes:
+        return []
+    of = "root" if kind == "digests" else "file"
+    what = f"of {len(sizes)} {of}{'s' * (len(sizes) > 1)}"
+    n_images = sum(sizes) // 64 if kind == "digests" else 0
+    return [CacheEntry(kind, what, n_images, sum(sizes), max(times), False, place)]
+
+
+def _remove(entry: CacheEntry) -> bool:
+    if entry.kind in REMEMBERED:
+        shutil.rmtree(entry.path, ignore_errors=True)
+        return not entry.path.exists()
+    return _remove_partial(entry.path) if entry.path.suffix == ".partial" else leases.remove(entry.path)
 
 
 def _is_rendering(partial: Path) -> bool:

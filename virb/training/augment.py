@@ -82,7 +82,7 @@ class View:
         rest = self.transforms
         if isinstance(images, Canvas):
             first, rest = self._framing(), rest[1:]
-            images = first.apply(image_ops.to_float(images.pixels), *first.frame(images.sizes, generator))
+            images = first.of(images, generator)
         images = image_ops.to_float(images)
         for transform in rest:
             images = transform(images, generator)
@@ -184,11 +184,7 @@ class JigsawBoard:
         self.crop = RandomResizedCrop(3 * self.cell, scale=(min_crop, 1.0))
 
     def __call__(self, images: Tensor | Canvas, generator: torch.Generator) -> Tensor:
-        if isinstance(images, Canvas):
-            boxes = self.crop.frame(images.sizes, generator)
-            board = self.crop.apply(image_ops.to_float(images.pixels), *boxes)
-        else:
-            board = self.crop(image_ops.to_float(images), generator)
+        board = self.crop.of(images, generator)
         room = self.cell - self.tile + 1
         u = rand(len(images), self.n_tiles, 2, generator=generator, device=generator.device)
         return image_ops.patches(board, 3, self.tile, devices.upload((u * room).long(), images.device))

@@ -17,7 +17,7 @@ from torch import Tensor
 from virb.pretraining import distributed
 from virb.system import devices
 from virb.training import image_ops
-from virb.training.canvas import central_squares
+from virb.training.canvas import Canvas, central_squares
 
 
 class Transform(Protocol):
@@ -77,6 +77,12 @@ class Framing(Drawn):
     def frame(self, sizes: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw for images of ``sizes`` (N, 2), heights and widths, on the host."""
         raise NotImplementedError
+
+    def of(self, images: Tensor | Canvas, generator: torch.Generator) -> Tensor:
+        """Return the cuts of 8-bit ``images`` of one size or several, as floats."""
+        if isinstance(images, Canvas):
+            return self.apply(image_ops.to_float(images.pixels), *self.frame(images.sizes, generator))
+        return self(image_ops.to_float(images), generator)
 
 
 def random_crop_boxes(

@@ -118,10 +118,6 @@ def convert(state: Mapping[str, Tensor], facts: Facts) -> tuple[Architecture, di
     size = grid * patch
     if is_dinov2:
         size = 224
-        if grid * patch != size:
-            notes.append(
-                f"images of 224 pixels, as its processor crops them (its position embedding is of {grid * patch})"
-            )
     options.update(
         dim=dim,
         depth=depth,

@@ -1,0 +1,234 @@
+"""What every p and interval gives where nothing is there: nominal against found, with Monte Carlo errors.
+
+Each row simulates studies under its null (small n, families, shared sources, categories whose tasks agree, one task in
+percent, skewed scores) and counts how often .05 is reached, or how often an interval leaves out the truth. Power rows run the same tests
+where something is there: a test that never rejects fails them. A row passes where what is found is no more than three Monte
+Carlo errors beyond what is said.
+
+Run: python benchmarks/null.py [--studies 1] [--row NAME]     (--studies 4: four times as many; exit status 1 if a row fails)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats as scipy_stats
+
+from virb.stats.cka import BlockGrams, cka_matrix
+from virb.stats.correlation import adjust_p, correlation_matrix, correlation_p
+from virb.stats.dyads import affinity
+from virb.stats.ranking import leader_against_others, rank_bootstrap, shuffled_friedman_p
+from virb.stats.signed_rank import signed_rank_p
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """``study(rng)`` gives the share of tests of one simulated study that reach .05 (or of intervals that miss).
+
+    ``is_power``: something is there, and at least three times the level must be found.
+    """
+
+    name: str
+    study: Callable[[np.random.Generator], float]
+    studies: int
+    is_power: bool = False
+    bound: float = LEVEL  # more than .05 where "about 95%" is what is printed
+
+
+@dataclass(frozen=True)
+class Found:
+    rate: float
+    error: float
+    is_power: bool
+    bound: float
+
+    @property
+    def passes(self) -> bool:
+        if self.is_power:
+            return self.rate - 3 * self.error >= 3 * LEVEL
+        return self.rate <= self.bound + 3 * self.error
+
+
+def found(row: Row, times: float = 1, seed: int = 0) -> Found:
+    """Simulate a row; the error is the spread between studies, for tests within one are not independent."""
+    rng = np.random.default_rng(seed)
+    rates = np.array([row.study(rng) for _ in range(max(20, int(row.studies * times)))])
+    floor = np.sqrt(LEVEL * (1 - LEVEL) / len(rates)) if np.ptp(rates) == 0 else 0.0
+    return Found(
+        float(rates.mean()), float(max(rates.std(ddof=1) / np.sqrt(len(rates)), floor)), row.is_power, row.bound
+    )
+
+
+def pair(method: str, n: int, *, skew: float = 0.0, related: float = 0.0) -> Callable[[np.random.Generator], float]:
+    def study(rng: np.random.Generator) -> float:
+        x = related * rng.normal(size=(n, 1)) + rng.normal(size=(n, 2))
+        x = np.exp(skew * x) if skew else x
+        return float(correlation_p(scipy_stats.rankdata(x, axis=0) if method == "spearman" else x)[0, 1] <= LEVEL)
+
+    return study
+
+
+def holm_of_tasks(rng: np.random.Generator) -> float:
+    ranks = scipy_stats.rankdata(rng.normal(size=(6, 4)), axis=0)
+    return float(adjust_p(correlation_p(ranks)[np.triu_indices(4, 1)], "holm").min() <= LEVEL)
+
+
+def families(
+    method: str, sizes: list[int], *, slope: float = 0.0, share: float = 0.67, is_interval: bool = False
+) -> Callable[[np.random.Generator], float]:
+    member = np.repeat(np.arange(len(sizes)), sizes)
+    upper = np.triu_indices(8, 1)
+
+    def study(rng: np.random.Generator) -> float:
+        def drawn(n: int) -> np.ndarray:
+            own = rng.normal(size=(len(member), n))
+            return np.sqrt(share) * rng.normal(size=(len(sizes), n))[member] + np.sqrt(1 - share) * own
+
+        x = pd.DataFrame(slope * drawn(1) + drawn(8))
+        result = correlation_matrix(x, method, interval="jackknife", clusters=list(member))
+        if is_interval:
+            true = slope**2 / (slope**2 + 1)
+            return float(((result.low > true) | (result.high < true)).to_numpy()[upper].mean())
+        return float((result.p.to_numpy()[upper] <= LEVEL).mean())
+
+    return study
+
+
+def categories(agree: float, *, spread: float = 0.0, each: int = 4) -> Callable[[np.random.Generator], float]:
+    groups = pd.Series(np.repeat(np.arange(4), each))
+
+    def study(rng: np.random.Generator) -> float:
+        shared = np.repeat(rng.normal(size=(6, 4)), each, axis=1)
+        x = (
+            np.sqrt(agree) * shared
+            + np.sqrt(1 - agree) * rng.normal(size=(6, 4 * each))
+            + spread * np.arange(6)[:, None]
+        )
+        return float(shuffled_friedman_p(pd.DataFrame(x), groups, samples=199)[0] <= LEVEL)
+
+    return study
+
+
+def leader(k: int, n_tasks: int, *, ahead: float = 0.0) -> Callable[[np.random.Generator], float]:
+    def study(rng: np.random.Generator) -> float:
+        x = pd.DataFrame(rng.normal(size=(k, n_tasks)))
+        x.iloc[0] += ahead
+        return float(leader_against_others(x, samples=199).table["p"].min() <= LEVEL)
+
+    return study
+
+
+def one_pair(n_tasks: int, digits: int) -> Callable[[np.random.Generator], float]:
+    return lambda rng: float(signed_rank_p(rng.normal(size=n_tasks).round(digits)) <= LEVEL)
+
+
+def mean_rank(rng: np.random.Generator) -> float:
+    table = rank_bootstrap(pd.DataFrame(rng.normal(size=(6, 6))), resamples=10)
+    return float(((table["mean_low"] > 3.5) | (table["mean_high"] < 3.5)).mean())
+
+
+def distances(
+    s: int, t: int, *, source: float, slope: float = 0.0, percent: bool = False
+) -> Callable[[np.random.Generator], float]:
+    def study(rng: np.random.Generator) -> float:
+        def values() -> np.ndarray:
+            return source * rng.normal(size=(s, 1)) + rng.normal(size=(1, t)) + 0.5 * rng.normal(size=(s, t))
+
+        d = values()
+        y = values() - slope * d
+        y[:, 0] *= 100 if percent else 1
+        return float(affinity(pd.DataFrame(y), pd.DataFrame(d), samples=199).pvalue <= LEVEL)
+
+    return study
+
+
+_MIX = np.random.default_rng(0).normal(size=(6, 6))
+
+
+def cka_of_blocks(n_blocks: int) -> Callable[[np.random.Generator], float]:
+    # Linear CKA of x with x W + 1.2 e in the population, from its covariances.
+    cross, own = float((_MIX**2).sum()), _MIX.T @ _MIX + 1.44 * np.eye(6)
+    truth = cross / np.sqrt(6 * float((own**2).sum()))
+
+    def study(rng: np.random.Generator) -> float:
+        grams = BlockGrams(["x", "y"])
+        for _ in range(n_blocks):
+            x = rng.normal(size=(32, 6))
+            grams.add([x, x @ _MIX + 1.2 * rng.normal(size=(32, 6))])
+        result = cka_matrix(grams)
+        return float(not result.low[0, 1] <= truth <= result.high[0, 1])
+
+    return study
+
+
+UNEQUAL = [1, 1, 1, 2, 2, 3, 3, 5, 6, 8]
+ROWS = [
+    *[Row(f"correlation: Spearman's p, n = {n}", pair("spearman", n), 300) for n in (3, 4, 5, 6, 7)],
+    *[
+        Row(f"correlation: Pearson's p, lognormal scores, n = {n}", pair("pearson", n, skew=2), 300)
+        for n in (4, 5, 6, 7)
+    ],
+    Row("correlation: Student's p of Spearman, n = 12", pair("spearman", 12), 1000),
+    Row("correlation: Holm over 4 tasks, n = 6", holm_of_tasks, 200),
+    Row("power: Spearman's p, n = 7, r = .86", pair("spearman", 7, related=2.5), 150, True),
+    Row("correlation: Pearson's p, 6 families x 5", families("pearson", [5] * 6), 60),
+    Row("correlation: Spearman's p, 6 families x 5", families("spearman", [5] * 6), 60),
+    Row("correlation: Pearson's p, 16 families x 3", families("pearson", [3] * 16), 60),
+    Row("correlation: Pearson's p, 10 families of 1 to 8", families("pearson", UNEQUAL), 60),
+    Row("correlation: Pearson's p, 4 families x 5", families("pearson", [5] * 4), 60),
+    Row(
+        "correlation: interval misses r = .5, 10 families x 4",
+        families("pearson", [4] * 10, slope=1, is_interval=True),
+        60,
+    ),
+    Row("power: Pearson's p, 12 families x 3, r = .69", families("pearson", [3] * 12, slope=1.5), 40, True),
+    Row("critical-difference: Friedman, tasks agree .8 in 4 categories", categories(0.8), 300),
+    Row("critical-difference: Friedman, 4 categories of one task", categories(0.0, each=1), 300),
+    Row("power: Friedman over 4 categories", categories(0.5, spread=0.8), 60, True),
+    Row("critical-difference: leader against 4, 12 tasks", leader(5, 12), 200),
+    Row("critical-difference: leader against 9, 12 tasks", leader(10, 12), 150),
+    Row("critical-difference: leader against 19, 12 tasks", leader(20, 12), 100),
+    Row("power: leader against 6, 10 tasks", leader(7, 10, ahead=4), 40, True),
+    Row("critical-difference: Wilcoxon, ties and zeros, 8 tasks", one_pair(8, 0), 1000),
+    Row("critical-difference: interval of the mean rank misses, 6 tasks", mean_rank, 200, bound=0.065),
+    Row("distance-transfer: 4 sources with effects x 10 tasks", distances(4, 10, source=1), 400),
+    Row("distance-transfer: 3 sources x 6 tasks, one in percent", distances(3, 6, source=1, percent=True), 400),
+    Row("power: distance-transfer, slope .5", distances(6, 10, source=1, slope=0.5), 60, True),
+    Row("cka: interval of 5 blocks misses", cka_of_blocks(5), 150),
+    Row("cka: interval of 10 blocks misses", cka_of_blocks(10), 100),
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=float, default=1, help="times the studies of every row")
+    parser.add_argument("--row", default="", help="only rows whose name has this in it")
+    args = parser.parse_args()
+    failed = []
+    print("| what is printed | nominal | found | ± | studies | s | |\n|---|---|---|---|---|---|---|")
+    for row in ROWS:
+        if args.row not in row.name:
+            continue
+        start = time.perf_counter()
+        result = found(row, args.studies)
+        if not result.passes:
+            failed.append(row.name)
+        said = f"> {3 * LEVEL:.2f}" if row.is_power else f"{row.bound:.3g}"
+        print(
+            f"| {row.name} | {said} | {result.rate:.3f} | {result.error:.3f} | {max(20, int(row.studies * args.studies))} | "
+            f"{time.perf_counter() - start:.1f} | {'' if result.passes else 'FAILS'} |",
+            flush=True,
+        )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
