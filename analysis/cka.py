@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, Option, Outputs
-from virb.networks.activations import ENCODERS, IMAGES, N_IMAGES, layer_names, layers, load_encoders, open_images
+from virb.features.activations import ENCODERS, IMAGES, N_IMAGES, layer_names, layers, load_encoders, open_images
 from virb.stats.cka import FEWEST_BLOCKS, BlockGrams, cka_matrix, mean_off_diagonal
 
 if TYPE_CHECKING:

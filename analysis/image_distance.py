@@ -13,7 +13,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
-from virb.networks.activations import ENCODERS, N_IMAGES, embeddings, load_encoders, open_images, watch_blocks
+from virb.features.activations import ENCODERS, N_IMAGES, embeddings, load_encoders, open_images, watch_blocks
 from virb.stats.distances import ActivationHistograms, Moments, frechet_distance, neuron_distances
 
 if TYPE_CHECKING:

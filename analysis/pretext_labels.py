@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from virb.contracts.analysis import Analysis, Option, Outputs
 from virb.errors import UsageError
-from virb.networks.activations import ENCODERS, IMAGES, load_encoders, open_images
+from virb.features.activations import ENCODERS, IMAGES, load_encoders, open_images
 from virb.scores.layout import matrix
 from virb.stats.comparisons import above_chance
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
 from virb.errors import UsageError
-from virb.networks.activations import ENCODERS, IMAGES, N_IMAGES, embeddings, load_encoders, open_images
+from virb.features.activations import ENCODERS, IMAGES, N_IMAGES, embeddings, load_encoders, open_images
 from virb.stats.distances import Moments
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
 from virb.errors import UsageError
-from virb.networks.activations import ENCODERS, embeddings, load_encoders
+from virb.features.activations import ENCODERS, embeddings, load_encoders
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -8,7 +8,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the w
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine is no reason to fail: how fast examples are drawn says nothing about what they test.
+hypothesis.settings.register_profile(
+    "virb", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("virb")
 
 
 @pytest.fixture(autouse=True)

@@ -159,7 +159,7 @@ def test_the_declared_name_must_be_the_files(content_folder):
 @pytest.mark.parametrize("make", [lambda d: d / "absent", lambda d: d])
 def test_include_refuses_a_folder_without_content(content_folder, make):
     (content_folder / "notes.py").write_text("x = 1\n")
-    with pytest.raises(RegistryError, match="--include"):
+    with pytest.raises(RegistryError, match="include="):
         registry.include(make(content_folder))
 
 

@@ -32,6 +32,7 @@ ALIASES = {
     "virb.data.images": "virb.images.sets",
     "virb.data.folders": "virb.images.folders",
     "virb.data.crops": "virb.images.crops",
+    "virb.networks.activations": "virb.features.activations",
     "virb.encoder": "virb.convert.load",
     "virb.backbones": "virb.networks.backbones",
     "virb.checkpoint": "virb.convert.load",

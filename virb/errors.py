@@ -19,15 +19,30 @@ def spoken_as_command() -> Iterator[None]:
         _is_command = before
 
 
-def option(name: str) -> str:
+def option(name: str, value: object = None) -> str:
     """Return what a text calls an option: ``--skip-corrupt`` on the command line, ``skip_corrupt=`` in Python.
 
     >>> option("skip_corrupt")
     'skip_corrupt='
+    >>> option("device", "cpu")
+    'device="cpu"'
     """
     if not _is_command:
-        return f"{name}="
-    return "--cache-limit" if name == "cache_limit_gb" else f"--{name.replace('_', '-')}"
+        shown = "" if value is None else f'"{value}"' if isinstance(value, str) else repr(value)
+        return f"{name}={shown}"
+    flag = "--cache-limit" if name == "cache_limit_gb" else f"--{name.replace('_', '-')}"
+    return flag if value is None else f"{flag} {value}"
+
+
+def data_option(name: str = "") -> str:
+    """Return how to say where data lie: all of them, or the set ``name`` alone.
+
+    >>> data_option("pets")
+    'data=DataContext(places={"pets": DIR})'
+    """
+    if _is_command:
+        return f"--data {name}=DIR" if name else "--data DIR"
+    return f'data=DataContext(places={{"{name}": DIR}})' if name else "data=DIR"
 
 
 class VirbError(Exception):
@@ -75,6 +90,6 @@ class NoMemoryError(VirbError):
 
     def __init__(self, encoder: str, device: object) -> None:
         super().__init__(
-            f"{encoder} does not fit into the memory of {device}, even with one image at a time. Free some, use --dtype bf16, "
-            "or another --device."
+            f"{encoder} does not fit into the memory of {device}, even with one image at a time. Free some, use "
+            f"{option('dtype', 'bf16')}, or another {option('device')}."
         )

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from virb.errors import BrokenPart, RegistryError, VirbError
+from virb.errors import BrokenPart, RegistryError, VirbError, option
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,12 @@ def include(*folders: str | os.PathLike[str]) -> None:
     for folder in folders:
         path = Path(folder).expanduser().resolve()
         if not path.is_dir():
-            raise RegistryError(f"--include {folder}: there is no such folder. Name a folder that holds parts.")
+            raise RegistryError(
+                f"{option('include', str(folder))}: there is no such folder. Name a folder that holds parts."
+            )
         if not any(True for kind in KINDS for _ in _files_in_folder(kind, path)):
             raise RegistryError(
-                f"--include {folder}: no file there assigns {', '.join(k.attribute for k in KINDS.values())} at its top level "
+                f"{option('include', str(folder))}: no file there assigns {', '.join(k.attribute for k in KINDS.values())} at its top level "
                 "(files in the folder itself and one level below were read)."
             )
         if path not in listed:

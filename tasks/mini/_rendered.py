@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.errors import DataAbsent, DataError
+from virb.errors import DataAbsent, DataError, data_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,8 +158,8 @@ def fashion(context: DataContext, split: str) -> Examples:
             break
     else:
         raise DataAbsent(
-            f"Fashion-MNIST was not found in {' or '.join(str(place) for place in places)}. Pass --data DIR with "
-            "FashionMNIST/raw in it (torchvision's layout), or install Debian's package dataset-fashion-mnist."
+            f"Fashion-MNIST was not found in {' or '.join(str(place) for place in places)}. Pass {data_option()} "
+            "with FashionMNIST/raw in it (torchvision's layout), or install Debian's package dataset-fashion-mnist."
         )
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise DataError(f"{place}: {stem} images {images.shape} and labels {labels.shape} do not belong together.")

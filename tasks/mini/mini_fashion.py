@@ -17,5 +17,5 @@ TASK = Task(
     is_optional=True,
     source="Xiao, Rasul and Vollgraf 2017, Fashion-MNIST",
     license="MIT",
-    obtain="torchvision's layout under --data DIR (FashionMNIST/raw), or Debian's package dataset-fashion-mnist",
+    obtain="torchvision's layout under the data folder (FashionMNIST/raw), or Debian's package dataset-fashion-mnist",
 )

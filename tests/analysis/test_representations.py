@@ -75,8 +75,8 @@ def test_distances_between_image_sets(photos: Path, capsys: pytest.CaptureFixtur
 )
 def test_blocks_are_those_of_the_network_with_every_position(name: str, channels: list[int]) -> None:
     from virb.convert.load import load_encoder
+    from virb.features.activations import watch_blocks
     from virb.images.sets import ArrayImages
-    from virb.networks.activations import watch_blocks
 
     pixels = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3)).astype(np.uint8)
     seen: dict[str, list[np.ndarray]] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -50,20 +52,24 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *texts: str) -> None:
 def test_the_command_that_makes_the_page_again_is_on_it(small, tmp_path):
     given = ["--results", small, "--no-analyses", "--title", "Spring study", "--date", "2026-05-04"]
     assert call(*given, "--out", tmp_path / "r") == 0
-    text = (tmp_path / "r" / "index.html").read_text()
-    assert "--title &#x27;Spring study&#x27; --date 2026-05-04 --no-analyses" in text
+    text = html.unescape((tmp_path / "r" / "index.html").read_text())
+    (command,) = re.findall(r"<code>(virb report .*?)</code>", text)
+    words = shlex.split(command)
+    assert build_parser().parse_args(words[1:]) == build_parser().parse_args(
+        ["report", *map(str, given), "--out", str(tmp_path / "r")]
+    )
 
 
 def test_it_prints_each_analysis_and_the_path_last(small, tmp_path, capsys):
-    assert call("--results", small, "--out", tmp_path / "r", "--analyses", "encoder-bars,anova") == 0
+    assert call("--results", small, "--out", tmp_path / "r", "--analyses", "encoder-bars,corruption-deltas") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "encoder-bars"
-    assert lines[1].startswith("anova skipped: it needs the column method")
+    assert lines[1].startswith("corruption-deltas skipped: it needs the columns method, corruption")
     assert lines[-1] == str(tmp_path / "r" / "index.html")
     text = (tmp_path / "r" / "index.html").read_text()
     assert (tmp_path / "r" / "analyses" / "encoder-bars.svg").exists()
-    assert "It needs the column method" in text  # under what was not drawn
-    assert re.search(r"virb report --results \S+scores.csv --analyses encoder-bars,anova --out", text)
+    assert "It needs the columns method, corruption" in text  # under what was not drawn
+    assert re.search(r"virb report --results \S+scores.csv --analyses encoder-bars,corruption-deltas --out", text)
 
 
 def test_without_a_choice_all_analyses_are_tried(small, tmp_path, capsys, monkeypatch):
@@ -73,7 +79,7 @@ def test_without_a_choice_all_analyses_are_tried(small, tmp_path, capsys, monkey
 
     tried = []
 
-    def run(name, scores, folder):
+    def run(name, scores, folder, options):
         tried.append(name)
         return analyses.AnalysisRun(name, "skipped", "not now.", [], [])
 

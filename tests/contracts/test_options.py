@@ -5,14 +5,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import virb
+from virb import probes, registry
 from virb.cli.common import add_run_flags, run_options
+from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
-from virb.errors import UsageError, spoken_as_command
+from virb.errors import UsageError, VirbError, spoken_as_command
+from virb.evaluation import run as evaluation
+from virb.evaluation.about import check_meta
+from virb.records.store import ResultStore
+from virb.system import devices
 
 
 def parsed(*argv: str) -> RunOptions:
@@ -76,3 +83,35 @@ def test_values_that_make_no_sense_are_named_as_the_caller_wrote_them(given: dic
 
 def test_a_path_is_text_at_the_door(tmp_path: Path) -> None:
     assert RunOptions(out=tmp_path).out == str(tmp_path)  # type: ignore[arg-type]
+
+
+def _writes(folder: Path) -> None:
+    (folder / "file").write_text("")
+    ResultStore(folder / "file" / "results").check_writable()
+
+
+REFUSED: dict[str, Callable[[Path], object]] = {
+    "device": lambda folder: devices.resolve("cuda:99"),
+    "data": lambda folder: DataContext().place("pets"),
+    "out": _writes,
+    "probe": lambda folder: probes.check_options(probes.find("knn"), {"lr": 0.1}),
+    "lr": lambda folder: probes.check_options(probes.find("finetune"), {"optimizer": "adam"}),
+    "include": lambda folder: registry.include(folder / "absent"),
+    "executor": lambda folder: evaluation.find_executor("dask:"),
+    "meta": lambda folder: check_meta({"a": {"role": "king"}}, ["a"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_names_the_argument_in_python_and_the_flag_on_the_command_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VIRB_DATA", raising=False)
+    with pytest.raises(VirbError) as error:
+        REFUSED[name](tmp_path)
+    assert "--" not in str(error.value)
+    if name in ("executor", "meta"):  # they quote what was given
+        return
+    assert f"{name}=" in str(error.value)
+    with spoken_as_command(), pytest.raises(VirbError, match=f"--{name}"):
+        REFUSED[name](tmp_path / ".")

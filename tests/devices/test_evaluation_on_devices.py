@@ -11,10 +11,10 @@ import torch
 
 from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
+from virb.convert.load import load_encoder
 from virb.evaluation import run as evaluation
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
-from virb.networks.encoder import load_encoder
 from virb.system import devices
 
 SMALL = "random:resnet18:width=0.25,size=32"

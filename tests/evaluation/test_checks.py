@@ -285,7 +285,7 @@ def test_files_that_cannot_be_read_stop_a_task_at_once_or_are_left_out(folder, m
         with pytest.raises(VirbError):
             checks.read(task, "train", replace(context, places={"mine": path}))
         return
-    with pytest.raises(DataError, match=r"0\.png is not a readable image .*--skip-corrupt"):
+    with pytest.raises(DataError, match=r"0\.png is not a readable image .*skip_corrupt="):
         checks.read(task, "train", context)
     assert len(checks.read(task, "train", context, skip_corrupt=True)) == 8
 

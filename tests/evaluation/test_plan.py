@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import virb
 from virb.contracts.examples import DataContext, Examples
@@ -23,7 +24,6 @@ from virb.images.sets import ArrayImages
 from virb.system.progress import Progress
 
 WIDE = "random:resnet18:width=0.125,size=32"
-STRIDE_32 = "random:vit_tiny_patch32:size=32,image_size=32"
 
 
 class Notes(Progress):
@@ -149,10 +149,13 @@ def test_an_encoder_that_cannot_do_a_task_costs_its_own_jobs(tmp_path: Path) -> 
 
     dense = task("masks", data=masks, category=Category.SEMANTIC_PIXEL, head="deeplabv3plus", metric="miou")
     options = RunOptions(out=str(tmp_path), device="cpu")
-    outcome = evaluation.run([WIDE, STRIDE_32], [dense, task()], context=DataContext(), options=options)
+    flat = virb.wrap(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4)), name="flat", size=8
+    )  # has no maps
+    outcome = evaluation.run([WIDE, flat], [dense, task()], context=DataContext(), options=options)
     assert outcome.table.groupby("task").size().to_dict() == {"masks": 1, "mine": 2}
     (failed,) = outcome.failures
-    assert "patch32" in failed.what
+    assert "flat" in failed.what
     assert "masks" in failed.what
 
 
@@ -201,3 +204,47 @@ def test_why_says_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     shutil.copy(path, path.with_name("knn-seed4.json"))
     (reason,) = why(path.with_name("knn-seed4.json"), context=DataContext())
     assert "is not the record of its place" in reason
+
+
+def test_why_names_the_part_of_the_encoder_that_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from virb import registry
+    from virb.evaluation.why import why
+
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda kind, name: task() if kind == "tasks" else load(kind, name))
+    for name, features in (("one", "x.mean((2, 3))"), ("two", "x.amax((2, 3))")):
+        (tmp_path / f"{name}.py").write_text(
+            "import torch\n\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n"
+            f"        return {features}\n\n\ndef net():\n    return Net()\n"
+        )
+    run(tmp_path / "results", task(), encoders=f"{tmp_path / 'one.py'}:net:size=8")
+    (path,) = (tmp_path / "results").glob("*/*/*.json")
+    for given, changed in (
+        ("one.py:net:size=8", []),
+        ("two.py:net:size=8", ["encoder.code"]),
+        ("one.py:net:size=8,std=0.5/0.5/0.5", ["encoder.preprocess.std"]),
+    ):
+        reasons = why(path, context=DataContext(), encoder=str(tmp_path / given))
+        assert [reason.partition(":")[0] for reason in reasons] == changed
+
+
+def test_how_a_checkpoint_was_read_is_said_once_and_kept_with_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from virb.convert.load import load_encoder
+    from virb.evaluation import pieces
+
+    state = load_encoder(WIDE).state_dict()
+    content = {"state_dict": {f"module.encoder_q.{key}": value for key, value in state.items()}}
+    content["state_dict"]["module.queue"] = torch.zeros(4, 8)
+    torch.save(content, tmp_path / "moco.pt")
+    monkeypatch.setattr(pieces, "commit", lambda: "abc+changes")
+    for _ in range(2):
+        run(tmp_path / "results", task(), encoders=f"{tmp_path / 'moco.pt'}:arch=resnet18,width=0.125,size=32")
+    assert capsys.readouterr().err.count("weights from 'state_dict/module.encoder_q.'; ") == 1
+    (path,) = (tmp_path / "results").glob("*/*/*.json")
+    record = json.loads(path.read_text())
+    assert record["commit"] == "abc+changes"
+    assert record["encoder"]["loaded"]["place"] == "state_dict/module.encoder_q."
+    assert record["encoder"]["loaded"]["dropped"] == {"module.queue": 1}
+    assert record["encoder"]["loaded"]["assumed"]

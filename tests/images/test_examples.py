@@ -79,7 +79,7 @@ def test_a_task_says_how_to_obtain_what_is_absent():
         classes=2,
         obtain="pick them.",
     )
-    with pytest.raises(DataAbsent, match=r"pass --data DIR .* To obtain it: pick them\."):
+    with pytest.raises(DataAbsent, match=r"pass data=DIR .* To obtain it: pick them\."):
         task.examples(DataContext(), "train")
 
 

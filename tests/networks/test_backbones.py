@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,15 +12,11 @@ from torch import nn
 from torchvision import models
 
 from virb.errors import UsageError
-from virb.networks.backbones import (
-    RESNETS,
-    Backbone,
-    FoldedConv2d,
-    build_backbone,
-    canonical_architecture,
-    fold_batchnorm,
-    spell_architecture,
-)
+from virb.networks.backbones import build_backbone, canonical_architecture, spell_architecture
+from virb.networks.base import Backbone
+from virb.networks.families.members import RESNET_NAME
+from virb.networks.families.resnet import RESNETS
+from virb.networks.folding import FoldedConv2d, fold_batchnorm
 
 
 def scramble(net: nn.Module, seed: int = 0) -> nn.Module:
@@ -284,3 +282,18 @@ def test_architectures_are_canonical() -> None:
 def test_bad_names_and_options_say_what_is_expected(arch: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build_backbone(arch, **options)
+
+
+def test_every_named_resnet_is_known_by_its_name_alone() -> None:
+    assert [name for name in RESNETS if not RESNET_NAME.fullmatch(name)] == []
+    assert not RESNET_NAME.fullmatch("resnet")
+
+
+def test_a_name_imports_what_it_needs_and_no_more() -> None:
+    """A ResNet needs no timm, whose import takes seconds."""
+    code = (
+        "import sys; from virb.networks.backbones import build_backbone; build_backbone('resnet18', width=0.125); "
+        "build_backbone('pixels'); print([name for name in ('timm', 'torchvision.models') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -16,7 +16,7 @@ from torch import nn
 
 from virb import registry
 from virb.contracts.method import Setup, Training
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.pretraining import distributed
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.pixels import ArrayPixels

@@ -204,6 +204,21 @@ def test_shortened_runs_are_marked(results, tmp_path, check):
     assert page.table("Scores of end tasks")[2][3].startswith("† 0.5")
 
 
+def test_how_an_encoder_was_loaded_and_the_commit_are_on_its_page(results, tmp_path, check):
+    loaded = {"place": "state_dict/module.", "dropped": {"queue": 1}, "assumed": ["<no> size is in the file: 224"]}
+
+    def change(record):
+        record["commit"] = "abc+changes"
+        if record["encoder"]["name"] == "first":
+            record["encoder"]["loaded"] = loaded
+
+    found = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)
+    text = found["encoders/first.html"].text
+    for said in ("weights fromstate_dict/module.", "queue (1 tensors)", "<no> size is in the file: 224", "abc+changes"):
+        assert said in text
+    assert "weights from" not in found["encoders/second.html"].text
+
+
 def test_records_that_lack_everything_optional(results, tmp_path, check):
     def change(record):
         for name in ("protocol", "data", "seconds", "device", "versions", "per_class"):

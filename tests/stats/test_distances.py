@@ -136,3 +136,21 @@ def test_affinity_exact_p_is_every_permutation_within_target() -> None:
         transfer_affinity(score, np.repeat([1.0, 2.0], 3), target)
     with pytest.raises(ScoresError, match="length"):
         transfer_affinity(score, distance[:3], target)
+
+
+@pytest.mark.parametrize("rank", [12, 5])
+def test_the_frechet_distance_of_moments_is_that_of_symmetric_roots(rank: int) -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(rank, 12))  # of rank 5 the covariance is singular
+    x, y = rng.normal(size=(300, rank)) @ mixing, rng.normal(0.2, 1.3, size=(400, rank)) @ mixing
+    one, two = Moments(12), Moments(12)
+    one.add(x)
+    two.add(y)
+    s1, s2 = np.cov(x.T), np.cov(y.T)
+    values, vectors = np.linalg.eigh(s1)
+    half = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    root = np.sqrt(np.clip(np.linalg.eigvalsh(half @ s2 @ half), 0, None)).sum()
+    offset = x.mean(axis=0) - y.mean(axis=0)
+    expected = offset @ offset + np.trace(s1) + np.trace(s2) - 2 * root
+    for found in (frechet_distance(one, two), frechet_distance(two, one)):
+        assert found == pytest.approx(expected, rel=1e-6)

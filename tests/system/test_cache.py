@@ -19,6 +19,7 @@ from virb.cli import main
 from virb.convert.load import load_encoder
 from virb.errors import UsageError
 from virb.features.cache import FeatureCache
+from virb.images import digests
 from virb.images.sets import ArrayImages
 from virb.pretraining import sources
 from virb.pretraining.kept import kept
@@ -275,3 +276,24 @@ def test_it_says_what_published_encoders_take_and_leaves_them(tmp_path, monkeypa
     assert main(["data", "cache", "--clear", "all"]) == 0
     assert f"Published encoders: 3.0 MB in {tmp_path / 'zoo'}" in capsys.readouterr().out
     assert file.exists()
+
+
+def test_remembered_digests_are_listed_and_cleared(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VIRB_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k in range(3):
+        (folder / f"{k}.bin").write_bytes(bytes([k]))
+        os.utime(folder / f"{k}.bin", (1_600_000_000, 1_600_000_000))
+    monkeypatch.setattr(digests, "SETTLED_NS", 0)
+    found = digests.of_files(folder, sorted(folder.iterdir()))
+    assert main(["data", "cache", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["kind"], row["what"], row["images"], row["is_in_use"]) == ("digests", "of 1 root", 3, False)
+    assert main(["data", "cache"]) == 0
+    assert f"digests: {row['bytes'] / 1e3:.1f} kB" in capsys.readouterr().out
+    assert main(["data", "cache", "--clear", "features"]) == 0
+    assert len(cache.entries()) == 1
+    assert main(["data", "cache", "--clear", "digests"]) == 0
+    assert cache.entries() == []
+    assert (digests.of_files(folder, sorted(folder.iterdir())) == found).all()

@@ -23,7 +23,7 @@ def test_tf32_holds_in_the_block_and_what_was_set_comes_back(is_allowed):
 def test_devices_that_are_not_there_are_refused():
     assert devices.resolve("cpu") == torch.device("cpu")
     for name in ("cuda:99", "nonsense"):
-        with pytest.raises(UsageError, match=f"--device {name} cannot be used here"):
+        with pytest.raises(UsageError, match=f'device="{name}" cannot be used here'):
             devices.resolve(name)
     with pytest.raises(UsageError, match="expected one of fp32, tf32, bf16, fp16"):
         devices.torch_dtype("bf17")

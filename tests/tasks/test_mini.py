@@ -9,6 +9,7 @@ from virb.tasks import world
 from virb import registry
 from virb.contracts.examples import DataContext
 from virb.errors import DataAbsent
+from virb.evaluation.parts import parts_of
 
 COUNTERPARTS = {
     "imagenet": "mini-object-class",
@@ -118,3 +119,10 @@ def test_thirty_images_a_class_come_from_the_train_split_alone(monkeypatch):
     assert len(few(DataContext(), "test")) == 50
     with pytest.raises(DataError, match="fewer than 20"):
         few_each(read, 20)(DataContext(), "train")
+
+
+def test_every_built_in_task_says_in_what_unit_its_score_is() -> None:
+    """Means over tasks are of those measured in one unit; a score without one would be left out of all."""
+    found = {entry.name: parts_of(registry.load_entry(entry)).unit for entry in registry.entries("tasks")}
+    assert [name for name, unit in found.items() if not unit] == []
+    assert found["mini-depth"] == "metre"

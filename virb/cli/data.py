@@ -18,7 +18,7 @@ EPILOG = """examples:
   virb data status --data /data                   # the paper's end tasks: found, incomplete or absent
   virb data status pets clevr-count --decode      # read every image and target; corrupt ones are counted and named
   virb data prepare pets dtd --data /data         # download where torchvision may, then verify
-  virb data cache                                 # features, pretraining images, rendered sets: size, last use
+  virb data cache                                 # features, pretraining images, rendered sets, digests: size, last use
   virb data cache --limit 20                      # remove what was longest unused of the first two until 20 GB are left
   virb data cache --clear features                # what a running command uses stays
 
@@ -43,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clear",
         nargs="?",
         const="all",
-        choices=("features", "pretraining", "world", "all"),
-        help="cache: remove features, decoded pretraining images, the rendered sets, or everything (default)",
+        choices=("features", "pretraining", "world", "digests", "all"),
+        help="cache: remove features, decoded pretraining images, the rendered sets, the remembered digests of image files, or "
+        "everything (default)",
     )
     parser.add_argument(
         "--limit",
@@ -144,7 +145,7 @@ def _cache(args: argparse.Namespace) -> int:
     limit = _size(cache.limit_bytes())
     print(
         f"features: {_size(sizes['features'])} and pretraining images: {_size(sizes['pretraining'])}, of at most {limit} "
-        f"together; rendered sets: {_size(sizes['world'])}"
+        f"together; rendered sets: {_size(sizes['world'])}; digests: {_size(sizes['digests'])}"
     )
     print(f"They are in {cache_root()}.")
     fetched = [file for file in zoo.folder().rglob("*") if file.is_file()]

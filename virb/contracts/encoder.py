@@ -23,6 +23,22 @@ class MatchReport:
     def place(self) -> str:
         return f"{self.container}/{self.prefix}" if self.container else self.prefix
 
+    @property
+    def is_news(self) -> bool:
+        """Whether anything but the classifier was left aside, or anything was assumed: all that a reader should hear of."""
+        return bool(self.prefix or self.container or self.layout or self.notes or self.dropped or self.alternatives)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what a record keeps, in words of JSON; what there is nothing of is left out."""
+        said = {
+            "place": self.place,
+            "layout": self.layout,
+            "dropped": dict(self.dropped),
+            "assumed": list(self.notes),
+            "alternatives": list(self.alternatives),
+        }
+        return {key: value for key, value in said.items() if value}
+
     def __str__(self) -> str:
         text = f"weights from {self.place!r}" if self.place else "weights from the top of the file"
         if self.layout:

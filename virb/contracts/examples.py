@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from virb.errors import DataAbsent, DataError, UsageError
+from virb.errors import DataAbsent, DataError, UsageError, data_option
 from virb.images import digests
 from virb.images.listing import Accounting
 from virb.images.sets import IdentifiedImages, ImageSet, ImageSubset
@@ -46,7 +46,7 @@ class DataContext:
             return self.places[name]
         if self.root is None:
             raise DataAbsent(
-                f"{name}: no data folder was named; pass --data DIR (or set VIRB_DATA), or --data {name}=DIR."
+                f"{name}: no data folder was named; pass {data_option()} (or set VIRB_DATA), or {data_option(name)}."
             )
         return self.root / (under_root if under_root is not None else name)
 

@@ -25,7 +25,7 @@ from virb.convert import choice
 from virb.convert.match import checked_weight
 from virb.convert.tables import State, listed, tables
 from virb.errors import CheckpointError
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 
 # What no encoder has, in any of the releases that timm converts: heads, decoders, text towers, fixed tables.
 _UNUSED = re.compile(

@@ -10,7 +10,7 @@ from typing import Any
 from virb import registry
 from virb.contracts.roles import DECLARED, check_role
 from virb.errors import RegistryError, UsageError
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 
 
 def take_declared(options: dict[str, Any], source: str) -> dict[str, str]:

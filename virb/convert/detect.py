@@ -10,16 +10,9 @@ from torch import Tensor
 from virb.convert import choice, timm_index
 from virb.convert.tables import SECOND_CHOICE, listed, tables
 from virb.errors import CheckpointError
-from virb.networks.backbones import (
-    RESNETS,
-    VIT_NAME,
-    VIT_SIZES,
-    BasicBlock,
-    Bottleneck,
-    base_channels,
-    canonical_architecture,
-    spell_architecture,
-)
+from virb.networks.backbones import canonical_architecture, spell_architecture
+from virb.networks.families.members import VIT_NAME, VIT_SIZES
+from virb.networks.families.resnet import RESNETS, BasicBlock, Bottleneck, base_channels
 
 
 def detect_architecture(

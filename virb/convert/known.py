@@ -24,7 +24,7 @@ import virb
 from virb.convert.load import load_encoder, reference_encoders, split_source
 from virb.errors import CheckpointError, VirbError
 from virb.images.digests import file_key
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.networks.encoder import FrozenEncoder
 from virb.networks.preprocess import Preprocess
 from virb.networks.spec import split_code

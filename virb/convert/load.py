@@ -36,7 +36,8 @@ from virb.convert.options import (
 from virb.convert.read import FORMAT, read_checkpoint
 from virb.convert.write import save_encoder
 from virb.errors import CheckpointError, UsageError
-from virb.networks.backbones import Backbone, blank_backbone, canonical_architecture
+from virb.networks.backbones import blank_backbone, canonical_architecture
+from virb.networks.base import Backbone
 from virb.networks.encoder import FrozenEncoder
 from virb.networks.identity import state_sha256
 from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess

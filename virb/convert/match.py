@@ -17,7 +17,8 @@ from virb.convert.detect import detect_architecture
 from virb.convert.standins import what_stands_in
 from virb.convert.tables import State, listed, tables
 from virb.errors import CheckpointError
-from virb.networks.backbones import Backbone, spell_architecture
+from virb.networks.backbones import spell_architecture
+from virb.networks.base import Backbone
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import Any
 
 from virb.convert.match import MatchReport
 from virb.errors import UsageError
-from virb.networks.backbones import Backbone, canonical_architecture
+from virb.networks.backbones import canonical_architecture
+from virb.networks.base import Backbone
 from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from virb.networks.read_off import POOLS
 

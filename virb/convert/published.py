@@ -20,7 +20,7 @@ from virb.networks.backbones import blank_backbone, canonical_architecture, spel
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from virb.networks.backbones import Backbone
+    from virb.networks.base import Backbone
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def resnet_architecture(shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
     Raises:
         CheckpointError: its first convolution or its stages are none of a ResNet.
     """
-    from virb.networks.backbones import RESNETS, BasicBlock, base_channels
+    from virb.networks.families.resnet import RESNETS, BasicBlock, base_channels
 
     first = shapes.get("conv1.weight", ())
     if len(first) != 4 or first[1] != 3 or first[2] not in (3, 7):

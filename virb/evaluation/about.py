@@ -40,7 +40,7 @@ class About:
             "meta": plain_meta(encoder.meta),
         }
         if encoder.report is not None:
-            found["loaded"] = str(encoder.report)
+            found["loaded"] = encoder.report.as_dict()
         if encoder.name in self.declared:
             found["declared"] = plain_meta(self.declared[encoder.name])
         return found

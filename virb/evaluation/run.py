@@ -164,14 +164,14 @@ def run(
     check_task_names(chosen)
     if options.seeds > 1 and not how.is_random:
         progress.note(
-            f"Nothing in {option('probe')} {options.probe} is random: one record a task says what {options.seeds} seeds would."
+            f"Nothing in {option('probe', options.probe)} is random: one record a task says what {options.seeds} seeds would."
         )
         options = options.one_seed()
     store = ResultStore(options.out)
     store.check_writable()
     loaded = load_encoders(sources, options.device if executor.is_here else "cpu", dtype=options.dtype or "fp32")
     if options.dtype == "tf32" and executor.is_here and loaded[0].device.type != "cuda":
-        raise UsageError(f"{option('dtype')} tf32 is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
+        raise UsageError(f"{option('dtype', 'tf32')} is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
     store.check_names([encoder.name for encoder in loaded])
     for encoder in loaded:
         collect_leftovers(store.root / encoder.name)
@@ -271,13 +271,15 @@ def _fitting(probe: Probe, tasks: list[Task], *, is_named: bool, progress: Progr
         return tasks
     if is_named or not fitting:
         able = [other.name for other in probes.every() if set(others.values()) <= other.takes]
-        instead = f" Use {option('probe')} {' or '.join(able)} there, or name other tasks." if able else ""
+        instead = (
+            f" Use {' or '.join(option('probe', one) for one in able)} there, or name other tasks." if able else ""
+        )
         raise UsageError(
-            f"{option('probe')} {probe.name} is for tasks whose targets are {', '.join(sorted(probe.takes))}; "
+            f"{option('probe', probe.name)} is for tasks whose targets are {', '.join(sorted(probe.takes))}; "
             + ", ".join(f"{name} is a {_pixelwise(target)}task ({target})" for name, target in others.items())
             + f".{instead}"
         )
-    progress.note(f"{option('probe')} {probe.name} does not take these tasks; left out: {', '.join(others)}")
+    progress.note(f"{option('probe', probe.name)} does not take these tasks; left out: {', '.join(others)}")
     return fitting
 
 
@@ -311,7 +313,7 @@ def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: st
             encoder = item if isinstance(item, FrozenEncoder) else load_or_recall(item, device=place)
             wanted = (place, encoder.dtype if dtype == "fp32" else kind)
             loaded.append(encoder if (encoder.device, encoder.dtype) == wanted else copy.copy(encoder).to(*wanted))
-            if encoder.report is not None and (encoder.report.notes or encoder.report.alternatives):
+            if encoder.report is not None and encoder.report.is_news:
                 registry.say(f"{encoder.name}: {encoder.report}")
         except VirbError as error:
             problems.append(str(error))

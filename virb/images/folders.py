@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.errors import DataAbsent, DataError
+from virb.errors import DataAbsent, DataError, data_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +97,7 @@ def image_folder(
         if not place.is_dir():
             raise DataAbsent(
                 f"{name}: there is no folder {shown(place)}. Expected {train}/<class>/ and {test}/<class>/ with images "
-                f"in it; pass --data {name}=DIR if it lies elsewhere."
+                f"in it; pass {data_option(name)} if it lies elsewhere."
             )
         expected = classes or scan_image_folder(place / train).classes
         folder = scan_image_folder(place / (train if split == "train" else test), classes=expected)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 
-from virb.errors import DataError
+from virb.errors import DataError, option
 from virb.images import decode, digests
 from virb.system.mapped import forget
 
@@ -190,7 +190,7 @@ class FileImages(digests.Digested):
             return decode.read_image(self.paths[index], value_range=self.value_range)
         except DataError as error:
             raise DataError(
-                f"{self.name}: {error} Replace it, or leave such examples out with --skip-corrupt."
+                f"{self.name}: {error} Replace it, or leave such examples out with {option('skip_corrupt')}."
             ) from error
 
     def size(self, index: int) -> tuple[int, int]:

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from virb.contracts.encoder import MatchReport
-from virb.errors import UsageError
+from virb.errors import UsageError, option
 from virb.images import decode
 from virb.networks import identity
-from virb.networks.backbones import Backbone, canonical_architecture, fold_batchnorm
+from virb.networks.backbones import canonical_architecture
+from virb.networks.base import Backbone
+from virb.networks.folding import fold_batchnorm
 from virb.networks.preprocess import Preprocess
 from virb.networks.spec import safe_name
 from virb.system import devices
@@ -238,14 +240,7 @@ def _checked_device(device: torch.device | str | None) -> torch.device:
     except RuntimeError as error:
         raise UsageError(f"Unknown device {device!r}; expected cpu, cuda or cuda:0.") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"The device {device!r} was asked for, but torch sees no GPU here. Use --device cpu.")
+        raise UsageError(
+            f"The device {device!r} was asked for, but torch sees no GPU here. Use {option('device', 'cpu')}."
+        )
     return chosen
-
-
-def __getattr__(name: str) -> Any:
-    """Answer for what lay here before it moved to convert."""
-    if name in ("load_encoder", "expand_sources", "reference_encoders", "split_source"):
-        import virb.convert.load
-
-        return getattr(virb.convert.load, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

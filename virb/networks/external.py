@@ -1,4 +1,4 @@
-"""Vision Transformers and every other network of timm and torchvision, behind the interface of ``Backbone``."""
+"""Every network of timm and torchvision as it is, behind the interface of ``Backbone``."""
 
 from __future__ import annotations
 
@@ -6,72 +6,16 @@ import contextlib
 import difflib
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from virb.errors import UsageError
-from virb.images.geometry import centred
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
+from virb.networks.families import Family
 from virb.system.threads import own_generator
-
-
-class ViT(VisionTransformer, Backbone):
-    """timm's Vision Transformer (Dosovitskiy et al. 2021) without its head; the names are DINO's and MoCo v3's too.
-
-    The embedding is the class token after the last norm (``pool="token"``) or the mean of the patch tokens
-    (``pool="avg"``). The pyramid holds four maps of one stride, the outputs of the blocks at a quarter, half, three
-    quarters and the whole of the depth, the last one normalised. Any image size works: the position embedding is
-    interpolated, and sides that are no multiple of the patch are padded with zeros on the right and below.
-    """
-
-    head_names = ("head", "fc", "head_dist")
-    # A network with these is another one, though everything else fits: registers, DeiT's distillation token.
-    forbidden_names = ("reg_token", "register_tokens", "dist_token", "norm_pre", "fc_norm")
-
-    def __init__(self, embed_dim: int, patch: int, *, image_size: int, depth: int, heads: int, pool: str) -> None:
-        if embed_dim % heads:
-            raise UsageError(f"A Vision Transformer of width {embed_dim} cannot have {heads} heads: it must divide.")
-        super().__init__(
-            img_size=image_size,
-            patch_size=patch,
-            embed_dim=embed_dim,
-            depth=depth,
-            num_heads=heads,
-            num_classes=0,
-            global_pool="token",
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            dynamic_img_size=True,
-            dynamic_img_pad=True,
-        )
-        self.pooling = pool  # timm has a method of the shorter name
-        self.taps = sorted({max(1, round(depth * quarter / 4)) - 1 for quarter in range(1, 5)})
-        self.dim = embed_dim
-        self.channels = (embed_dim,) * len(self.taps)
-        self.strides = (patch,) * len(self.taps)
-
-    def features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        found: Any = self.forward_intermediates(x, indices=self.taps)
-        tokens, maps = found
-        rows, columns = maps[-1].shape[2:]
-        maps[-1] = tokens[:, 1:].reshape(len(x), rows, columns, -1).permute(0, 3, 1, 2).contiguous()
-        return self._pooled(tokens), maps
-
-    def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
-        return centred(self.strides_at(output_stride))
-
-    def embed(self, x: Tensor) -> Tensor:
-        return self._pooled(self.forward_features(x))
-
-    def _pooled(self, tokens: Tensor) -> Tensor:
-        return tokens[:, 0] if self.pooling == "token" else tokens[:, 1:].mean(1)
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return self.embed(x)
 
 
 class External(Backbone):
@@ -317,7 +261,11 @@ class TorchvisionBackbone(External):
         return maps[-1].mean((2, 3)) if self.is_pooled else embedding.flatten(1), maps
 
 
-def build_external(arch: str) -> Backbone:
-    """Return the network that ``timm:NAME`` or ``torchvision:NAME`` stands for, with fresh weights."""
+def member(arch: str) -> Family:
+    """Return the family of ``timm:NAME`` or ``torchvision:NAME``: that network alone, without options."""
     library, _, name = arch.partition(":")
-    return TimmBackbone(name) if library == "timm" else TorchvisionBackbone(name)
+
+    def build(options: Mapping[str, Any], is_initialised: bool) -> Backbone:
+        return TimmBackbone(name) if library == "timm" else TorchvisionBackbone(name)
+
+    return Family(arch, {}, build)

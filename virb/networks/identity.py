@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from virb.networks import code
-from virb.networks.backbones import Backbone, blank_backbone, canonical_architecture, is_module
+from virb.networks.backbones import blank_backbone, canonical_architecture, is_module
+from virb.networks.base import Backbone
 
 if TYPE_CHECKING:
     from virb.networks.preprocess import Preprocess

@@ -12,7 +12,7 @@ from virb.images.geometry import centred
 from virb.system.threads import own_generator
 
 if TYPE_CHECKING:
-    from virb.networks.backbones import Backbone
+    from virb.networks.base import Backbone
 
 
 def measured_offsets(network: Backbone, output_stride: int | None = None) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from virb.errors import UsageError
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.pretraining.distributed import SyncBatchNorm
 from virb.system.threads import own_generator
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from virb.errors import UsageError
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 
 POOLS = ("cls", "mean", "cls+mean")
 

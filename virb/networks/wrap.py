@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from virb.errors import UsageError
 from virb.networks import code
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.networks.encoder import FrozenEncoder
 from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from virb.system.threads import own_generator

@@ -15,7 +15,7 @@ from virb.pretraining.data import PretrainingData
 from virb.pretraining.plan import Plan
 from virb.pretraining.settings import Settings
 from virb.pretraining.subsets import Manifest
-from virb.system.version import commit
+from virb.system.commit import commit
 
 
 def digest(identity: Mapping[str, Any]) -> str:
@@ -44,7 +44,7 @@ def untrained(
         "seed": settings.seed,
         "run": digest(identity),
         "virb": virb.__version__,
-        "commit": commit(),
+        "commit": commit() or "",
     }
 
 
@@ -97,7 +97,7 @@ def trained(
         "device": device,
         "torch": torch.__version__,
         "virb": virb.__version__,
-        "commit": commit(),
+        "commit": commit() or "",
     }
 
 

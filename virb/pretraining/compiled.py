@@ -6,7 +6,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.errors import UsageError
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.pretraining import distributed
 from virb.pretraining.learner import Learner
 

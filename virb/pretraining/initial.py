@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from virb.contracts.method import Option
-from virb.networks.backbones import BasicBlock, Bottleneck
+from virb.networks.families.resnet import BasicBlock, Bottleneck
 
 ZERO_INIT = Option("zero_init_residual", True, "a ResNet's blocks begin as identities, as in the authors' code")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from virb.contracts.method import Setup
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.training.canvas import Canvas
 from virb.training.optimizers import parameter_groups
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 
 
 @contextlib.contextmanager

@@ -19,7 +19,8 @@ from virb.contracts.method import Method, Setup
 from virb.convert.load import read_checkpoint, save_encoder
 from virb.errors import UsageError
 from virb.networks import projections
-from virb.networks.backbones import Backbone, build_backbone, canonical_architecture
+from virb.networks.backbones import build_backbone, canonical_architecture
+from virb.networks.base import Backbone
 from virb.pretraining import about, distributed, sources
 from virb.pretraining.data import PretrainingData, check_batch_size
 from virb.pretraining.learner import Learner, check_batch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from virb import registry
 from virb.contracts.probe import OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
-from virb.errors import RegistryError, UsageError
+from virb.errors import RegistryError, UsageError, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,14 +40,14 @@ def check_options(probe: Probe, given: Mapping[str, object]) -> None:
     if refused:
         taking = [other.name for other in every() if set(refused) <= other.options]
         raise UsageError(
-            f"--probe {probe.name} has no {', '.join(f'--{name}' for name in refused)}: {probe.why_not}. Leave "
-            f"{'it' if len(refused) == 1 else 'them'} out, or choose --probe {' or '.join(taking)}."
+            f"{option('probe', probe.name)} has no {', '.join(map(option, refused))}: {probe.why_not}. Leave "
+            f"{'it' if len(refused) == 1 else 'them'} out, or choose {' or '.join(option('probe', one) for one in taking)}."
         )
     own = probe.protocol
     if own is not None and "lr" not in given and given.get("optimizer", own.optimizer) != own.optimizer:
         raise UsageError(
-            f"--probe {probe.name} trains by {own.optimizer} at {own.lr:g}; {given['optimizer']} needs a rate of its own: "
-            "add --lr, for example 1e-4."
+            f"{option('probe', probe.name)} trains by {own.optimizer} at {own.lr:g}; {given['optimizer']} needs a rate of its "
+            f"own, for example {option('lr', 1e-4)}."
         )
 
 

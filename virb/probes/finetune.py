@@ -21,13 +21,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from virb.contracts.loss import Loss
 from virb.contracts.probe import TRAINING_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source, training
 from virb.contracts.task import AUGMENTATIONS, Protocol
-from virb.errors import TrainingError, UsageError
+from virb.errors import TrainingError, UsageError, option
 from virb.features.cache import resize
 from virb.heads import build_head
 from virb.heads.layers import with_own_layers
 from virb.heads.linear import HEAD as LINEAR
 from virb.images.sets import ImageSet
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.networks.preprocess import Preprocess
 from virb.system import devices
 from virb.system.threads import MemoryShare, core_pool, memory_bytes, one_thread, own_generator
@@ -135,7 +135,7 @@ def train(
             if (on_cpu or (step + 1) % n_batches == 0) and not bool(is_good):
                 raise TrainingError(
                     f"The loss was not finite in epoch {step // n_batches + 1} of {protocol.epochs} (lr {protocol.lr:g}, "
-                    f"seed {seed}). Lower the learning rate with --lr."
+                    f"seed {seed}). Lower the learning rate with {option('lr')}."
                 )
             optimizer.zero_grad()
             value.backward()

@@ -35,14 +35,10 @@ def fingerprint(*, encoder: Fields, data: Fields, task: Fields, probe: Fields) -
 
 
 def encoder_fields(encoder: FrozenEncoder) -> Fields:
-    """What an encoder computes: its identity, and the parts of it that can be said."""
-    return {
-        "identity": encoder.identity,
-        "weights": encoder.sha256,
-        "arch": encoder.arch,
-        "preprocess": plain(encoder.preprocess.as_dict()),
-        "dtype": str(encoder.dtype).removeprefix("torch."),
-    }
+    """What an encoder computes: the parts of its identity one by one, and the type it computes in."""
+    parts = plain(encoder.identity_parts)
+    assert isinstance(parts, dict)
+    return {**parts, "dtype": str(encoder.dtype).removeprefix("torch.")}
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from virb.errors import RecordError, ScoresError
+from virb.errors import RecordError, ScoresError, option
 from virb.records.record import read_bytes
 from virb.records.store import MAX_PREDICTIONS, ResultStore
 from virb.stats.permutation import PermutationTest, miou_test, paired_permutation_test, sign_flip_test
@@ -66,7 +66,7 @@ def read_predictions(results: str | os.PathLike[str], frame: pd.DataFrame, task:
         elif not np.array_equal(first[1], arrays["ids"]):
             raise ScoresError(
                 f"{first[0]} and {row['encoder']} were tested on different examples of {task} ({len(first[1])} and "
-                f"{len(arrays['ids'])}). Evaluate them with the same settings (no --limit on one of them)."
+                f"{len(arrays['ids'])}). Evaluate them with the same settings (no {option('limit')} on one of them)."
             )
         out[str(row["encoder"])] = arrays
     return out

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from virb.errors import RecordError, UsageError, VirbError
+from virb.errors import RecordError, UsageError, VirbError, option
 from virb.records import record as schema
 from virb.records.record import FIRST_SCHEMA, SCHEMA, Record
 from virb.system.files import atomic_write
@@ -113,7 +113,7 @@ class ResultStore:
         except OSError as error:
             raise VirbError(
                 f"Results cannot be written to {self.root}: {error.strerror or error}. Choose another folder with "
-                "--out."
+                f"{option('out')}."
             ) from error
 
     # ------------------------------------------------------------------------------------------------------ reading
@@ -301,7 +301,7 @@ class ResultStore:
             if there != now:
                 raise UsageError(
                     f"{self.root / encoder} holds scores of another encoder of the same name (sha256 {there[:12]} there, "
-                    f"{now[:12]} now). Rename the encoder's file, use another --out, or remove {self.root / encoder}."
+                    f"{now[:12]} now). Rename the encoder's file, use another {option('out')}, or remove {self.root / encoder}."
                 )
 
     def _any_encoder(self, folder: Path, encoder: str) -> dict[str, Any] | None:
@@ -322,7 +322,7 @@ class ResultStore:
             if not same_name(there, encoder):
                 raise UsageError(
                     f"{self.root} has a folder {there}, and {encoder} differs from it by case alone: on many file systems "
-                    "the two are one. Rename the encoder's file, or use another --out."
+                    f"the two are one. Rename the encoder's file, or use another {option('out')}."
                 )
 
 

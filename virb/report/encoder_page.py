@@ -132,11 +132,31 @@ def description(study: Study, encoder: str) -> list[tuple[str, object]]:
             (str(name).replace("_", " "), as_text(v) if isinstance(v, (int, float)) else plain(v))
             for name, v in meta.items()
         ),
-        ("weights", plain(about.get("loaded"))),
+        *_loaded(about.get("loaded")),
         ("sha256", hashed.get("sha256")),
         ("sha256 of the weights", hashed.get("weights_sha256")),
         settings,
         ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
         ("versions", versions_text(records)),
+        ("commits of virb", ", ".join(sorted({str(record["commit"]) for record in records if record.get("commit")}))),
         ("records", len(records)),
     ]
+
+
+def _loaded(said: object) -> list[tuple[str, object]]:
+    """How a checkpoint from elsewhere was read: where the weights were, what was left aside, what was assumed."""
+    if not isinstance(said, Mapping):
+        return [("weights", plain(said))]
+    dropped = said.get("dropped")
+    parts = [f"{part} ({n} tensors)" for part, n in dropped.items()] if isinstance(dropped, Mapping) else []
+    return [
+        ("weights from", plain(said.get("place")) or "the top of the file"),
+        ("read in the layout of", plain(said.get("layout"))),
+        ("left aside", bullets(parts) or None),
+        ("assumed", bullets(_texts(said.get("assumed"))) or None),
+        ("weights would have matched too at", bullets(_texts(said.get("alternatives"))) or None),
+    ]
+
+
+def _texts(said: object) -> list[str]:
+    return [plain(item) for item in said] if isinstance(said, list) else []

@@ -17,7 +17,7 @@ from virb.report.scores_table import MANY, by_category, legend, scores_table
 from virb.report.study import Study, as_text
 from virb.scores.schema import encoder_table
 
-SHOWN_COLUMNS = ("method", "dataset", "dataset_size", "epochs")
+SHOWN_COLUMNS = ("role", "method", "dataset", "dataset_size", "epochs")
 
 
 @dataclass(frozen=True)

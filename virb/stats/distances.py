@@ -90,11 +90,19 @@ def frechet_distance(x: np.ndarray | Moments, y: np.ndarray | Moments) -> float:
     one, two = (z if isinstance(z, Moments) else _moments(z) for z in (x, y))
     offset = one.mean - two.mean
     s1, s2 = one.covariance, two.covariance
-    values, vectors = np.linalg.eigh(s1)
-    half = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    inner = half @ s2 @ half
+    half = _half(s1)
+    inner = half.T @ s2 @ half  # with the eigenvalues of S1 S2
     root = np.sqrt(np.clip(np.linalg.eigvalsh((inner + inner.T) / 2), 0, None)).sum()
     return float(max(offset @ offset + np.trace(s1) + np.trace(s2) - 2 * root, 0.0))
+
+
+def _half(covariance: np.ndarray) -> np.ndarray:
+    """Return a matrix A (D, D) with A A' = ``covariance``: Cholesky's factor; the symmetric root where it is singular."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
 
 
 def _features(values: np.ndarray) -> np.ndarray:

@@ -15,13 +15,13 @@ from virb.system import leases
 from virb.system.paths import cache_root
 
 LARGEST_DEFAULT_GB = 100.0
-KINDS = ("features", "pretraining", "world")
+KINDS = ("features", "pretraining", "world", "digests")
 LIMITED = ("features", "pretraining")  # what counts towards the limit and is removed beyond it; rendering takes longer
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One folder of the cache. ``last_use`` is in seconds since the epoch."""
+    """One folder of the cache, or all remembered digests. ``last_use`` is in seconds since the epoch."""
 
     kind: str
     what: str
@@ -61,8 +61,8 @@ def limit_bytes(root: Path | None = None, limit_gb: float | None = None) -> floa
 def entries(root: Path | None = None) -> list[CacheEntry]:
     """Return what the cache holds, the longest unused first."""
     readers = {"features": _feature_entry, "pretraining": _pretraining_entry, "world": _world_entry}
-    found = [readers[kind](folder) for kind in KINDS for folder in _folders(cache_root(root) / kind)]
-    return sorted(found, key=lambda entry: entry.last_use)
+    found = [read(folder) for kind, read in readers.items() for folder in _folders(cache_root(root) / kind)]
+    return sorted([*found, *_digest_entries(cache_root(root) / "digests")], key=lambda entry: entry.last_use)
 
 
 def trim(limit: float, root: Path | None = None) -> int:
@@ -84,7 +84,7 @@ def trim(limit: float, root: Path | None = None) -> int:
 
 
 def clear(kind: str = "all", root: Path | None = None) -> tuple[int, list[CacheEntry]]:
-    """Remove everything of ``kind`` ("features", "pretraining", "world" or "all") that no process uses.
+    """Remove everything of ``kind`` ("features", "pretraining", "world", "digests" or "all") that no process uses.
 
     Returns:
         How many bytes went, and the entries that stayed because they are in use.
@@ -93,12 +93,11 @@ def clear(kind: str = "all", root: Path | None = None) -> tuple[int, list[CacheE
     for entry in entries(root):
         if kind not in ("all", entry.kind):
             continue
-        is_gone = _remove_partial(entry.path) if entry.path.suffix == ".partial" else leases.remove(entry.path)
-        if is_gone:
+        if _remove(entry):
             gone += entry.n_bytes
         else:
             stayed.append(entry)
-    for folder in KINDS:
+    for folder in ("features", "pretraining", "world"):
         leases.remove_leftovers(cache_root(root) / folder)
     return gone, stayed
 
@@ -144,6 +143,27 @@ def _world_entry(folder: Path) -> CacheEntry:
 def _entry(kind: str, folder: Path, what: str, n_images: object, is_in_use: bool) -> CacheEntry:
     n = n_images if isinstance(n_images, int) else 0
     return CacheEntry(kind, what, n, leases.size(folder), leases.last_use(folder), is_in_use, folder)
+
+
+def _digest_entries(place: Path) -> list[CacheEntry]:
+    """The remembered digests, as one entry: a file a root, of 64 bytes an image behind a short head."""
+    sizes, times = [], []
+    with contextlib.suppress(OSError):
+        for file in place.iterdir():
+            found = file.stat()
+            sizes.append(found.st_size)
+            times.append(found.st_mtime)
+    if not sizes:
+        return []
+    what = f"of {len(sizes)} root{'s' * (len(sizes) > 1)}"
+    return [CacheEntry("digests", what, sum(sizes) // 64, sum(sizes), max(times), False, place)]
+
+
+def _remove(entry: CacheEntry) -> bool:
+    if entry.kind == "digests":  # who reads one has it whole in memory, and writes it anew
+        shutil.rmtree(entry.path, ignore_errors=True)
+        return not entry.path.exists()
+    return _remove_partial(entry.path) if entry.path.suffix == ".partial" else leases.remove(entry.path)
 
 
 def _is_rendering(partial: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import subprocess
 from pathlib import Path
 
 import virb
@@ -11,12 +12,25 @@ import virb
 
 @functools.cache
 def commit() -> str | None:
-    """Return the commit's hash; None where virb is installed and not a checkout. No program is run."""
-    return commit_of(Path(virb.__file__).resolve().parents[1])
+    """Return the commit's hash, with "+changes" where git says that files differ from it.
+
+    None where virb is installed and not a checkout. Without git the hash stands alone.
+    """
+    folder = Path(virb.__file__).resolve().parents[1]
+    found = commit_of(folder)
+    return f"{found}+changes" if found is not None and _is_changed(folder) else found
+
+
+def _is_changed(folder: Path) -> bool:
+    command = ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"]
+    try:
+        return bool(subprocess.run(command, capture_output=True, timeout=10, check=True).stdout.strip())
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def commit_of(folder: Path) -> str | None:
-    """Return the hash of the commit that is checked out in ``folder``; None if it is no checkout's top."""
+    """Return the hash of the commit that is checked out in ``folder``; None if it is no checkout's top. No program is run."""
     try:
         place = folder / ".git"
         if place.is_file():  # a worktree: the file says where its own part lies

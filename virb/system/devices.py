@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from virb.errors import UsageError
+from virb.errors import UsageError, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ def resolve(name: str | torch.device) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"--device {name} cannot be used here: {str(error).splitlines()[0]} Use cpu, or auto to take what there is."
+            f"{option('device', name)} cannot be used here: {str(error).splitlines()[0]} Use cpu, or auto to take what there is."
         ) from error
     return device
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from virb.errors import UsageError, VirbError
+from virb.errors import UsageError, VirbError, option
 
 DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows keeps these for devices
 
@@ -76,7 +76,7 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder with --out."
+            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder with {option('out')}."
         ) from None
 
 
@@ -89,7 +89,7 @@ def check_room(folder: str | os.PathLike[str], n_bytes: int, what: str) -> None:
     if free < n_bytes:
         raise UsageError(
             f"{what} will take {n_bytes / 1e6:,.0f} MB, and the disk of {folder} has {free / 1e6:,.0f} MB left. Make room, "
-            "or choose another folder with --out."
+            f"or choose another folder with {option('out')}."
         )
 
 

@@ -173,7 +173,7 @@ def _resizing(options: Mapping[str, Any], size: int) -> str:
 
 def _architecture(options: dict[str, Any], asked: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
     """Return one of the four named sizes where the network is one of them, else the family ``vit``; and the key prefix."""
-    from virb.networks.backbones import VIT_NAME, VIT_SIZES
+    from virb.networks.families.members import VIT_NAME, VIT_SIZES
     from virb.networks.families.vit import DEFAULTS
 
     size = next((name for name, sizes in VIT_SIZES.items() if sizes["embed_dim"] == options["dim"]), None)

@@ -215,7 +215,7 @@ def _connected(address: str, device: str, n_pieces: int) -> Iterator[tuple[Clien
         except (OSError, ValueError, TimeoutError) as error:
             raise UsageError(
                 f"No Dask scheduler answers at {address} ({str(error).splitlines()[0] if str(error) else error!r}). "
-                "Start one with dask scheduler and name the address that it prints: --executor dask:tcp://HOST:PORT."
+                f"Start one with dask scheduler and name the address that it prints: {option('executor', 'dask:tcp://HOST:PORT')}."
             ) from error
         yield client, n_expected
 

@@ -6,6 +6,7 @@ too. Reading the options' names imports the family's file, and so the library th
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,10 @@ from virb import registry
 from virb.errors import UsageError
 
 if TYPE_CHECKING:
-    from virb.networks.backbones import Backbone
+    from virb.networks.base import Backbone
+
+
+MOST = 2**31
 
 
 @dataclass(frozen=True)
@@ -25,27 +29,59 @@ class Family:
         name: the file's.
         defaults: every option with its default, whose type is the option's.
         build: takes all options and whether weights are drawn (else they hold anything until they are loaded).
-        choices: option -> the only values it may have. Other whole numbers are at least 0, other numbers above 0.
+        choices: option -> the only values it may have.
+        limits: option -> the least and the greatest value; else whole numbers are at least 0, other numbers above 0.
+        settle: returns options that build one and the same network as one.
     """
 
     name: str
     defaults: Mapping[str, Any]
     build: Callable[[Mapping[str, Any], bool], Backbone]
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    settle: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
-    def check(self, arch: str, options: Mapping[str, Any]) -> None:
-        """Raise UsageError if an option has a value that it cannot take."""
+    def complete(self, arch: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options, defaults filled in and each of its default's type; ``arch`` is for the errors.
+
+        Raises:
+            UsageError: an unknown option, or a value that it cannot take.
+        """
+        full = dict(self.defaults)
+        for key, value in options.items():
+            if key not in full:
+                close = difflib.get_close_matches(key, full, 1, 0.5)
+                hint = f" Did you mean {close[0]}?" if close else ""
+                known = f"it takes {', '.join(full)}" if full else "it takes none"
+                raise UsageError(f"{arch} has no option {key!r};{hint} {known}.")
+            kind = type(full[key])
+            try:
+                if kind is int and isinstance(value, float) and not value.is_integer():
+                    raise ValueError
+                full[key] = kind(value)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise UsageError(f"{arch}: option {key} is {value!r}; expected {kind.__name__}.") from error
+        self._check(arch, full)
+        return self.settle(full)
+
+    def _check(self, arch: str, options: Mapping[str, Any]) -> None:
         for key, value in options.items():
             if key in self.choices:
                 is_good, expected = value in self.choices[key], " or ".join(map(str, self.choices[key]))
             elif isinstance(value, int):
-                is_good, expected = value >= 0, "a whole number of at least 0"
+                least, most = self.limits.get(key, (0, MOST))
+                is_good, expected = least <= value <= most, "a whole number " + _range(least, most)
             elif isinstance(value, float):
-                is_good, expected = 0 < value < 1e6, "a number above 0"
+                least, most = self.limits.get(key, (0, 1e6))
+                is_good, expected = least < value <= most, f"a number above {least:g} and at most {most:g}"
             else:
                 is_good, expected = bool(value), "a text"
             if not is_good:
                 raise UsageError(f"{arch}: option {key} is {value!r}; expected {expected}.")
+
+
+def _range(least: float, most: float) -> str:
+    return f"of at least {least}" if most >= MOST else f"from {least} to {most}"
 
 
 def names() -> list[str]:

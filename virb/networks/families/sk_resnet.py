@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from virb.errors import UsageError
-from virb.networks.backbones import Backbone
+from virb.networks.base import Backbone
 from virb.networks.families import Family, numbers
 
 DEFAULTS = {
