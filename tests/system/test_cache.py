@@ -294,6 +294,10 @@ def test_remembered_digests_are_listed_and_cleared(tmp_path, monkeypatch, capsys
     assert f"digests: {row['bytes'] / 1e3:.1f} kB" in capsys.readouterr().out
     assert main(["data", "cache", "--clear", "features"]) == 0
     assert len(cache.entries()) == 1
+    (tmp_path / "cache" / "encoders").mkdir()
+    (tmp_path / "cache" / "encoders" / "a.json").write_text("{}")
     assert main(["data", "cache", "--clear", "digests"]) == 0
+    assert [(entry.kind, entry.what, entry.n_bytes) for entry in cache.entries()] == [("encoders", "of 1 file", 2)]
+    assert main(["data", "cache", "--clear", "encoders"]) == 0
     assert cache.entries() == []
     assert (digests.of_files(folder, sorted(folder.iterdir())) == found).all()

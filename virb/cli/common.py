@@ -119,6 +119,11 @@ def add_scores_arguments(parser: argparse.ArgumentParser, *, is_required: bool) 
     parser.add_argument(
         "--exclude", action="append", default=[], metavar="A,B|COLUMN=A,B", help="leave out likewise; may be repeated"
     )
+    parser.add_argument(
+        "--without-outliers",
+        action="store_true",
+        help="leave out scores that cannot be right, such as repeats at chance where the task is learned (analysis outliers)",
+    )
     parser.add_argument("--wide", action="store_true", help="the file has one row an encoder and one column a task")
     parser.add_argument(
         "--about",
@@ -149,6 +154,7 @@ def scores_of(args: argparse.Namespace) -> pd.DataFrame:
         VirbError: they cannot be read or fail a check.
     """
     from virb.contracts.analysis import comma_list
+    from virb.scores.outliers import without_outliers
     from virb.scores.read import read_scores
     from virb.scores.select import chosen
 
@@ -162,6 +168,8 @@ def scores_of(args: argparse.Namespace) -> pd.DataFrame:
         better=args.better,
     )
     frame = chosen(frame, select=args.select, exclude=args.exclude)
+    if args.without_outliers:
+        frame = without_outliers(frame)
     say_notes(frame)
     return frame
 

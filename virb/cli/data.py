@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clear",
         nargs="?",
         const="all",
-        choices=("features", "pretraining", "world", "digests", "all"),
-        help="cache: remove features, decoded pretraining images, the rendered sets, the remembered digests of image files, or "
-        "everything (default)",
+        choices=("features", "pretraining", "world", "digests", "encoders", "all"),
+        help="cache: remove features, decoded pretraining images, the rendered sets, what is remembered of image "
+        "files (digests) or of encoder files, or everything (default)",
     )
     parser.add_argument(
         "--limit",

@@ -15,13 +15,14 @@ from virb.system import leases
 from virb.system.paths import cache_root
 
 LARGEST_DEFAULT_GB = 100.0
-KINDS = ("features", "pretraining", "world", "digests")
+KINDS = ("features", "pretraining", "world", "digests", "encoders")
+REMEMBERED = ("digests", "encoders")  # small files, each read whole and written anew: gone, they are made again
 LIMITED = ("features", "pretraining")  # what counts towards the limit and is removed beyond it; rendering takes longer
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One folder of the cache, or all remembered digests. ``last_use`` is in seconds since the epoch."""
+    """One folder of the cache, or all that is remembered of images or of encoder files. ``last_use`` is in seconds since the epoch."""
 
     kind: str
     what: str
@@ -62,7 +63,8 @@ def entries(root: Path | None = None) -> list[CacheEntry]:
     """Return what the cache holds, the longest unused first."""
     readers = {"features": _feature_entry, "pretraining": _pretraining_entry, "world": _world_entry}
     found = [read(folder) for kind, read in readers.items() for folder in _folders(cache_root(root) / kind)]
-    return sorted([*found, *_digest_entries(cache_root(root) / "digests")], key=lambda entry: entry.last_use)
+    found += [entry for kind in REMEMBERED for entry in _remembered(kind, cache_root(root) / kind)]
+    return sorted(found, key=lambda entry: entry.last_use)
 
 
 def trim(limit: float, root: Path | None = None) -> int:
@@ -84,7 +86,7 @@ def trim(limit: float, root: Path | None = None) -> int:
 
 
 def clear(kind: str = "all", root: Path | None = None) -> tuple[int, list[CacheEntry]]:
-    """Remove everything of ``kind`` ("features", "pretraining", "world", "digests" or "all") that no process uses.
+    """Remove everything of ``kind`` ("features", "pretraining", "world", "digests", "encoders" or "all") that no process uses.
 
     Returns:
         How many bytes went, and the entries that stayed because they are in use.
@@ -145,8 +147,8 @@ def _entry(kind: str, folder: Path, what: str, n_images: object, is_in_use: bool
     return CacheEntry(kind, what, n, leases.size(folder), leases.last_use(folder), is_in_use, folder)
 
 
-def _digest_entries(place: Path) -> list[CacheEntry]:
-    """The remembered digests, as one entry: a file a root, of 64 bytes an image behind a short head."""
+def _remembered(kind: str, place: Path) -> list[CacheEntry]:
+    """What is remembered, as one entry: of images a file a root (64 bytes an image), of encoders a file each."""
     sizes, times = [], []
     with contextlib.suppress(OSError):
         for file in place.iterdir():
@@ -155,12 +157,14 @@ def _digest_entries(place: Path) -> list[CacheEntry]:
             times.append(found.st_mtime)
     if not sizes:
         return []
-    what = f"of {len(sizes)} root{'s' * (len(sizes) > 1)}"
-    return [CacheEntry("digests", what, sum(sizes) // 64, sum(sizes), max(times), False, place)]
+    of = "root" if kind == "digests" else "file"
+    what = f"of {len(sizes)} {of}{'s' * (len(sizes) > 1)}"
+    n_images = sum(sizes) // 64 if kind == "digests" else 0
+    return [CacheEntry(kind, what, n_images, sum(sizes), max(times), False, place)]
 
 
 def _remove(entry: CacheEntry) -> bool:
-    if entry.kind == "digests":  # who reads one has it whole in memory, and writes it anew
+    if entry.kind in REMEMBERED:
         shutil.rmtree(entry.path, ignore_errors=True)
         return not entry.path.exists()
     return _remove_partial(entry.path) if entry.path.suffix == ".partial" else leases.remove(entry.path)

@@ -1,0 +1,107 @@
+"""Scores that cannot be right, before anything else is believed: repeats at chance where the task is learned, and the like.
+
+A fit that failed leaves a number at chance, often the same in every repeat. `--without-outliers` leaves these scores out of
+any other analysis. Pitfall: an encoder may truly know nothing of a task; what is named here is to be looked at, not to be dropped
+unseen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from virb.contracts.analysis import Analysis, Outputs, names_in_words
+from virb.scores.layout import matrix
+from virb.scores.outliers import outliers, outliers_in_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+def run(scores: DataFrame, out: Outputs) -> None:
+    tables = compute(scores)
+    out.table(tables["scores"])
+    out.table(tables["moved"], "moved")
+    out.say(*say(scores, tables))
+    if len(tables["scores"]):
+        out.figure(draw(tables))
+
+
+def compute(scores: DataFrame) -> dict[str, DataFrame]:
+    """``scores``: the rows that cannot be right, with why; ``moved``: each task's mean correlation with the others."""
+    found = outliers(scores)
+    before, after = matrix(scores), matrix(scores.drop(index=found.index))
+
+    def mean_r(wide: DataFrame) -> dict[str, float]:
+        r = wide.corr(min_periods=4)
+        return {str(task): float(r[task].drop(task).mean()) for task in r} if len(r) > 1 else {}
+
+    import pandas as pd
+
+    moved = pd.DataFrame(
+        {"mean_r": pd.Series(mean_r(before), dtype=float), "without": pd.Series(mean_r(after), dtype=float)}
+    )
+    columns = [name for name in ("encoder", "task", "seed", "score", "chance", "why") if name in found]
+    return {"scores": found[columns], "moved": moved.rename_axis("task").reset_index()}
+
+
+def say(scores: DataFrame, tables: dict[str, DataFrame]) -> list[str]:
+    """What was found, and how far it moves the task that it moves most."""
+    found, moved = tables["scores"], tables["moved"]
+    unknown = (
+        [str(task) for task, part in scores.groupby("task", sort=False) if part["chance"].isna().any()]
+        if "chance" in scores
+        else [str(task) for task in scores["task"].unique()]
+    )
+    blind = (
+        [f"chance is not declared (column chance) for {names_in_words(unknown)}: scores at chance are not found there"]
+        if unknown
+        else []
+    )
+    if found.empty:
+        return ["no score was found that cannot be right", *blind]
+    lines = [f"cannot be right: {outliers_in_words(scores, found)}"]
+    change = (moved["without"] - moved["mean_r"]).abs()
+    if change.notna().any():
+        row = moved.loc[change.idxmax()]
+        lines.append(
+            f"without them the mean r of {row['task']} with the other tasks is {row['without']:.2f}, with them {row['mean_r']:.2f}; "
+            "--without-outliers leaves them out of any analysis"
+        )
+    return [*lines, *blind]
+
+
+def draw(tables: dict[str, DataFrame]) -> Figure:
+    """The tasks that are moved: mean correlation with the others, with and without those scores."""
+    from virb.figures import plots
+
+    moved = tables["moved"]
+    touched = moved[moved["task"].isin(set(tables["scores"]["task"]))].sort_values("without", ignore_index=True)
+    with plots.style():
+        fig = plots.figure(plots.COLUMN, 0.9 + 0.16 * max(len(touched), 3))
+        axes = fig.add_subplot()
+        for k, row in enumerate(touched.itertuples()):
+            axes.plot([row.mean_r, row.without], [k, k], "-", color=plots.LIGHT, linewidth=1.2, zorder=1)
+        axes.scatter(touched["mean_r"], range(len(touched)), s=14, color=plots.GREY, linewidth=0, zorder=2)
+        axes.scatter(touched["without"], range(len(touched)), s=14, color=plots.OKABE_ITO[0], linewidth=0, zorder=3)
+        axes.set_yticks(range(len(touched)), list(touched["task"]))
+        axes.set_ylim(-0.7, max(len(touched), 3) - 0.3)
+        axes.set_xlabel("mean r with the other tasks")
+        axes.grid(axis="x")
+        handles = [
+            plots.Patch(facecolor=plots.GREY, label="as given"),
+            plots.Patch(facecolor=plots.OKABE_ITO[0], label="without them"),
+        ]
+        n_cells = tables["scores"].drop_duplicates(["encoder", "task"]).shape[0]
+        note = f"{len(tables['scores'])} scores in {n_cells} cells; the table names each and says why."
+        plots.titles(fig, "Scores that cannot be right", note, handles=handles)
+    return fig
+
+
+ANALYSIS = Analysis(
+    name="outliers",
+    summary="Scores that cannot be right: repeats at chance where the task is learned",
+    source="beyond the papers",
+    run=run,
+    min_encoders=3,
+)
