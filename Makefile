@@ -11,7 +11,7 @@ FIGURES ?= figures
 DEMO := mini-object-class,mini-scene,mini-material,mini-digits,mini-action,mini-count,mini-steps,mini-egomotion
 DEMO := $(DEMO),mini-depth
 
-.PHONY: demo test test-processors lint types check encoders study clean help
+.PHONY: demo test test-old-processor test-processors lint types check encoders study clean help
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -30,12 +30,13 @@ demo: $(READY) ## evaluate encoders/*.pt on nine mini tasks, print the table, dr
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n auto
 
-# Two other processors, as far as libraries can be told to be one: no test may hang on last bits. OpenMP's threads too.
-test-processors: $(READY) ## run the quick tests as older processors would
-	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -n auto -m "not slow and not compiler"
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 \
-	  $(BIN)/python -m pytest -n auto -m "not slow and not compiler"
+# Other processors, as far as libraries can be told to be one: no test may hang on last bits, or on OpenMP's threads.
+QUICK := $(BIN)/python -m pytest -n auto -m "not slow and not compiler"
+test-old-processor: $(READY) ## run the quick tests as a processor without AVX would
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(QUICK)
+
+test-processors: test-old-processor ## the same, and as one with AVX2 and two threads
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(QUICK)
 
 lint: $(READY) ## format and lint, without changing anything
 	$(BIN)/ruff format --check .

@@ -36,6 +36,11 @@ The paper names the heads and not their widths: those of `fusion` and `unet` are
 wide as its encoder at every level (2048, 1024, 512, 256, 64 for a ResNet-50). An encoder whose coarsest map has fewer
 than 512 channels gets a DeepLabv3+ half as wide as that map.
 
+Every map has a stride and an offset, the pixel that its first cell's centre lies on: 0 for a ResNet, dilated or not, 7.5 for
+patches of 16; measured where a network does not say it. Heads bring maps onto one another and onto the image's pixels by
+these, bilinearly, and stretch nothing: a transformer's padding is cut off, and a map that ends before the image goes on as it
+ends. So crops of 513 and images of any size line up with their targets to within half a pixel.
+
 ## Metrics
 
 | metric | what it is |
@@ -43,6 +48,8 @@ than 512 channels gets a DeepLabv3+ half as wide as that map.
 | top1 | the share of test examples whose largest output is their class |
 | miou | mean over classes of intersection over union, summed over the whole test split before it is divided; classes that occur nowhere are left out, and so are pixels without a label |
 | neg_l1 | minus the mean absolute error in metres over all test pixels with a depth |
+| depth_rmse, abs_rel, delta1, delta2, delta3, silog | of depth (Eigen et al. 2014), over all test pixels; `depth_rmse_image` and `silog_image`: of each image, then the mean, as DINOv2 and DINOv3 report them. No task of the paper has them |
+| mean_angle, median_angle | degrees between predicted and true directions, over all test pixels, beside the shares below 11.25, 22.5 and 30; the median to .05. No task of the paper has them |
 | one_minus_all | one minus the share of outliers among all test pixels with flow: off by more than 3 px and by more than 5 % |
 """
 

@@ -110,8 +110,7 @@ def test_a_name_that_is_not_there_gets_the_closest():
 
 
 def test_patterns_become_names_and_everything_else_stays():
-    assert expand_sources(["a*.pt", Path("b"), "zoo:pirl-*", "zoo:moco-v1*:size=96"]) == [
-        "a*.pt",
+    assert expand_sources([Path("b"), "zoo:pirl-*", "zoo:moco-v1*:size=96"]) == [
         Path("b"),
         "zoo:pirl-imagenet-800",
         "zoo:moco-v1-imagenet-200:size=96",
@@ -119,6 +118,8 @@ def test_patterns_become_names_and_everything_else_stays():
     assert len(expand_sources(["zoo:swav-*"])) == 14
     with pytest.raises(UsageError, match="matches none"):
         expand_sources(["zoo:clip-*"])
+    with pytest.raises(UsageError, match=r"a\*\.pt matches no file"):
+        expand_sources(["nowhere/a*.pt"])
 
 
 # -- a server

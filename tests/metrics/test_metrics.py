@@ -36,8 +36,9 @@ def batches(name: str, n: int, rng: np.random.Generator):
             target = np.where(rng.random((h, w)) < 0.2, np.nan, rng.normal(3, 1, (h, w)))
             out.append(([rng.normal(3, 1, (h, w))], [target]))
         else:
-            target = np.where(rng.random((h, w, 1)) < 0.2, np.nan, rng.normal(0, 20, (h, w, 2)))
-            out.append(([np.nan_to_num(target.transpose(2, 0, 1)) + rng.normal(0, 3, (2, h, w))], [target]))
+            n = 3 if name.endswith("angle") else 2
+            target = np.where(rng.random((h, w, 1)) < 0.2, np.nan, rng.normal(0, 20, (h, w, n)))
+            out.append(([np.nan_to_num(target.transpose(2, 0, 1)) + rng.normal(0, 3, (n, h, w))], [target]))
     return out
 
 

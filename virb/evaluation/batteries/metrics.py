@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,12 @@ def metric_checks(metric: Metric) -> Checks:
         outputs, targets, ignore = sample(target)
         if target != "map":
             return outputs, targets, ignore
-        width = 1
-        try:  # maps are of one number or of two; a metric says which by what it refuses
-            new("map", ignore).update(outputs[:1, :1], targets[:1, 0])
-        except UsageError:
-            width = 2
-        return outputs[:, :width], targets[:, 0] if width == 1 else targets[:, :2].transpose(0, 2, 3, 1), ignore
+        for width in (1, 2, 3):  # numbers a pixel; a metric says how many by what it refuses
+            wanted = targets[:, 0] if width == 1 else targets[:, :width].transpose(0, 2, 3, 1)
+            with contextlib.suppress(UsageError):
+                new("map", ignore).update(outputs[:1, :width], wanted[:1])
+                return outputs[:, :width], wanted, ignore
+        raise Wrong("it takes no map of one, two or three numbers a pixel: (N, C, H, W) for (N, H, W) or (N, H, W, C).")
 
     def new(target: str, ignore: int | None) -> Any:
         classes = 0 if target in ("number", "map") else K
