@@ -176,7 +176,7 @@ def test_a_probe_without_randomness_has_one_record_whatever_the_seeds(place, tmp
 @pytest.mark.parametrize(
     ("probe", "options", "fragments"),
     [
-        ("knn", ["--epochs", "3"], ["--probe knn has no --epochs", "trains nothing", "finetune or gradient"]),
+        ("knn", ["--epochs", "3"], ["--probe knn has no --epochs", "trains nothing", "finetune or --probe gradient"]),
         ("knn", ["--lr", "1", "--optimizer", "sgd"], ["has no --optimizer, --lr", "Leave them out"]),
         ("lbfgs", ["--epochs", "3"], ["--probe lbfgs has no --epochs"]),
         ("finetune", ["--dtype", "bf16"], ["--probe finetune has no --dtype", "fp32"]),

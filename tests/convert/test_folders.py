@@ -273,6 +273,6 @@ def test_what_was_taken_for_granted_is_said_and_recorded(tmp_path: Path, capsys:
     said = capsys.readouterr().err
     for text in ("images of 16 px, mean and std 0.5/0.5/0.5", "eps 1e-12", "the class token", "resized bicubic"):
         assert text in said
-        assert text in About({}).encoder(encoder)["loaded"]
+        assert text in str(About({}).encoder(encoder)["loaded"])
     load_encoders([source])
     assert capsys.readouterr().err == "", "it is said once"

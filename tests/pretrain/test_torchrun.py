@@ -108,9 +108,10 @@ def test_a_recipe_under_torchrun_is_killed_and_goes_on(job, images, tmp_path, vi
     assert status == 0, said
     logs = [list(csv.DictReader((out / "good.run" / "log.csv").open())) for out in (folder, alone)]
     assert [[row["step"] for row in log] for log in logs] == [["10", "20", "30"]] * 2
-    # Rounding grows from step to step in a network of four channels: only the first row is compared closely.
+    # Rounding grows in a network of four channels: one process alone gives 4.40 to 4.50 in the first row under other
+    # instruction sets and thread counts, so that only this row is compared, and widely.
     # tests/pretraining/test_distributed.py compares gradients and state in double precision.
-    assert float(logs[0][0]["loss"]) == pytest.approx(float(logs[1][0]["loss"]), rel=5e-3)
+    assert float(logs[0][0]["loss"]) == pytest.approx(float(logs[1][0]["loss"]), rel=5e-2)
     assert [row["images"] for row in logs[0]] == [row["images"] for row in logs[1]]
     # Another number of processes does not make another encoder.
     status, said = virb_pretrain("--recipe", tmp_path / "r.yaml", "--out", folder, "--only", "good", "--quiet")

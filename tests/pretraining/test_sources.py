@@ -26,32 +26,32 @@ def photos(tmp_path):
 
 def test_images_beside_class_folders_are_left_out_and_said(photos):
     shutil.copy(photos / "a" / "0.png", photos / "cover.png")
-    data = sources.load(str(photos), size=8)
+    data = sources.load(str(photos), short_side=8)
     assert (len(data), data.classes) == (6, ("a", "b"))
     assert data.notes == (f"{photos}: 7 files found, 6 used; left out: 1 beside the class folders (as cover.png).",)
-    assert sources.load(f"{photos}:1.0+{photos / 'a'}", size=8).notes == data.notes
+    assert sources.load(f"{photos}:1.0+{photos / 'a'}", short_side=8).notes == data.notes
 
 
 @pytest.mark.parametrize("other", ["test", "val"])
 def test_of_a_set_with_splits_the_train_folder_is_read(photos, other):
-    alone = sources.load(str(photos), size=8)
+    alone = sources.load(str(photos), short_side=8)
     root = photos.parent / "set"
     root.mkdir()
     photos.rename(root / "train")
     shutil.copytree(root / "train", root / other)
-    data = sources.load(str(root), size=8)
+    data = sources.load(str(root), short_side=8)
     assert (data.revision, data.classes) == (alone.revision, ("a", "b"))
     assert data.notes == (f"{root} has the splits train, {other}; train/ alone is trained on.",)
 
 
 def test_a_class_may_be_called_train(photos):
     (photos / "b").rename(photos / "train")
-    data = sources.load(str(photos), size=8)
+    data = sources.load(str(photos), short_side=8)
     assert (data.classes, data.notes) == (("a", "train"), ())
 
 
 def test_a_flat_folder_has_no_labels(photos):
-    data = sources.load(str(photos / "a"), size=8)
+    data = sources.load(str(photos / "a"), short_side=8)
     assert (len(data), data.label, data.classes) == (3, None, ())
     assert data.paths == ("0.png", "1.png", "2.png")
 
@@ -61,14 +61,14 @@ def test_a_flat_folder_has_no_labels(photos):
 def test_a_list_may_come_from_any_editor(photos, encoding, end):
     lines = [f"photos/{name}/{k}.png\t{name}" for name in ("a", "b") for k in range(3)]
     (photos.parent / "list.txt").write_bytes((end.join(lines) + end).encode(encoding))
-    data = sources.load(str(photos.parent / "list.txt"), size=8)
+    data = sources.load(str(photos.parent / "list.txt"), short_side=8)
     assert (len(data), data.classes, data.label.tolist()) == (6, ("a", "b"), [0, 0, 0, 1, 1, 1])
 
 
 def test_a_list_with_one_image_under_two_classes_is_refused(photos):
     (photos.parent / "list.txt").write_text("photos/a/0.png\ta\nphotos/b/0.png\tb\nphotos/a/0.png\tb\n")
     with pytest.raises(DataError, match=r"photos/a/0\.png is listed under two classes, 'a' and 'b'"):
-        sources.load(str(photos.parent / "list.txt"), size=8)
+        sources.load(str(photos.parent / "list.txt"), short_side=8)
 
 
 def test_names_that_are_not_utf8_are_read(photos):
@@ -76,11 +76,11 @@ def test_names_that_are_not_utf8_are_read(photos):
         (photos / "a" / "0.png").rename(photos / "a" / os.fsdecode(b"caf\xe9.png"))
     except OSError:
         pytest.skip("this file system has no such names")
-    assert len(sources.load(str(photos), size=8)) == 6
+    assert len(sources.load(str(photos), short_side=8)) == 6
 
 
 def test_what_is_decoded_is_known_by_content_wherever_it_lies(photos, monkeypatch):
-    first = sources.load(str(photos), size=8)
+    first = sources.load(str(photos), short_side=8)
     photos.rename(photos.parent / "moved")
-    monkeypatch.setattr("virb.pretraining.decoding.fit_square", None)  # nothing is decoded again
-    assert sources.load(str(photos.parent / "moved"), size=8).revision == first.revision
+    monkeypatch.setattr("virb.pretraining.decoding._try", None)  # nothing is decoded again
+    assert sources.load(str(photos.parent / "moved"), short_side=8).revision == first.revision

@@ -134,7 +134,7 @@ for turn in range(n):
     for seed in range(3):
         pixels = np.random.default_rng(seed).integers(0, 255, (128, 32, 32, 3), dtype=np.uint8)
         images = ArrayImages.of(f"noise-{seed}", pixels)
-        (rows,) = features.FeatureCache(root, batch_short_side=16, limit_gb=limit).encode([encoder], images)
+        (rows,) = features.FeatureCache(root, batch_size=16, limit_gb=limit).encode([encoder], images)
         if turn == 0 and seed == 0:
             print("started", flush=True)
         found = np.array(rows["embedding"].embedding)
@@ -165,7 +165,7 @@ def test_processes_that_compute_evict_and_die_at_once_never_read_torn_rows(tmp_p
     for seed in range(3):
         one, two = (np.load(tmp_path / f"{name}-{seed}.npy") for name in "ab")
         assert np.array_equal(one, two)
-        alone = FeatureCache(tmp_path / "own", batch_short_side=16).encode([load_encoder(ENCODER)], noise(seed, 128))
+        alone = FeatureCache(tmp_path / "own", batch_size=16).encode([load_encoder(ENCODER)], noise(seed, 128))
         assert np.array_equal(one, alone[0]["embedding"].embedding)
 
 
