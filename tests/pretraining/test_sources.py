@@ -81,6 +81,9 @@ def test_names_that_are_not_utf8_are_read(photos):
 
 def test_what_is_decoded_is_known_by_content_wherever_it_lies(photos, monkeypatch):
     first = sources.load(str(photos), short_side=8)
+    before = first.batch(np.arange(6))
     photos.rename(photos.parent / "moved")
-    monkeypatch.setattr("virb.pretraining.decoding._try", None)  # nothing is decoded again
-    assert sources.load(str(photos.parent / "moved"), short_side=8).revision == first.revision
+    monkeypatch.setattr("virb.pretraining.decoding._read_all", None)  # the set is not decoded again
+    again = sources.load(str(photos.parent / "moved"), short_side=8)
+    assert again.revision == first.revision
+    assert np.array_equal(again.batch(np.arange(6)), before)
