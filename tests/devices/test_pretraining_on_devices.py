@@ -78,7 +78,7 @@ def test_losses_equal_the_cpus(card, keep, tmp_path, method):
 @pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
 @pytest.mark.parametrize("method", ["simclr", "moco-v2", "dino"])
 def test_other_precisions_train(card, keep, tmp_path, method, precision, request):
-    few(request, (method, precision) in [("simclr", "fp16"), ("dino", "bf16")])
+    few(request, (method, precision) == ("simclr", "fp16"))
     losses = run(trainer(method, card, tmp_path, precision=precision))
     keep(losses=losses)
     assert all(np.isfinite(losses))
