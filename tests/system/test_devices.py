@@ -41,3 +41,19 @@ def test_without_a_choice_float32_is_exact_on_a_gpu_and_the_users_setting_comes_
         assert allowed() == (True, True)
     with devices.fp32_unless_chosen(torch.device("cpu")):
         assert allowed() == before
+
+
+def test_gradients_in_bf16_on_a_cpu_are_the_same_each_time_whatever_lay_in_memory():
+    torch.manual_seed(0)
+    x, weight = torch.randn(16, 64, 1, 1).bfloat16(), torch.randn(128, 64, 3, 3).bfloat16()
+    found = []
+    with devices.sound_bf16(torch.device("cpu"), "bf16"):
+        for _ in range(20):
+            junk = [torch.full((n,), float("nan")) for n in (1 << 20, 1 << 16, 1 << 14, 1 << 12) * 4]
+            del junk  # what is freed is handed out again as it is
+            own = weight.clone().requires_grad_()
+            torch.nn.functional.conv2d(x, own, stride=2, padding=1).sum().backward()
+            assert own.grad is not None
+            found.append(own.grad)
+    assert all(torch.equal(gradient, found[0]) for gradient in found)
+    assert torch.isfinite(found[0]).all()

@@ -142,6 +142,7 @@ class Trainer:
         with (
             on_request() as request,
             devices.tf32(plan.precision == "tf32"),
+            devices.sound_bf16(self.device, plan.precision),
             torch.random.fork_rng(devices=self._cuda_devices()),
             Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
             self._reader() as read,

@@ -93,6 +93,19 @@ def fp32_unless_chosen(device: torch.device) -> contextlib.AbstractContextManage
     return tf32(False) if device.type == "cuda" and not _n_choices else contextlib.nullcontext()
 
 
+def sound_bf16(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
+    """Keep oneDNN out of training in bf16 on a CPU, where its weight gradients can be anything.
+
+    On processors with AVX-512's bf16, torch 2.15's convolution of one-pixel maps (stride 2, padding 1) reads memory that
+    nobody wrote: gradients differ from run to run or are NaN (tests/system/test_devices.py has the convolution).
+    """
+    import torch
+
+    if device.type != "cpu" or precision != "bf16":
+        return contextlib.nullcontext()
+    return torch.backends.mkldnn.flags(enabled=False)
+
+
 def is_tf32_allowed() -> bool:
     """Whether products and convolutions of float32 may use TF32 now, if this were a GPU."""
     import torch
