@@ -19,15 +19,15 @@ Whatever breaks this is a DataError that names the file.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from virb.errors import DataError
 from virb.images import jpeg
+from virb.system import files
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -183,13 +183,13 @@ def _reason(error: BaseException) -> str:
 @contextmanager
 def _regular(path: str | os.PathLike[str], limit: int) -> Iterator[IO[bytes]]:
     """Yield a regular file that is open for reading. Opening waits for nobody, whatever the path leads to."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise DataError("it is no regular file but a pipe, a device or a folder")
-        if found.st_size > limit:
-            raise DataError(f"it has {found.st_size:,} bytes; at most {limit:,} are read")
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(files.open_regular(path, most=limit))
+        except files.NotRegular as error:
+            raise DataError("it is no regular file but a pipe, a device or a folder") from error
+        except files.TooLarge as error:
+            raise DataError(f"it has {error.size:,} bytes; at most {limit:,} are read") from error
         yield file
 
 

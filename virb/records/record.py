@@ -11,12 +11,12 @@ import hashlib
 import json
 import math
 import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from virb.errors import RecordError
+from virb.system import files
 
 SCHEMA = "virb-record/2"
 #: Written by virb 0.1: it does not say on what data and by which settings the score was made.
@@ -203,24 +203,17 @@ def read_bytes(path: str | os.PathLike[str], *, most: int) -> bytes:
         RecordError: it cannot be read, is not a regular file or is larger.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        return files.read_regular(path, most=most)
     except FileNotFoundError:
         raise
+    except files.NotRegular as error:
+        raise RecordError(f"{path} is not a regular file; it is not read.") from error
+    except files.TooLarge as error:
+        if error.size is None:
+            raise RecordError(f"{path} has more than {most:,} bytes; it is not read.") from error
+        raise RecordError(f"{path} has {error.size:,} bytes; at most {most:,} are read.") from error
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror or error}.") from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise RecordError(f"{path} is not a regular file; it is not read.")
-        if found.st_size > most:
-            raise RecordError(f"{path} has {found.st_size:,} bytes; at most {most:,} are read.")
-        try:
-            content = file.read(most + 1)  # a file may grow meanwhile
-        except OSError as error:
-            raise RecordError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if len(content) > most:
-        raise RecordError(f"{path} has more than {most:,} bytes; it is not read.")
-    return content
 
 
 def parse(content: bytes, path: str | os.PathLike[str]) -> Record:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from virb.errors import VirbError
+from virb.system import files
 
 MOST_NESTED = 50
 MOST_NODES = 2_000_000  # of a YAML file, with what its aliases repeat: ten lines can stand for a billion values
@@ -25,23 +25,17 @@ def read_bytes(path: str | os.PathLike[str], *, most: int) -> bytes:
         DocumentError: there is none, it cannot be read, is no regular file, or is larger.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        return files.read_regular(path, most=most)
+    except files.NotRegular as error:
+        raise DocumentError(f"Cannot read {path}: it is no regular file.") from error
+    except files.TooLarge as error:
+        if error.size is None:
+            raise DocumentError(f"Cannot read {path}: it has more than {most:,} bytes.") from error
+        raise DocumentError(
+            f"Cannot read {path}: it has {error.size:,} bytes; at most {most:,} are expected."
+        ) from error
     except (OSError, ValueError) as error:
         raise DocumentError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise DocumentError(f"Cannot read {path}: it is no regular file.")
-    with os.fdopen(descriptor, "rb") as file:
-        if found.st_size > most:
-            raise DocumentError(f"Cannot read {path}: it has {found.st_size:,} bytes; at most {most:,} are expected.")
-        try:
-            content = file.read(most + 1)  # a file may grow meanwhile
-        except OSError as error:
-            raise DocumentError(f"Cannot read {path}: {error.strerror or error}.") from error
-    if len(content) > most:
-        raise DocumentError(f"Cannot read {path}: it has more than {most:,} bytes.")
-    return content
 
 
 def read_text(path: str | os.PathLike[str], *, most: int) -> str:
@@ -115,8 +109,6 @@ def _check_size(path: str | os.PathLike[str], content: Any) -> None:
 
 def is_plain_name(name: str) -> bool:
     """Whether ``name`` can be a file's name on any system: it names nothing outside its folder and no device."""
-    from virb.system.files import DEVICE_NAMES
-
     return (
         bool(name)
         and len(os.fsencode(name.encode("utf-8", "replace").decode())) <= 200
@@ -124,7 +116,7 @@ def is_plain_name(name: str) -> bool:
         and not any(sign in name for sign in '/\\:*?"<>|')
         and name[0] not in ". "
         and name[-1] not in ". "
-        and not DEVICE_NAMES.fullmatch(name)
+        and not files.DEVICE_NAMES.fullmatch(name)
         and Path(name).name == name
     )
 

@@ -18,6 +18,49 @@ from virb.errors import UsageError, VirbError, option
 DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows keeps these for devices
 
 
+class NotRegular(OSError):
+    """A path leads to a pipe, a device or a folder."""
+
+
+class TooLarge(OSError):
+    """A file has more bytes than are read of its kind: ``size`` of them, as far as that is known."""
+
+    def __init__(self, size: int | None) -> None:
+        super().__init__("the file is too large")
+        self.size = size
+
+
+@contextlib.contextmanager
+def open_regular(path: str | os.PathLike[str], *, most: int) -> Iterator[IO[bytes]]:
+    """Yield a regular file of at most ``most`` bytes, open for reading. Opening waits for nobody, wherever the path leads.
+
+    Raises:
+        OSError: it cannot be opened; :class:`NotRegular` and :class:`TooLarge` are the two that the system does not say.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):  # before a file object is made, which a folder cannot have
+        os.close(descriptor)
+        raise NotRegular
+    with os.fdopen(descriptor, "rb") as file:
+        if found.st_size > most:
+            raise TooLarge(found.st_size)
+        yield file
+
+
+def read_regular(path: str | os.PathLike[str], *, most: int) -> bytes:
+    """Return the contents of a regular file of at most ``most`` bytes.
+
+    Raises:
+        OSError: as :func:`open_regular`, and where it cannot be read or grew beyond ``most`` meanwhile.
+    """
+    with open_regular(path, most=most) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise TooLarge(None)
+    return content
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Yield a binary file that takes the place of ``path`` when the block ends without an error.
