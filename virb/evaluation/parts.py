@@ -74,6 +74,8 @@ class Parts:
             build_head=self.build_head,
             score=score,
             ignore_index=self.ignore_index,
+            quantity=self.task.quantity,
+            cap=self.metric_options.get("cap"),
         )
 
     def build_head(self, encoder: FrozenEncoder, seed: int, initial_output: float = 0.0) -> nn.Module:

@@ -139,7 +139,7 @@ class Planner:
             found.unread.append((unit, missing))
             raise
         parts = parts_of(unit.trains)
-        layer = parts.head.layer if self.probe.trains_head else "embedding"
+        layer = self.probe.layer or (parts.head.layer if self.probe.trains_head else "embedding")
         piece = Piece(unit, train, tests, {}, parts, layer)
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
@@ -245,6 +245,7 @@ def task_fields(trains: Task, scored: Task) -> Fields:
         "n_classes": trains.n_classes,
         "class_names": digest(scored.class_names),
         "n_frames": trains.n_frames,
+        **({"quantity": trains.quantity} if trains.quantity else {}),
     }
 
 
