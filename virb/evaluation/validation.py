@@ -80,9 +80,10 @@ def validate(
         check(f"{split} is read", functools.partial(read, split))
     if len(splits) < 2:
         return found
-    if not check("classes are known", lambda: _named(task, splits)):
-        return found
-    task = task.resolved(splits["train"])
+    if task.classes is FROM_DATA:
+        if not check("classes are known", lambda: _named(task, splits)):
+            return found
+        task = task.resolved(splits["train"])
     check("sizes are as declared", lambda: _sizes(task, splits))
     unreadable: list[str] = []
     check("no image is in both splits", lambda: _disjoint(splits["train"], splits["test"], unreadable))
@@ -113,11 +114,8 @@ def _named(task: Task, splits: dict[str, Examples]) -> str:
     """Look at the names of the classes, in the task and in both splits, which number the targets."""
     named = task.resolved(splits["train"])
     named.check_classes(splits["test"].classes, "test")
-    if not named.class_names:
-        return "targets are numbers"
-    whence = "as the data name them" if task.classes is FROM_DATA else "as the task declares them"
     few = ", ".join(named.class_names[:4]) + (", ..." if named.n_classes > 4 else "")
-    return f"{named.n_classes} {whence}: {few}"
+    return f"{named.n_classes} as the data name them: {few}"
 
 
 def _sizes(task: Task, splits: dict[str, Examples]) -> str:
