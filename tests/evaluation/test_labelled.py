@@ -90,6 +90,19 @@ def test_several_labels_keep_their_shares(seed: int, share: float, k: int) -> No
         assert ((has[rows] > 0).sum(axis=0)[totals > 0] >= k).all()
 
 
+def test_several_labels_are_nearer_to_their_shares_than_a_blind_draw() -> None:
+    rng = np.random.default_rng(0)
+    has = (rng.random((300, 5)) < [0.5, 0.3, 0.1, 0.05, 0.03]).astype(np.int64)
+    totals = has.sum(axis=0)
+
+    def least(rows: np.ndarray) -> float:
+        return float((has[rows].sum(axis=0) / totals).min())
+
+    ours = [least(labelled.rows("labels", has, Budget(label_fraction=0.1), n=300, seed=k)) for k in range(20)]
+    blind = [least(rng.permutation(300)[:30]) for _ in range(20)]
+    assert min(ours) > 0.06 > np.mean(blind)
+
+
 def test_the_least_fraction_that_is_named_is_one_that_serves() -> None:
     rng = np.random.default_rng(0)
     has = (rng.random((200, 6)) < 0.02).astype(np.int64)
