@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from virb.errors import DataAbsent, DataError, UsageError, data_option
-from virb.images import digests
+from virb.images import digests, squares
 from virb.images.listing import Accounting
 from virb.images.sets import IdentifiedImages, ImageSet, ImageSubset
 from virb.system.paths import absolute
@@ -124,6 +124,10 @@ class Examples:
         """Return the same examples with their classes numbered as in ``names``, which are ``classes`` in another order."""
         number = np.array([list(names).index(name) for name in self.classes], dtype=np.int64)
         return replace(self, targets=number[np.asarray(self.targets)], classes=tuple(names))
+
+    def centre_squares(self, share: float) -> Examples:
+        """Return the same examples over the centre square of each image (:mod:`virb.images.squares`)."""
+        return replace(self, images=squares.centre_squares(self.images, share))
 
     def limited(self, n: int | None) -> Examples:
         """Return at most ``n`` examples: a fixed random choice, in their order, the same at every call.

@@ -304,7 +304,7 @@ class Runner:
             "n_test": len(test),
             "files": checks.account(piece.train, test),
             "overrides": self.options.overrides(),
-            "protocol": dict(protocol),
+            "protocol": {**piece.unit.trains.protocol.of_images, **protocol},
             "fingerprint": piece.fingerprints[Job(member.encoder, task.name, member.seed)],
             "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
             "device": str(self.device),
