@@ -80,9 +80,6 @@ def test_several_labels_keep_their_shares(seed: int, share: float, k: int) -> No
         assert len(rows) == int(share * 120 + 0.5)
         taken = (has[rows] > 0).sum(axis=0)
         assert (taken[totals > 0] > 0).all()
-        assert (
-            taken >= np.floor(share * totals) - 1
-        ).all()  # none lags behind its share; those beside another may lead
         more = labelled.rows("labels", has, Budget(label_fraction=min(1.0, share + 0.04)), n=120, seed=0)
         assert set(rows) <= set(more)
     if totals[totals > 0].min() >= k:
