@@ -13,6 +13,7 @@ from PIL import Image
 
 from virb import registry
 from virb.cli import main
+from virb.contracts.tables import Tables
 
 Writer = Callable[[str], Path]
 
@@ -115,6 +116,10 @@ def test_analysis(
     assert not pd.read_csv(tmp_path / "out" / f"{name}.csv").empty
     for part in parts:
         assert not pd.read_csv(tmp_path / "out" / f"{name}-{part}").empty
+    if registry.load("analyses", name).say:
+        tables = Tables.read(tmp_path / "out", name)  # what is said comes of the files alone
+        said = [*tables.notes, *registry.load("analyses", name).say(tables)]
+        assert [line[2:] for line in out.splitlines() if line.startswith("  ") and "wrote " not in line] == said
     written = {line.split("wrote ")[1] for line in out.splitlines() if "wrote " in line}
     assert written == {str(path) for path in (tmp_path / "out").iterdir()}
 
