@@ -386,8 +386,8 @@ def test_every_analysis_declares_itself() -> None:
 
 def test_the_documentation_names_every_analysis_and_no_other() -> None:
     text = (Path(__file__).parents[2] / "docs" / "analyses.md").read_text()
-    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
-    named = {name for name in rows if name not in ("analysis", "")}
+    tables = [block for block in text.split("\n\n") if block.startswith("| analysis ")]
+    named = {line.split("|")[1].strip() for block in tables for line in block.splitlines()[2:]}
     assert named == set(registry.names("analyses"))
 
 
