@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from virb.contracts import holdout
+from virb.contracts.tree import LabelTree
 from virb.errors import DataAbsent, DataError, data_option
-from virb.images import digests
+from virb.images import digests, squares
 from virb.images.listing import Accounting
 from virb.images.sets import IdentifiedImages, ImageSet, ImageSubset
 from virb.system.paths import absolute
@@ -61,6 +62,7 @@ class Examples:
     depth in metres or (H, W, 2) of flow in pixels; NaN marks pixels without a target, and so does ``ignore_index``.
     ``ids`` name the examples in the predictions file. ``classes`` are the names that belong to the numbers of the
     targets, where the data say so themselves (the names of folders); ``accounting`` says what became of every file.
+    ``tree`` holds the ancestors of the classes, where the data have some.
 
     ``groups`` (N,) say which examples belong together (frames of a video, pictures of a scene or a patient): whatever
     holds some examples out holds out whole groups. ``validation`` is the data set's own validation part, for choosing
@@ -76,6 +78,7 @@ class Examples:
     accounting: Accounting | None = None
     groups: Sequence[str] | None = None
     validation: Examples | None = None
+    tree: LabelTree | None = None
 
     def __post_init__(self) -> None:
         if self.validation is not None and self.validation.images is not self.images:
@@ -116,7 +119,7 @@ class Examples:
 
         Only images that are used count, in the order of their first use, so that the same examples over a larger set
         have the same digests. Integer targets are one thing whatever their width. ``groups`` is empty where there are
-        none; ``validation`` is there where there is such a part.
+        none; ``validation`` and ``tree`` are there where there is such a part, or a tree.
         """
         used, first, frames = np.unique(self.frames, return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -129,6 +132,7 @@ class Examples:
             "frames": digests.of_array(rank[frames].reshape(self.frames.shape)).hex(),
             "ids": hashlib.sha256(names).hexdigest(),
             "groups": "" if self.groups is None else _digest_of_groups(self.groups),
+            **({} if self.tree is None else {"tree": self.tree.digest}),
         }
         if self.validation is not None:
             found["validation"] = hashlib.sha256(repr(sorted(self.validation.digests().items())).encode()).hexdigest()
@@ -144,6 +148,12 @@ class Examples:
             ids=[self.ids[int(row)] for row in rows],
             groups=None if self.groups is None else [self.groups[int(row)] for row in rows],
         )
+
+    def centre_squares(self, share: float) -> Examples:
+        """Return the same examples over the centre square of each image (:mod:`virb.images.squares`)."""
+        images = squares.centre_squares(self.images, share)
+        held = None if self.validation is None else replace(self.validation, images=images)
+        return replace(self, images=images, validation=held)
 
     def limited(self, n: int | None) -> Examples:
         """Return at most ``n`` examples: a fixed random choice, in their order, the same at every call.
