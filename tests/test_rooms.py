@@ -26,8 +26,6 @@ WRONG_WAY = {
     ("contracts", "figures"),  # an analysis's outputs save figures
     ("contracts", "images"),  # Examples holds an ImageSet
     ("contracts", "registry"),  # an analysis is run by its name
-    ("networks", "pretraining"),  # projections synchronise their statistics
-    ("training", "pretraining"),  # and so do augmentations
 }
 CIRCLES: tuple[set[str], ...] = ()
 
