@@ -183,6 +183,8 @@ def test_the_engine_knows_no_part_by_name(kind):
         package = registry.KINDS[kind].package
         if room(module) in (*CONTENT, *ASIDE) or module.startswith(package) or place in KNOWS:
             continue
+        if place.startswith("virb/scores/importers/"):
+            continue  # metrics there are called as another program calls them
         # Whole texts in the code; those in docstrings and messages are for people.
         said = set(re.findall(r"""(?<![\w.])["']([\w-]+)["']""", _code(path)))
         found = {name for name in said & names if place not in DEFAULTS.get(name, set())}
