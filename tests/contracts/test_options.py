@@ -53,7 +53,7 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
         "sgd",
     ]
     said += ["--lr", "0.1", "--limit", "5", "--epochs", "2", "--dtype", "bf16", "--skip-corrupt", "--cache-gb", "1"]
-    options = parsed(*said, "--cache-limit", "2")
+    options = parsed(*said, "--cache-limit", "2", "--label-fraction", "1,.1", "--labels-per-class", "5")
     assert all(getattr(options, field.name) != field.default for field in dataclasses.fields(RunOptions))
     assert options.overrides() == {
         "optimizer": "sgd", "lr": 0.1, "limit": 5, "epochs": 2, "dtype": "bf16", "skip_corrupt": 1,

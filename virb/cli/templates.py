@@ -8,6 +8,7 @@ from importlib import resources
 KINDS = {
     "task": "tasks",
     "method": "methods",
+    "analysis": "analyses",
     "head": "heads",
     "loss": "losses",
     "metric": "metrics",
