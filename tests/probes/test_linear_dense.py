@@ -35,9 +35,7 @@ class Fixed:
     def __init__(self, seed, n=10, channels=(5, 7)):
         draw = torch.Generator().manual_seed(seed)
         self.n = n
-        self.maps = [
-            torch.randn(n, c, s, s, generator=draw) * 3 + 20 for c, s in zip(channels, (8, 4), strict=True)
-        ]
+        self.maps = [torch.randn(n, c, s, s, generator=draw) * 3 + 20 for c, s in zip(channels, (8, 4), strict=True)]
         self.targets = np.random.default_rng(seed).integers(0, 3, (n, 30, 31)).astype(np.uint8)
 
     def batch(self, rows, epoch):
@@ -175,16 +173,23 @@ def halves(kind):
             "depth": np.where(masks, 2.0, 6.0).astype(np.float32),
             "direction": np.where(masks[..., None], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]).astype(np.float32),
         }[kind]
-        return Examples(ArrayImages.of(f"{kind} {split}", images), np.arange(16)[:, None], found, [str(k) for k in range(16)])
+        return Examples(
+            ArrayImages.of(f"{kind} {split}", images), np.arange(16)[:, None], found, [str(k) for k in range(16)]
+        )
 
     return read
 
 
 @pytest.mark.parametrize(
-    ("kind", "metric", "better_than"), [("mask", "miou", 0.8), ("depth", "depth_rmse", -2.0), ("direction", "mean_angle", -35)]
+    ("kind", "metric", "better_than"),
+    [("mask", "miou", 0.8), ("depth", "depth_rmse", -2.0), ("direction", "mean_angle", -35)],
 )
 def test_it_learns_classes_depths_and_directions(kind, metric, better_than, tmp_path):
-    options = {"mask": {}, "depth": {"quantity": "depth"}, "direction": {"quantity": kind, "options": {"out_channels": 3}}}
+    options = {
+        "mask": {},
+        "depth": {"quantity": "depth"},
+        "direction": {"quantity": kind, "options": {"out_channels": 3}},
+    }
     task = Task(
         name=f"halves-{kind}",
         summary="two sides",
@@ -198,7 +203,9 @@ def test_it_learns_classes_depths_and_directions(kind, metric, better_than, tmp_
         **options[kind],
     )
     encoders = ["pixels:8:size=64"]
-    table = virb.evaluate(encoders, task, probe="linear-dense", out=tmp_path / "results", data=DataContext(cache=tmp_path))
+    table = virb.evaluate(
+        encoders, task, probe="linear-dense", out=tmp_path / "results", data=DataContext(cache=tmp_path)
+    )
     score = table["score"] if kind == "mask" else -table["score"]
     assert (score > better_than).all(), table["score"]
     assert set(table["probe"]) == {"linear-dense"}

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
 FLOAT16_MAX = 65504.0
-SHARE_OF_MEMORY = 0.02  # of the machine's, the most that one encoder's maps are kept in; larger ones stay in their files
+SHARE_OF_MEMORY = (
+    0.02  # of the machine's, the most that one encoder's maps are kept in; larger ones stay in their files
+)
 Ask = TypeVar("Ask")
 Made = TypeVar("Made")
 Batch = tuple[list[list[Tensor]], list[np.ndarray], tuple[int, int]]

@@ -133,12 +133,19 @@ def fit_with(
 
         return Predictor({**said, "recipe": recipe.name}, outputs)
 
-    said = {"epochs": protocol.epochs, "batch_size": protocol.batch_size, "optimizer": "adamw", "lr": recipe.optimizer.lr}
+    said = {
+        "epochs": protocol.epochs,
+        "batch_size": protocol.batch_size,
+        "optimizer": "adamw",
+        "lr": recipe.optimizer.lr,
+    }
     return [predictor(head) for head in heads]
 
 
 def _numbers(target: Tensor) -> Tensor:
-    return target if target.dtype in (torch.uint8, torch.int64, torch.int32, torch.int16, torch.bool) else target.float()
+    return (
+        target if target.dtype in (torch.uint8, torch.int64, torch.int32, torch.int16, torch.bool) else target.float()
+    )
 
 
 def settings_of(

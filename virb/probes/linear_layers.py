@@ -86,7 +86,8 @@ class Stacked:
             self.levels.append({name: value.to(device).requires_grad_() for name, value in of_level.items()})
         self.parameters = [value for level in self.levels for value in level.values()]
         self.statistics = [
-            (torch.zeros_like(level["gamma"]).detach(), torch.ones_like(level["gamma"]).detach()) for level in self.levels
+            (torch.zeros_like(level["gamma"]).detach(), torch.ones_like(level["gamma"]).detach())
+            for level in self.levels
         ]
 
     def outputs(self, maps: Sequence[Maps], drop: float, generator: torch.Generator | None) -> list[Maps]:
