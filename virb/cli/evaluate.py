@@ -24,6 +24,7 @@ examples:
   virb evaluate mine.pth.tar random:resnet50 --seeds 3
   virb evaluate mine.pt --suite virb --data /data      # the paper's end tasks, on the data that are there
   virb evaluate mine.pt --tasks flowers --include ./my-tasks --data flowers=/data/flowers
+  virb evaluate mine.pt --label-fraction 0.01,0.1,1 --seeds 3   # how well with few labels
   virb evaluate mine.pt --probe knn                    # a second opinion: knn, lbfgs or finetune (docs/probes.md)
   virb evaluate encoders/*.pt --executor dask          # on every GPU here; dask:tcp://HOST:PORT: on a cluster
 
@@ -71,10 +72,14 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
         )
     is_data = args.format in ("csv", "json")
-    if len(outcome.table) or is_data:
-        if args.probe != RunOptions.probe and not is_data:
-            print(f"probe: {outcome.table['probe'].iloc[0]}")
+    if is_data:
         print_scores(outcome.table, args)
+    elif len(outcome.table):
+        parts = list(outcome.table.groupby("probe", sort=False))
+        for probe, part in parts:
+            if args.format == "table" and (args.probe != RunOptions.probe or len(parts) > 1):
+                print(f"probe: {probe}")
+            print_scores(part, args)
     _print_closing(outcome, args.out, to=sys.stderr if is_data else sys.stdout)
     if not outcome.failures and not len(outcome.table) and outcome.left_out:
         names = ", ".join(failure.what for failure in outcome.left_out)

@@ -171,7 +171,9 @@ def _caption(frame: pd.DataFrame, line: str) -> str:
         notes = [f"mean ± standard deviation over {n_seeds} seeds"]
     else:
         is_fixed = {probe.name for probe in registry.load_all(registry.entries("probes"))[0] if not probe.is_random}
-        notes = ["nothing is random" if names <= is_fixed else "one seed"]
+        # Else a seed draws which examples have labels.
+        has_all = "label_fraction" not in frame or bool((frame["label_fraction"] == 1).all())
+        notes = ["nothing is random" if names <= is_fixed and has_all else "one seed"]
     lower = sorted(
         {metric for metric, better in zip(frame["metric"], frame["better"], strict=True) if better == "lower"}
     )
