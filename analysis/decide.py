@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError
 from virb.scores.layout import EXCLUDE, MISSING, Prepared, prepare
 from virb.scores.noise import image_variances, repeats_between, repeats_by_task
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 SAMPLED, THESE = "over tasks of this kind", "on these very tasks"
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     a: str,
     b: str,
@@ -51,36 +52,32 @@ def run(
     scale: str,
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
+) -> Tables:
+    """Of a pair a row for every region and view of the tasks (``tasks``: a row a task; ``noise``: every term); of a field a row
+    an encoder."""
     if bool(a) != bool(b):
         raise UsageError("decide compares a with b: name both, or neither for the leader against all others.")
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=not a)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=not a)
     if a:
-        data = _with_both(data, a, b, out)
-    scaled = on_scale(data, out, scale=scale)
+        data = _with_both(data, a, b, notes)
+    scaled = on_scale(data, notes, scale=scale)
     rope = region if region > 0 else scaled.small
     weight = parse_weights(weights, data.categories[scaled.wide.columns])
     if (weight == 0).any():
-        out.say(f"without weight, and left out: {names_in_words(list(weight.index[weight == 0]))}")
+        notes.say(f"without weight, and left out: {names_in_words(list(weight.index[weight == 0]))}")
         weight = weight[weight > 0]
-        scaled = Scaled(
-            scaled.frame[scaled.frame["task"].isin(weight.index)], scaled.wide[weight.index], scaled.words, scaled.small
-        )
+        kept = scaled.frame["task"].isin(weight.index)
+        scaled = replace(scaled, frame=scaled.frame[kept], wide=scaled.wide[weight.index])
     if a:
-        tables = compute_pair(data, scaled, weight, a, b, rope, scores.attrs.get("results"), out)
-        out.table(tables["answers"])
-        out.table(tables["tasks"], "tasks")
-        out.table(tables["noise"], "noise")
-        out.say(*say_pair(tables, scaled.words, rope, SAMPLED if tasks == "sampled" else THESE))
-        out.figure(draw_pair(tables, scaled.words, rope, SAMPLED if tasks == "sampled" else THESE, data.note))
+        found = compute_pair(data, scaled, weight, a, b, rope, scores.attrs.get("results"), notes)
     else:
-        tables = compute_field(data, scaled, weight, rope, tasks == "sampled")
-        out.table(tables["field"])
-        out.say(*say_field(tables, scaled.words, rope))
-        out.figure(draw_field(tables, scaled.words, rope, data.note))
+        found = compute_field(data, scaled, weight, rope, tasks == "sampled")
+    view = SAMPLED if tasks == "sampled" else THESE
+    found.facts |= {"a": a, "b": b, "region": rope, "scale": scaled.words, "view": view, "note": data.note}
+    return found
 
 
-def _with_both(data: Prepared, a: str, b: str, out: Outputs) -> Prepared:
+def _with_both(data: Prepared, a: str, b: str, notes: Notes) -> Prepared:
     """The tasks on which every encoder of the two sides has a score; what others lack is no matter here."""
     groups = repeats_of(data)
     sides = [*_members(groups, a), *_members(groups, b)]
@@ -88,14 +85,14 @@ def _with_both(data: Prepared, a: str, b: str, out: Outputs) -> Prepared:
     if not whole.any():
         raise NotApplicable(f"{a} and {b} have no task in common.")
     if not whole.all():
-        out.say(f"left out, a score of {a} or {b} being missing: {names_in_words(list(whole.index[~whole]))}")
+        notes.say(f"left out, a score of {a} or {b} being missing: {names_in_words(list(whole.index[~whole]))}")
     kept = data.frame[data.frame["task"].isin(whole.index[whole])]
     return replace(data, frame=kept, wide=data.wide.loc[:, whole], categories=data.categories[whole.index[whole]])
 
 
 def compute_pair(
-    data: Prepared, scaled: Scaled, weight: Series, a: str, b: str, rope: float, results: str | None, out: Outputs
-) -> dict[str, DataFrame]:
+    data: Prepared, scaled: Scaled, weight: Series, a: str, b: str, rope: float, results: str | None, notes: Notes
+) -> Tables:
     """``answers``: one row for every region and view of the tasks; ``tasks``: one a task; ``noise``: every term."""
     import numpy as np
     import pandas as pd
@@ -109,7 +106,7 @@ def compute_pair(
     w, d = weight.to_numpy(float), gap.to_numpy(float)
     blocks, counted = blocks_of(data.categories[wide.columns])
     rows, probe = [], []
-    images = image_variances(data, scaled, sides, results, out)
+    images = image_variances(data, scaled, sides, results, notes)
     for task in wide.columns:
         paired, variance, df = repeats_between(scaled.frame, str(task), sides)
         here = correlated_t(paired, rope) if paired is not None and len(sides[0]) == len(sides[1]) == 1 else None
@@ -189,8 +186,8 @@ def compute_pair(
             ],
             ignore_index=True,
         )
-    table.attrs["counted"] = counted
-    return {"answers": frame, "tasks": table, "noise": pd.DataFrame(noise, columns=["view", "source", "se", "df"])}
+    layers = pd.DataFrame(noise, columns=["view", "source", "se", "df"])
+    return Tables({"": frame, "tasks": table, "noise": layers}, counted=counted)
 
 
 def _t(df: float) -> float:
@@ -225,9 +222,7 @@ def _needed(terms: list[Term], n_blocks: int, n_repeats: int, sides: list[list[s
     return " or ".join(said)
 
 
-def compute_field(
-    data: Prepared, scaled: Scaled, weight: Series, rope: float, is_sampled: bool
-) -> dict[str, DataFrame]:
+def compute_field(data: Prepared, scaled: Scaled, weight: Series, rope: float, is_sampled: bool) -> Tables:
     """``field``: of every encoder (repeats together) P(best of all), and the leader's P(better, equal, worse) against it."""
     import pandas as pd
 
@@ -265,13 +260,17 @@ def compute_field(
     for k, name in enumerate(("leader_better", "equal", "leader_worse")):
         table[name] = areas[:, k]
     table = table.sort_values("mean", ascending=False, kind="stable", ignore_index=True)
-    table.attrs |= {"counted": counted, "kept": field.shrunk, "se": se, "again": again is not None}
-    return {"field": table}
+    return Tables({"": table}, counted=counted, kept=field.shrunk, se=se, counts_pretraining=again is not None)
 
 
-def say_pair(tables: dict[str, DataFrame], words: str, rope: float, view: str) -> list[str]:
+def say(tables: Tables) -> list[str]:
+    return say_pair(tables) if tables.facts["a"] else say_field(tables)
+
+
+def say_pair(tables: Tables) -> list[str]:
     """The answer for the region asked for, then for half and twice of it; what was counted; what would settle it."""
-    answers, noise = tables["answers"], tables["noise"]
+    answers, noise = tables[""], tables["noise"]
+    words, rope, view = (tables.facts[key] for key in ("scale", "region", "view"))
     views = [
         v for v in (view, *(set(answers["view"]) - {view})) if v in (SAMPLED, THESE) and (answers["view"] == v).any()
     ]
@@ -308,10 +307,10 @@ def _in_words(row: Any) -> str:
     return f"better {row['better']:.3f}, practically equal {row['equal']:.3f}, worse {row['worse']:.3f}"
 
 
-def say_field(tables: dict[str, DataFrame], words: str, rope: float) -> list[str]:
+def say_field(tables: Tables) -> list[str]:
     """Who leads, how sure that is, who cannot be told from the leader."""
-    table = tables["field"]
-    about, leader, others = table.attrs, table.iloc[0], table.iloc[1:]
+    table, about = tables[""], tables.facts
+    leader, others, words, rope = table.iloc[0], table.iloc[1:], about["scale"], about["region"]
     sure = int((others["leader_better"] >= 0.95).sum())
     near = others.loc[others["equal"] >= 0.5, "encoder"]
     return [
@@ -320,7 +319,7 @@ def say_field(tables: dict[str, DataFrame], words: str, rope: float) -> list[str
         f"(of differences {about['kept']:.0%} is left as no luck)",
         f"region {rope:g}: better with P >= .95 than {sure} of {len(others)}; more likely practically equal than not: {names_in_words(list(near)) or 'none'}",
         "pretraining seeds are counted"
-        if about["again"]
+        if about["counts_pretraining"]
         else "pretraining seeds are not counted: no two encoders are repeats (column repeat)",
     ]
 
@@ -339,11 +338,16 @@ def _stack(axes: Any, place: list[float], rows: Any) -> list[str]:
     return shades
 
 
-def draw_pair(tables: dict[str, DataFrame], words: str, rope: float, view: str, left_out: str) -> Figure:
+def draw(tables: Tables) -> dict[str, Figure]:
+    return {"": draw_pair(tables) if tables.facts["a"] else draw_field(tables)}
+
+
+def draw_pair(tables: Tables) -> Figure:
     """Above, the difference on every task with the region; below, the three probabilities for three regions."""
     from virb.figures import plots
 
-    answers, tasks = tables["answers"], tables["tasks"]
+    answers, tasks = tables[""], tables["tasks"]
+    words, rope, view = (tables.facts[key] for key in ("scale", "region", "view"))
     part = answers[answers["view"] == view]
     if part.empty:
         part = answers[answers["view"].isin([SAMPLED, THESE])]
@@ -379,17 +383,17 @@ def draw_pair(tables: dict[str, DataFrame], words: str, rope: float, view: str, 
         bottom.set_xlabel("probability")
         labels = (f"{row['a']} better", "practically equal", f"{row['b']} better")
         handles = [plots.Patch(facecolor=c, label=t, linewidth=0) for c, t in zip(shades, labels, strict=True)]
-        note = f"Lines: 95% interval over repeats, and of the mean {view} ({tasks.attrs['counted']}). Grey band: region {rope:g}. {left_out}"
+        note = f"Lines: 95% interval over repeats, and of the mean {view} ({tables.facts['counted']}). Grey band: region {rope:g}. {tables.facts['note']}"
         plots.titles(fig, f"{row['a']} less {row['b']}", f"Differences {words}. {note}", handles=handles, ncols=1)
     return fig
 
 
-def draw_field(tables: dict[str, DataFrame], words: str, rope: float, left_out: str) -> Figure:
+def draw_field(tables: Tables) -> Figure:
     """The leader against each other: probabilities, best first; P(best of all) at the right."""
     from virb.figures import plots
 
-    table = tables["field"]
-    leader, shown = table.iloc[0], table.iloc[1:26]
+    table, about = tables[""], tables.facts
+    leader, shown, words, rope = table.iloc[0], table.iloc[1:26], about["scale"], about["region"]
     with plots.style():
         fig = plots.figure(plots.COLUMN, plots.bars_height(len(shown)) + 0.1)
         axes = fig.add_subplot()
@@ -403,8 +407,8 @@ def draw_field(tables: dict[str, DataFrame], words: str, rope: float, left_out: 
         labels = (f"{leader['encoder']} better", "practically equal", "the other better")
         handles = [plots.Patch(facecolor=c, label=t, linewidth=0) for c, t in zip(shades, labels, strict=True)]
         rest = f" The first {len(shown)} of {len(table) - 1} others are drawn." if len(table) > 26 else ""
-        note = f"P(best of all) of {leader['encoder']}: {leader['p_best']:.2f}. Region {rope:g}, {words}; {table.attrs['counted']}. The leader's choice is "
-        note += f"counted.{rest} {left_out}"
+        note = f"P(best of all) of {leader['encoder']}: {leader['p_best']:.2f}. Region {rope:g}, {words}; {about['counted']}. The leader's choice is "
+        note += f"counted.{rest} {tables.facts['note']}"
         plots.titles(fig, f"{leader['encoder']} against each other", note, handles=handles, ncols=1)
     return fig
 
@@ -413,7 +417,9 @@ ANALYSIS = Analysis(
     name="decide",
     summary="Which encoder: better, practically equal or worse, under your weights, and what would settle it",
     source="Benavoli et al. 2017; Efron 2011 for the leader",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=2,
     options=(
         Option("a", "", "Encoder, or declared repeat, to compare with b; without, the leader against all others."),

@@ -13,6 +13,7 @@ from virb.cli.templates import TEMPLATES
 from virb.evaluation.batteries import check_part
 
 OURS = [(kind, name) for kind in ("heads", "losses", "metrics", "executors") for name in registry.names(kind)]
+OURS += [("analyses", name) for name in registry.names("analyses") if registry.load("analyses", name).compute]
 OURS += [("probes", name) for name in registry.names("probes")]
 
 
@@ -53,6 +54,9 @@ BROKEN = [
     ("metric", '"wrong": np.array(self.wrong)', '"wrong": np.array(self.wrong[:-1])', "what is kept"),
     ("probe", "means) ** 2", "means * np.random.rand()) ** 2", "seeds"),
     ("probe", ".sum(axis=2)", ".sum(axis=1)", "outputs"),
+    ("analysis", "best['mean_z']:+.2f", "tables.parts", "every usual column"),
+    ("analysis", "    draw=draw,\n", "", "three functions|loads"),
+    ("analysis", "{best['mean_z']:+.2f}", "{id(tables)}", "a sparse table"),
 ]
 
 

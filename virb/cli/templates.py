@@ -180,6 +180,54 @@ from virb.contracts.style import Style
 STYLE = Style("NAME", "larger letters", fonts=("DejaVu Serif",), settings={"font.size": 8})
 '''
 
+ANALYSIS = '''"""TITLE: the mean of every encoder over the tasks, in sd of each task."""
+
+from virb.contracts.analysis import Analysis
+from virb.contracts.tables import Tables
+from virb.scores.layout import EXCLUDE, MISSING, prepare
+
+
+def compute(scores, notes, *, exclude, missing):
+    """Scores to tables: numbers alone. `notes.say` tells what is left out or taken for granted."""
+    data = prepare(scores, notes, exclude=exclude, missing=missing)
+    spread = data.wide.std(ddof=0)
+    z = (data.wide - data.wide.mean()) / spread.where(spread > 0, 1.0)
+    table = z.mean(axis=1).rename("mean_z").sort_values(ascending=False, kind="stable")
+    # "" is the main table, NAME.csv; a part "pairs" would be NAME-pairs.csv. Single values go beside them.
+    return Tables({"": table.rename_axis("encoder").reset_index()}, n_tasks=data.wide.shape[1], note=data.note)
+
+
+def say(tables):
+    """Tables to sentences."""
+    best = tables[""].iloc[0]
+    return [f"{best['encoder']} is highest over {tables.facts['n_tasks']} tasks: {best['mean_z']:+.2f} sd in the mean"]
+
+
+def draw(tables):
+    """Tables to figures, by part; heavy imports go inside."""
+    from virb.figures import plots
+
+    table = tables[""]
+    with plots.style():
+        fig = plots.figure(plots.COLUMN, plots.bars_height(len(table)))
+        axes = fig.add_subplot()
+        plots.bars(axes, list(table["encoder"]), list(table["mean_z"]), [plots.OKABE_ITO[0]] * len(table))
+        axes.set_xlabel("mean score (sd of each task)")
+        plots.titles(fig, "TITLE", f"Mean over {tables.facts['n_tasks']} tasks. {tables.facts['note']}")
+    return {"": fig}
+
+
+ANALYSIS = Analysis(
+    name="NAME",
+    summary="TITLE",
+    source="the paper and figure that it repeats, or: of our own",
+    compute=compute,
+    draw=draw,
+    say=say,
+    options=(EXCLUDE, MISSING),
+)
+'''
+
 TEST = '''"""NAME passes the checks of its kind."""
 
 from pathlib import Path
@@ -204,6 +252,7 @@ TEMPLATES = {
     "loss": ("losses", LOSS),
     "metric": ("metrics", METRIC),
     "probe": ("probes", PROBE),
+    "analysis": ("analyses", ANALYSIS),
     "reader": ("readers", READER),
     "column": ("columns", COLUMN),
     "importer": ("importers", IMPORTER),

@@ -23,7 +23,7 @@ from virb.contracts.options import RunOptions
 from virb.contracts.probe import Predictor, Probe, Setup, Source
 from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
-from virb.evaluation import checks
+from virb.evaluation import checks, levels
 from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, effective
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
@@ -289,7 +289,8 @@ class Runner:
     ) -> None:
         e, piece = self.encoders[member.encoder], member.piece
         test = piece.tests[task.name]
-        metrics = metric.compute()
+        predictions = metric.per_example()
+        metrics = {**metric.compute(), **levels.accuracies(predictions, test.tree)}
         per_class = metric.per_class()
         names = task.class_names
         record = {
@@ -304,7 +305,7 @@ class Runner:
             "n_test": len(test),
             "files": checks.account(piece.train, test),
             "overrides": self.options.overrides(),
-            "protocol": dict(protocol),
+            "protocol": {**piece.unit.trains.protocol.of_images, **protocol},
             "fingerprint": piece.fingerprints[Job(member.encoder, task.name, member.seed)],
             "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
             "device": str(self.device),
@@ -316,7 +317,7 @@ class Runner:
             raise VirbError(
                 f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."
             )
-        self.store.write(record, {"ids": np.asarray(list(test.ids)), **metric.per_example()})
+        self.store.write(record, {"ids": np.asarray(list(test.ids)), **predictions})
         with self._lock:
             self.n_run += 1
             self.progress.job_done()

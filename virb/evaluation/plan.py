@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,7 @@ def task_fields(trains: Task, scored: Task) -> Fields:
         "n_classes": trains.n_classes,
         "class_names": digest(scored.class_names),
         "n_frames": trains.n_frames,
+        **trains.protocol.of_images,  # nothing where images are squashed, as before there was a choice
     }
 
 
@@ -262,7 +263,7 @@ def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int) -> 
     return {
         **outside,
         "name": probe.name,
-        "settings": prints.plain(probe.settings(asdict(protocol), trains.label_preserving)),
+        "settings": prints.plain(probe.settings(protocol.of_training, trains.label_preserving)),
         "limit": options.limit,
         "skip_corrupt": options.skip_corrupt,
         "precision": options.dtype or "fp32",

@@ -26,8 +26,8 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row a record, sorted by category, task, encoder, probe and seed.
 
     Columns: encoder, task, probe, seed, score, metric, unit, better, category, suite, n_train, n_test, overrides,
-    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size, and
-    every scalar of the encoders' meta: as it is called there, ``options.x`` for x
+    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size,
+    accuracy@LEVEL, kappa@LEVEL and classes@LEVEL of tasks with a label tree, and every scalar of the encoders' meta: as it is called there, ``options.x`` for x
     in its options, ``pretrain_seed`` for its seed, ``meta.x`` where x is a column of the row already.
     """
     import pandas as pd
@@ -82,6 +82,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "task_version": task["version"],
         **_digests(record),
         "input_size": (encoder.get("preprocess") or {}).get("size"),
+        **{key: value for key, value in (record.get("metrics") or {}).items() if "@" in key},
     }
     meta = dict(scalars({**(encoder.get("meta") or {}), **(encoder.get("declared") or {})}))
     about = {column: meta.pop(column, None) for column in META_COLUMNS}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from virb.contracts.analysis import Outputs
+from virb.contracts.tables import Notes
 from virb.errors import ScoresError
 from virb.records.predictions import compare, read_predictions
 from virb.scores.layout import Prepared
@@ -30,7 +30,7 @@ def repeats_between(
 
 
 def image_variances(
-    data: Prepared, scaled: Scaled, sides: Sequence[Sequence[str]], results: str | None, out: Outputs
+    data: Prepared, scaled: Scaled, sides: Sequence[Sequence[str]], results: str | None, notes: Notes
 ) -> dict[str, float]:
     """What other test images add to the variance of the difference of two encoders on each task: of their paired predictions."""
     found: dict[str, float] = {}
@@ -43,7 +43,7 @@ def image_variances(
             read = read_predictions(results, part, str(task))
             sd = compare(read[a], read[b], str(part["metric"].iloc[0]), samples=2000).null_sd
         except (ScoresError, KeyError) as error:
-            out.say(f"{task}: test images are not counted: {error}")
+            notes.say(f"{task}: test images are not counted: {error}")
             continue
         raw = float(np.ptp(data.wide[task]))
         found[str(task)] = (sd * (float(np.ptp(scaled.wide[task])) / raw if raw else 0.0)) ** 2
@@ -55,4 +55,5 @@ def repeats_by_task(scaled: Scaled) -> list[np.ndarray]:
     if "seed" not in scaled.frame:
         return [scaled.wide[[task]].to_numpy(float) for task in scaled.wide]
     cells = scaled.frame.pivot_table(index="encoder", columns=["task", "seed"], values="score")
-    return [cells[task].dropna(axis=1).to_numpy(float) for task in scaled.wide]
+    of = cells.columns.get_level_values("task")
+    return [cells.loc[:, of == task].dropna(axis=1).to_numpy(float) for task in scaled.wide]

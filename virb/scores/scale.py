@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from virb.contracts.analysis import NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import NotApplicable, Option, names_in_words
+from virb.contracts.tables import Notes
 from virb.scores.layout import Prepared
 from virb.scores.units import units_by_task
 
@@ -37,7 +38,7 @@ class Scaled:
     small: float
 
 
-def on_scale(data: Prepared, out: Outputs, *, scale: str = "auto") -> Scaled:
+def on_scale(data: Prepared, notes: Notes, *, scale: str = "auto") -> Scaled:
     """Put scores on one scale; tasks that do not allow it are left out and named.
 
     Chance is the column ``chance``; the ceiling the column ``ceiling``, else 1 for fractions and 100 for percent. Without a
@@ -61,9 +62,9 @@ def on_scale(data: Prepared, out: Outputs, *, scale: str = "auto") -> Scaled:
             )
         if len(known) < len(tasks):
             left = [str(task) for task in tasks if task not in known]
-            out.say(f"left out, chance or ceiling not being declared: {names_in_words(left)}")
+            notes.say(f"left out, chance or ceiling not being declared: {names_in_words(left)}")
         if any(task in guessed for task in known):
-            out.say("no unit is declared (--unit): the ceiling is taken to be 1")
+            notes.say("no unit is declared (--unit): the ceiling is taken to be 1")
         shift, size = chance[known], ceiling[known] - chance[known]
         return _scaled(data, shift, size, "from chance (0) to ceiling (1)", 0.01)
     if scale == "raw":
@@ -77,7 +78,7 @@ def on_scale(data: Prepared, out: Outputs, *, scale: str = "auto") -> Scaled:
     spread = wide.std(ddof=1)
     flat = ~(spread > 1e-12 * wide.abs().max())
     if flat.any():
-        out.say(
+        notes.say(
             f"left out, all encoders scoring the same there: {names_in_words([str(task) for task in spread.index[flat]])}"
         )
     if flat.all():
