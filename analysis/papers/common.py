@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere
-from virb.stats.claims import effective_encoders, redrawn
+from virb.stats.claims import effective_encoders, mean_interval, redrawn, side
 
 #: A correlation that is called strong, or of which one predicts the other.
 STRONG = 0.5
@@ -172,3 +172,31 @@ def melted(frame: pd.DataFrame, ids: Sequence[str], tasks: Mapping[str, str] | S
 def points(value: float) -> str:
     """A difference of fractions in points: +1.5."""
     return f"{100 * value:+.1f}"
+
+
+def of_units(
+    values: Sequence[float], why: str, of: str, unit: str, *, at: float = 0.0, above: bool = True, reach: str = "", p: float | None = None
+) -> Answer:  # fmt: skip
+    """The answer of a mean over independent units: Student's interval against ``at``, which the sentence puts it above (or below).
+
+    ``reach`` is what the units are a sample of; by default "OF like these".
+    """
+    mean, low, high = mean_interval(values)
+    found = side(low, high, at)
+    return Answer(
+        told(found if above else -found), why, len(list(values)), of, mean, low, high, unit, p, about=reach or f"{of} like these"
+    )
+
+
+def of_cells(
+    gaps: Sequence[float], error: float, why: str, of: str, unit: str, *, most: int = 0, p: float | None = None
+) -> Answer:
+    """The answer of a sentence about these very cells: it says that all ``gaps`` are positive (but ``most`` of them).
+
+    ``error`` is how far a gap of two printed numbers may be from the one behind them: gaps within it can be either.
+    """
+    g = np.asarray(gaps, float)
+    surely, maybe = int((g > error).sum()), int((g >= -error).sum())
+    need = len(g) - most
+    verdict = HOLDS if surely >= need else FAILS if maybe < need else UNTOLD
+    return Answer(verdict, why, len(g), of, float(g.mean()), float(g.min()), float(g.max()), f"{unit} (least to most)", p)
