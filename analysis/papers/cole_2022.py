@@ -10,7 +10,7 @@ from virb.analysis.papers import cole_claims as claims
 from virb.analysis.papers.common import melted
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
-TASKS = {"iNat21": "inat21", "ImageNet": "imagenet", "Places365": "places365", "GLC20": "glc20"}
+TASKS = {"iNat21": "cole-inat21", "ImageNet": "cole-imagenet", "Places365": "cole-places365", "GLC20": "cole-glc20"}
 SETS = list(TASKS)
 MILLION = 1_000_000
 
@@ -79,7 +79,7 @@ def figure4(raw: pd.DataFrame) -> pd.DataFrame:
         cost[name] = int(raw.loc[raw["quantity"].eq(f"SimCLR drop, Downsample {mark}"), "value"].iloc[0])
     rows = [("none", 0.647), *((name, 0.647 - value / 100) for name, value in cost.items())]
     out = pd.DataFrame(rows, columns=["corruption", "score"])
-    return out.assign(encoder="SimCLR ImageNet " + out["corruption"], task="imagenet", method="simclr", role="self-supervised", dataset="ImageNet")
+    return out.assign(encoder="SimCLR ImageNet " + out["corruption"], task="cole-imagenet", method="simclr", role="self-supervised", dataset="ImageNet")
 
 
 def text(raw: pd.DataFrame) -> pd.DataFrame:
@@ -153,14 +153,14 @@ FULL = Scale(
     tasks={
         "all": {name: name for name in TASKS.values()},
         "three": {name: name for name in list(TASKS.values())[:3]},
-        "two": {"imagenet": "imagenet", "inat21": "inat21"},
-        "imagenet": {"imagenet": "imagenet"},
-        "inat21": {"inat21": "inat21"},
+        "two": {TASKS[name]: TASKS[name] for name in ("ImageNet", "iNat21")},
+        "imagenet": {TASKS["ImageNet"]: TASKS["ImageNet"]},
+        "inat21": {TASKS["iNat21"]: TASKS["iNat21"]},
     },
     recipe="cole_2022.yaml",
     facts={
-        "home": {task: name for name, task in TASKS.items()}, "finest": "inat21", "broad": "ImageNet", "far": "GLC20", "coarse": "places365",
-        "n_classes": {"inat21": 10_000, "imagenet": 1_000, "places365": 365, "glc20": 16},
+        "home": {task: name for name, task in TASKS.items()}, "finest": "cole-inat21", "broad": "ImageNet", "far": "GLC20", "coarse": "cole-places365",
+        "n_classes": dict(zip(TASKS.values(), (10_000, 1_000, 365, 16), strict=True)),
     },
 )  # fmt: skip
 
@@ -212,7 +212,7 @@ PARTS = (
     _part("figure2", "accuracy by images of pretraining and labels", "Figure 2", "size-curves", ("million", "sizes", "supervised"), ("three",), options={"x": "dataset_size"}),
     _part("figure3", "other methods on iNat21", "Figure 3", "size-curves", ("million", "methods", "supervised"), ("inat21",), options={"x": "dataset_size", "lines": "method"}),
     _part("table1", "pretraining set x task", "Table 1", "domain-matrix", ("million", "supervised"), ("all",), table="table1"),
-    _part("table2", "pooled sets", "Table 2", "pooling", ("million", "sizes", "pooled"), ("three",), table="table2", scale_options={"full": {"match": "inat21:iNat21,imagenet:ImageNet,places365:Places365"}, "mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}}),
+    _part("table2", "pooled sets", "Table 2", "pooling", ("million", "sizes", "pooled"), ("three",), table="table2", scale_options={"full": {"match": ",".join(f"{TASKS[name]}:{name}" for name in SETS[:3])}, "mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}}),
     _part("table3", "concatenated features", "Table 3", "fusion-gain", ("whole",), ("two",), table="table3", scales=FULL_ONLY, needs="two encoders concatenated as one: a FILE.py:FUNCTION of one's own, declared with `parts`"),
     _part("figure4", "corrupted pretraining images", "Figure 4", "corruption-deltas", ("million", "corrupted", "supervised", "corrupted-supervised"), ("imagenet",), table="figure4"),
     _part("figure5", "accuracy as labels become finer", "Figure 5", "granularity", ("million", "supervised"), ("three",), needs=TREE),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from virb.analysis.papers.common import components, of_cells, of_units, points, told, wide
-from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Tables
+from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Evidence
 from virb.stats.claims import mean_interval, side
 from virb.stats.exact import permutation_p
 
@@ -16,7 +16,7 @@ DOMAINS = "data sets"
 ROUND = 0.001  # a difference of two scores printed to three digits
 
 
-def _own(tables: Tables, table: str) -> tuple[pd.DataFrame, dict[str, str]]:
+def _own(tables: Evidence, table: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """A table's self-supervised rows, and the data set that each task is of."""
     frame = tables.get(table, "dataset")
     if "role" in frame:
@@ -31,7 +31,7 @@ def _of_one_set(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["dataset"].map(components).map(len).eq(1)]
 
 
-def in_domain_beats_cross_domain(tables: Tables) -> Answer:
+def in_domain_beats_cross_domain(tables: Evidence) -> Answer:
     """On every task the encoder of the task's own data is best."""
     frame, home = _own(tables, "table1")
     x = wide(_of_one_set(frame), "dataset")
@@ -51,7 +51,7 @@ def in_domain_beats_cross_domain(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def margin_of_twelve(tables: Tables) -> Answer:
+def margin_of_twelve(tables: Evidence) -> Answer:
     """In-domain pretraining gains 12 points on iNat21 over the best cross-domain pretraining."""
     frame, home = _own(tables, "table1")
     task = tables.fact("finest")
@@ -66,17 +66,17 @@ def margin_of_twelve(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def imagenet_is_the_best_source(tables: Tables) -> Answer:
+def imagenet_is_the_best_source(tables: Evidence) -> Answer:
     """Across domains ImageNet is the best data set to pretrain on."""
     return _source(tables, tables.fact("broad"), best=True)
 
 
-def remote_sensing_is_the_worst_source(tables: Tables) -> Answer:
+def remote_sensing_is_the_worst_source(tables: Evidence) -> Answer:
     """Across domains GLC20 (remote sensing) is the worst data set to pretrain on."""
     return _source(tables, tables.fact("far"), best=False)
 
 
-def _source(tables: Tables, name: str, *, best: bool) -> Answer:
+def _source(tables: Evidence, name: str, *, best: bool) -> Answer:
     frame, home = _own(tables, "table1")
     x = wide(_of_one_set(frame), "dataset")
     if name not in x.index:
@@ -101,7 +101,7 @@ def _source(tables: Tables, name: str, *, best: bool) -> Answer:
     )  # fmt: skip
 
 
-def _sizes(tables: Tables) -> pd.DataFrame:
+def _sizes(tables: Evidence) -> pd.DataFrame:
     """In-domain scores by size of the pretraining set (rows) and task."""
     frame, home = _own(tables, "table2")
     frame = _of_one_set(frame)
@@ -111,17 +111,17 @@ def _sizes(tables: Tables) -> pd.DataFrame:
     return frame.pivot_table(index=frame["dataset_size"].astype(float), columns="task", values="score").sort_index()
 
 
-def half_the_images_cost_little(tables: Tables) -> Answer:
+def half_the_images_cost_little(tables: Evidence) -> Answer:
     """Half of the pretraining images (500k of 1M) costs at most 2 points."""
     return _cost(tables, 2, 0.02)
 
 
-def a_quarter_costs_at_most_four(tables: Tables) -> Answer:
+def a_quarter_costs_at_most_four(tables: Evidence) -> Answer:
     """A quarter of them (250k of 1M) costs at most 4 points."""
     return _cost(tables, 4, 0.04)
 
 
-def _cost(tables: Tables, factor: int, most: float) -> Answer:
+def _cost(tables: Evidence, factor: int, most: float) -> Answer:
     x = _sizes(tables)
     largest = x.index[-1]
     near = [size for size in x.index if abs(size * factor / largest - 1) < 0.1]
@@ -138,7 +138,7 @@ def _cost(tables: Tables, factor: int, most: float) -> Answer:
     )  # fmt: skip
 
 
-def gains_diminish(tables: Tables) -> Answer:
+def gains_diminish(tables: Evidence) -> Answer:
     """Each further doubling of in-domain images gains less than the one before."""
     x = _sizes(tables)
     if len(x) < 3:
@@ -153,7 +153,7 @@ def gains_diminish(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def pooled_is_worse_than_its_size_in_domain(tables: Tables) -> Answer:
+def pooled_is_worse_than_its_size_in_domain(tables: Evidence) -> Answer:
     """Pooled data are worse than as many images of the task's own domain."""
     gaps = _pooled(tables, same_size=True)
     by_task = gaps.groupby("task")["gap"].mean()
@@ -167,7 +167,7 @@ def pooled_is_worse_than_its_size_in_domain(tables: Tables) -> Answer:
     return Answer(**{**vars(found), "verdict": surely.verdict, "about": "these runs"})
 
 
-def adding_other_data_hurts(tables: Tables) -> Answer:
+def adding_other_data_hurts(tables: Evidence) -> Answer:
     """Adding images of another domain to those of one's own typically hurts."""
     gaps = _pooled(tables, same_size=False)
     by_task = gaps.groupby("task")["gap"].mean()
@@ -180,7 +180,7 @@ def adding_other_data_hurts(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def pooling_does_not_help(tables: Tables) -> Answer:
+def pooling_does_not_help(tables: Evidence) -> Answer:
     """Pooling does not make more general encoders: adding other data gains less than a point on average."""
     gaps = _pooled(tables, same_size=False)
     by_task = gaps.groupby("task")["gap"].mean()
@@ -191,7 +191,7 @@ def pooling_does_not_help(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def _pooled(tables: Tables, *, same_size: bool) -> pd.DataFrame:
+def _pooled(tables: Evidence, *, same_size: bool) -> pd.DataFrame:
     frame, home = _own(tables, "table2")
     sizes = _sizes(tables)
     rows = []
@@ -209,7 +209,7 @@ def _pooled(tables: Tables, *, same_size: bool) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "dataset", "gap"])
 
 
-def _fused(tables: Tables) -> pd.DataFrame:
+def _fused(tables: Evidence) -> pd.DataFrame:
     """Gain of concatenated features over the better part and over the part of the task's own data."""
     frame = tables.get("table3", "parts", "supervision")
     single = {(row.parts, row.task): row.score for row in frame.itertuples() if "+" not in row.parts}
@@ -231,7 +231,7 @@ def _fused(tables: Tables) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "parts", "kinds", "across", "gain", "over_own"])
 
 
-def self_supervised_features_are_redundant(tables: Tables) -> Answer:
+def self_supervised_features_are_redundant(tables: Evidence) -> Answer:
     """Concatenating self-supervised features of two domains changes little beside the gap between the two."""
     found = _fused(tables)
     pair = found[found["kinds"].eq("SimCLR+SimCLR") & found["across"]]
@@ -246,7 +246,7 @@ def self_supervised_features_are_redundant(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def supervised_features_add_more(tables: Tables) -> Answer:
+def supervised_features_add_more(tables: Evidence) -> Answer:
     """Adding ImageNet's supervised features to iNat21's SimCLR helps, the other way round harms; both more than two SimCLRs do."""
     found = _fused(tables)
     mixed = found[found["kinds"].eq("SimCLR+Sup") & found["across"]].dropna(subset=["over_own"])
@@ -263,7 +263,7 @@ def supervised_features_add_more(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def resolution_is_critical(tables: Tables) -> Answer:
+def resolution_is_critical(tables: Evidence) -> Answer:
     """Downsampled pretraining images cost self-supervised encoders more than supervised ones."""
     frame = tables.get("figure4", "corruption", "role")
     frame = frame[frame["corruption"].isin(["none", "downsample2", "downsample4"])]
@@ -288,7 +288,7 @@ def resolution_is_critical(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def corruption_costs(tables: Tables) -> Answer:
+def corruption_costs(tables: Evidence) -> Answer:
     """Downsampling 2x costs SimCLR about 15 points and 4x about 34, far more than noise or JPEG."""
     frame = tables.get("figure4", "corruption", "role")
     ours = frame[frame["role"].eq("self-supervised")]
@@ -312,7 +312,7 @@ def corruption_costs(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def gap_tracks_granularity(tables: Tables) -> Answer:
+def gap_tracks_granularity(tables: Evidence) -> Answer:
     """The finer the labels of a data set, the farther self-supervised encoders lie behind supervised ones."""
     frame = tables.get("table1", "role", "dataset")
     home, classes = tables.fact("home"), tables.fact("n_classes")
@@ -337,7 +337,7 @@ def gap_tracks_granularity(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def gap_on_inat(tables: Tables) -> Answer:
+def gap_on_inat(tables: Evidence) -> Answer:
     """On iNat21 SimCLR stays about 30 points behind supervision."""
     frame = tables.get("table1", "role", "dataset")
     task = tables.fact("finest")
@@ -353,7 +353,7 @@ def gap_on_inat(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def byol_gap(tables: Tables) -> Answer:
+def byol_gap(tables: Evidence) -> Answer:
     """On iNat21 BYOL stays about 25 points behind supervision."""
     frame = tables.get("text")
     said = frame[frame["task"].eq("supervised minus BYOL")]["score"]
@@ -366,12 +366,12 @@ def byol_gap(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def improved_classes(tables: Tables) -> Answer:
+def improved_classes(tables: Evidence) -> Answer:
     """In-domain pretraining improves about 60 % of the classes."""
     raise NotThere("The paper prints about 60 % and no table of classes; the analysis class-deltas counts them in results with predictions.")
 
 
-def resizing_matters_by_a_point_or_two(tables: Tables) -> Answer:
+def resizing_matters_by_a_point_or_two(tables: Evidence) -> Answer:
     """Pretraining on resized instead of native images can change accuracy by 1 to 2 points."""
     x = wide(tables.get("tableA2"))
     pairs = [(name, f"{name} (Resize)") for name in x.index if f"{name} (Resize)" in x.index]
@@ -388,7 +388,7 @@ def resizing_matters_by_a_point_or_two(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def class_diversity_has_two_sides(tables: Tables) -> Answer:
+def class_diversity_has_two_sides(tables: Evidence) -> Answer:
     """Spreading 100k images over more classes helps a coarse foreign task and harms a fine-grained one."""
     x = wide(tables.get("tableA3", "n_classes"), "n_classes").sort_index()
     up, down = tables.fact("coarse"), tables.fact("finest")

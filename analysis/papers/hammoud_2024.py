@@ -12,8 +12,11 @@ from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 METHODS = {
     "SimCLR": "simclr", "BarlowTwins": "barlow-twins", "BYOL": "byol", "SwAV": "swav", "VICReg": "vicreg", "MoCoV3": "moco-v3", "DINO": "dino",
 }  # fmt: skip
-TASKS = {"ImageNet": "imagenet", "Cars": "stanford-cars", "Flowers": "flowers-102", "Pets": "pets", "Places": "places365", "Food": "food-101"}
-SMALL = {"CIFAR-100": "cifar-100", "TinyImageNet": "tiny-imagenet"}
+TASKS = {
+    "ImageNet": "hammoud-imagenet", "Cars": "hammoud-cars", "Flowers": "hammoud-flowers-102", "Pets": "hammoud-pets",
+    "Places": "hammoud-places365", "Food": "hammoud-food-101",
+}  # fmt: skip
+SMALL = {"CIFAR-100": "cifar-100", "TinyImageNet": "tiny-imagenet"}  # with "hammoud-" before it, the task
 CIFAR, TINY = (5_000, 25_000, 50_000), (10_000, 50_000, 100_000)
 IMAGENET_N = (128_000, 256_000, 640_000, 1_281_000)
 NETWORKS = {"ResNet-50": "resnet50", "ViT-B/16": "vit_base_patch16", "ResNet-101": "resnet101", "ViT-S/16": "vit_small_patch16"}
@@ -33,7 +36,7 @@ def table1(raw: pd.DataFrame) -> pd.DataFrame:
     out = raw.rename(columns={"N": "dataset_size", "C": "images_seen"}).melt(
         ["dataset", "dataset_size", "images_seen"], list(METHODS), "method", "score"
     )
-    return _named(out.assign(task=out["dataset"].map(SMALL)))
+    return _named(out.assign(task="hammoud-" + out["dataset"].map(SMALL)))
 
 
 def table2(raw: pd.DataFrame) -> pd.DataFrame:
@@ -52,7 +55,7 @@ def table4(raw: pd.DataFrame) -> pd.DataFrame:
     """One method at two budgets (Supplementary Table 3 has Table 4's two networks and two more)."""
     raw = raw.rename(columns={"N": "dataset_size", "C": "images_seen"})
     out = raw.melt(["method", "images_seen", "dataset_size"], list(NETWORKS), "network", "score")
-    return _named(out.assign(dataset="ImageNet", task="imagenet"))
+    return _named(out.assign(dataset="ImageNet", task="hammoud-imagenet"))
 
 
 def table5(raw: pd.DataFrame) -> pd.DataFrame:
@@ -60,13 +63,13 @@ def table5(raw: pd.DataFrame) -> pd.DataFrame:
     raw = raw.rename(columns={"pretrain_dataset": "dataset", "N": "dataset_size", "C": "images_seen"})
     columns = [name for name in raw if name.startswith("labels_")]
     out = raw.melt(["method", "network", "dataset", "dataset_size", "images_seen"], columns, "labels", "score")
-    return _named(out.assign(labels=out["labels"].str.removeprefix("labels_").astype(float), task="imagenet"))
+    return _named(out.assign(labels=out["labels"].str.removeprefix("labels_").astype(float), task="hammoud-imagenet"))
 
 
 def supp1(raw: pd.DataFrame) -> pd.DataFrame:
     """Tiny ImageNet: images x budget."""
     out = raw.rename(columns={"N": "dataset_size"}).melt(["method", "dataset", "dataset_size"], var_name="budget", value_name="score")
-    return _named(out.assign(images_seen=out["budget"].str.removeprefix("C_").astype(float), task="tiny-imagenet"))
+    return _named(out.assign(images_seen=out["budget"].str.removeprefix("C_").astype(float), task="hammoud-tiny-imagenet"))
 
 
 def figure3(raw: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +79,7 @@ def figure3(raw: pd.DataFrame) -> pd.DataFrame:
     change = float(value["SimCLR change for each Out augmentation"])
     rows = [("none", base), ("out", base + change)]
     out = pd.DataFrame(rows, columns=["added", "score"])
-    return out.assign(encoder="SimCLR B " + out["added"], task="imagenet-100", method="SimCLR", dataset="ImageNet-100", role="self-supervised")
+    return out.assign(encoder="SimCLR B " + out["added"], task="hammoud-imagenet-100", method="SimCLR", dataset="ImageNet-100", role="self-supervised")
 
 
 def _member(name: str, line: str, method: str, dataset: str, n: int, c: float, **more: object) -> Member:
@@ -123,13 +126,13 @@ FULL = Scale(
         ),
     },
     tasks={
-        "small": {task: task for task in SMALL.values()},
-        "tiny": {"tiny-imagenet": "tiny-imagenet"},
+        "small": {f"hammoud-{name}": f"hammoud-{name}" for name in SMALL.values()},
+        "tiny": {"hammoud-tiny-imagenet": "hammoud-tiny-imagenet"},
         "six": {task: task for task in TASKS.values()},
-        "imagenet": {"imagenet": "imagenet"},
+        "imagenet": {"hammoud-imagenet": "hammoud-imagenet"},
     },
     recipe="hammoud_2024.yaml",
-    facts={"imagenet_set": "ImageNet", "imagenet": "imagenet", "nearer_to_other": "places365"},
+    facts={"imagenet_set": "ImageNet", "imagenet": "hammoud-imagenet", "nearer_to_other": "hammoud-places365"},
 )  # fmt: skip
 
 MINI_N = (1500, 3000, 6000)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from virb.analysis.papers.common import of_cells, of_units, told, wide
-from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Tables
+from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Evidence
 from virb.errors import ScoresError
 from virb.stats.claims import mean_interval, side, sign_p
 from virb.stats.dyads import affinity
@@ -23,7 +23,7 @@ def _percent(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(score=np.where(frame["unit"].eq("fraction"), 100 * frame["score"], frame["score"]))
 
 
-def _curves(tables: Tables, name: str, by: list[str]) -> dict[tuple[object, ...], pd.Series]:
+def _curves(tables: Evidence, name: str, by: list[str]) -> dict[tuple[object, ...], pd.Series]:
     """Scores over the number of images, at one budget: a curve for each value of ``by`` and each task."""
     frame = _percent(tables.get(name, "dataset_size", "method"))
     keys = [key for key in (*by, "task") if key in frame]
@@ -37,7 +37,7 @@ def _curves(tables: Tables, name: str, by: list[str]) -> dict[tuple[object, ...]
     return out
 
 
-def more_diversity_is_better(tables: Tables) -> Answer:
+def more_diversity_is_better(tables: Evidence) -> Answer:
     """At a fixed budget accuracy rises with the number of unique images, for every method and set (Table 1)."""
     curves = _curves(tables, "table1", ["dataset", "method"])
     steps = [float(s) for curve in curves.values() for s in np.diff(curve)]
@@ -56,12 +56,12 @@ def more_diversity_is_better(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def larger_scale_agrees(tables: Tables) -> Answer:
+def larger_scale_agrees(tables: Evidence) -> Answer:
     """With ImageNet to pretrain on and to score, accuracy rises with the number of images (Table 2)."""
     frame = _percent(tables.get("table2", "dataset_size", "method"))
     own, task = tables.fact("imagenet_set"), tables.fact("imagenet")
     frame = frame[frame["dataset"].eq(own) & frame["task"].eq(task)]
-    curves = _curves(Tables({"table2": frame}, tables.facts), "table2", ["method", "network"])
+    curves = _curves(Evidence({"table2": frame}, tables.facts), "table2", ["method", "network"])
     steps = [float(s) for curve in curves.values() for s in np.diff(curve)]
     return of_cells(
         steps, ROUND, f"{len(curves)} curves, every step {min(steps):+.1f} points or more; two methods and two networks, a run each.",
@@ -69,7 +69,7 @@ def larger_scale_agrees(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def largest_is_best_at_every_budget(tables: Tables) -> Answer:
+def largest_is_best_at_every_budget(tables: Evidence) -> Answer:
     """At every budget the largest set is best (Supplementary Table 1)."""
     frame = _percent(tables.get("supp1", "dataset_size", "method", "images_seen"))
     gaps = []
@@ -85,7 +85,7 @@ def largest_is_best_at_every_budget(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def shift_outweighs_diversity(tables: Tables) -> Answer:
+def shift_outweighs_diversity(tables: Evidence) -> Answer:
     """ImageNet beats the far larger YFCC at one budget on the majority of tasks (Table 2)."""
     gaps = _sets(tables)
     foreign = gaps.drop(columns=[tables.fact("imagenet")], errors="ignore")
@@ -104,7 +104,7 @@ def shift_outweighs_diversity(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def _sets(tables: Tables) -> pd.DataFrame:
+def _sets(tables: Evidence) -> pd.DataFrame:
     """Score of the largest set of ImageNet less that of the other set: an encoder (method and network) x task."""
     frame = _percent(tables.get("table2", "dataset_size", "method", "dataset"))
     own = tables.fact("imagenet_set")
@@ -122,7 +122,7 @@ def _sets(tables: Tables) -> pd.DataFrame:
     return gaps
 
 
-def yfcc_is_better_on_places(tables: Tables) -> Answer:
+def yfcc_is_better_on_places(tables: Evidence) -> Answer:
     """On Places365 the encoder of YFCC is better (Table 2)."""
     gaps = _sets(tables)
     task = tables.fact("nearer_to_other")
@@ -136,7 +136,7 @@ def yfcc_is_better_on_places(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def nearer_sets_are_better(tables: Tables) -> Answer:
+def nearer_sets_are_better(tables: Evidence) -> Answer:
     """The set nearer to a task (FID, VisualDNA) is the one that transfers better to it (Table 3 against Table 2)."""
     distance = tables.get("table3", "metric", "dataset")
     gaps = _sets(tables)
@@ -172,7 +172,7 @@ def nearer_sets_are_better(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def unequal_budgets_mislead(tables: Tables) -> Answer:
+def unequal_budgets_mislead(tables: Evidence) -> Answer:
     """With three times the budget fewer images beat the best of the smaller budget (Table 4, Supplementary Table 3)."""
     frame = _percent(tables.get("table4", "dataset_size", "images_seen"))
     gaps = {}
@@ -197,7 +197,7 @@ def unequal_budgets_mislead(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def small_sets_do_not_gain_from_compute(tables: Tables) -> Answer:
+def small_sets_do_not_gain_from_compute(tables: Evidence) -> Answer:
     """On the smallest set three times the budget does not help (Table 4)."""
     frame = _percent(tables.get("table4", "dataset_size", "images_seen"))
     n = frame["dataset_size"].astype(float)
@@ -215,7 +215,7 @@ def small_sets_do_not_gain_from_compute(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def few_labels_suffice(tables: Tables) -> Answer:
+def few_labels_suffice(tables: Evidence) -> Answer:
     """ViT-B/16 of ImageNet with 5 % of the labels beats that of YFCC with all (Table 5)."""
     frame = _percent(tables.get("table5", "labels", "dataset"))
     own = tables.fact("imagenet_set")
@@ -237,7 +237,7 @@ def few_labels_suffice(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def half_of_the_labels_suffice(tables: Tables) -> Answer:
+def half_of_the_labels_suffice(tables: Evidence) -> Answer:
     """With in-domain pretraining half of the labels give nearly what all give (Table 5)."""
     frame = _percent(tables.get("table5", "labels", "dataset"))
     frame = frame[frame["dataset"].eq(tables.fact("imagenet_set"))]
@@ -253,7 +253,7 @@ def half_of_the_labels_suffice(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def out_of_distribution_images_harm(tables: Tables) -> Answer:
+def out_of_distribution_images_harm(tables: Evidence) -> Answer:
     """Adding images of other classes harms, adding images of the task's classes helps (Figure 3)."""
     frame = _percent(tables.get("figure3", "added"))
     base = frame.loc[frame["added"].eq("none")].set_index("method")["score"]
@@ -281,7 +281,7 @@ def out_of_distribution_images_harm(tables: Tables) -> Answer:
     )  # fmt: skip
 
 
-def yfcc_saturates(tables: Tables) -> Answer:
+def yfcc_saturates(tables: Evidence) -> Answer:
     """More of YFCC's images do not help ImageNet's task: from 10 % to 100 % less than a point (Figure 4)."""
     frame = _percent(tables.get("figure4", "dataset_size"))
     gains = []

@@ -17,7 +17,7 @@ from virb.analysis.papers.common import (
     wide,
 )
 
-from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Tables
+from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Evidence
 from virb.stats.claims import (
     difference_interval,
     jackknife,
@@ -32,7 +32,7 @@ SCORES = "figure4"
 ALIKE = "encoders like these"
 
 
-def _grid(tables: Tables) -> Grid:
+def _grid(tables: Evidence) -> Grid:
     found = grid(tables.get(SCORES, "category"))
     if not found.is_self.any():
         raise NotThere("No encoder is declared self-supervised.")
@@ -47,7 +47,7 @@ def _said(by: dict[str, float], form: str = "{:+.2f}") -> str:
     return ", ".join(f"{name} {form.format(value)}" for name, value in by.items())
 
 
-def supervised_best_only_near_imagenet(tables: Tables) -> Answer:
+def supervised_best_only_near_imagenet(tables: Evidence) -> Answer:
     """The supervised encoder is best on the tasks nearest to its labels and on no other."""
     g = _grid(tables)
     top = g.reference()
@@ -68,7 +68,7 @@ def supervised_best_only_near_imagenet(tables: Tables) -> Answer:
     return unsure_of_readings(answer, g.agreement(lost))
 
 
-def self_supervised_is_the_better_default(tables: Tables) -> Answer:
+def self_supervised_is_the_better_default(tables: Evidence) -> Answer:
     """A self-supervised encoder, taken as it comes and not as the best of many, is above the supervised one."""
     g = _grid(tables)
     top = g.reference()
@@ -93,7 +93,7 @@ def self_supervised_is_the_better_default(tables: Tables) -> Answer:
     return unsure_of_readings(answer, g.agreement(lambda x: side(*asked(x)[1:], 0.5)))
 
 
-def structural_gains_more(tables: Tables) -> Answer:
+def structural_gains_more(tables: Evidence) -> Answer:
     """(score - supervised) / sd of the task is larger on structural tasks than on semantic ones."""
     g = _grid(tables)
     top = g.reference()
@@ -119,7 +119,7 @@ def structural_gains_more(tables: Tables) -> Answer:
     return unsure_of_readings(answer, g.agreement(lambda x: ask(x, 1_000)[0]))
 
 
-def _with_imagenet(tables: Tables) -> tuple[Grid, int, np.ndarray, np.ndarray]:
+def _with_imagenet(tables: Evidence) -> tuple[Grid, int, np.ndarray, np.ndarray]:
     """The grid, ImageNet's column, which other tasks are of its category, and its correlations over encoders."""
     g = _grid(tables)
     j = g.task(tables.fact("imagenet"))
@@ -127,7 +127,7 @@ def _with_imagenet(tables: Tables) -> tuple[Grid, int, np.ndarray, np.ndarray]:
     return g, j, own, correlations(g.values[g.rows], j)
 
 
-def strong_within_category(tables: Tables) -> Answer:
+def strong_within_category(tables: Evidence) -> Answer:
     """ImageNet's correlation with the other tasks of its category is strong: the mean r above .5."""
     g, j, own, _ = _with_imagenet(tables)
 
@@ -143,7 +143,7 @@ def strong_within_category(tables: Tables) -> Answer:
     return unsure_of_readings(answer, g.agreement(lambda x: mean_r(x[g.rows]) > STRONG))
 
 
-def weaker_elsewhere(tables: Tables) -> Answer:
+def weaker_elsewhere(tables: Evidence) -> Answer:
     """ImageNet's correlation with tasks of other categories is weaker than with those of its own."""
     g, j, own, r = _with_imagenet(tables)
     others = np.arange(len(g.tasks)) != j
@@ -163,7 +163,7 @@ def weaker_elsewhere(tables: Tables) -> Answer:
     return unsure_of_readings(answer, g.agreement(lambda x: gap(x[g.rows]) > 0))
 
 
-def most_negative_category(tables: Tables) -> Answer:
+def most_negative_category(tables: Evidence) -> Answer:
     """Of the categories, image-level structural tasks are the most negatively correlated with ImageNet."""
     g, j, _, r = _with_imagenet(tables)
     named = "structural image-level"
@@ -190,7 +190,7 @@ def most_negative_category(tables: Tables) -> Answer:
     return unsure_of_readings(answer, g.agreement(lambda x: gap(x[g.rows]) > 0))
 
 
-def no_task_predicts_all(tables: Tables) -> Answer:
+def no_task_predicts_all(tables: Evidence) -> Answer:
     """No end task, ImageNet among them, is correlated with every other one (r > .5)."""
     g = _grid(tables)
     j = g.task(tables.fact("imagenet"))
@@ -211,7 +211,7 @@ def no_task_predicts_all(tables: Tables) -> Answer:
     return unsure_of_readings(answer, g.agreement(lambda x: float(worst(x[g.rows]).max()) < STRONG))
 
 
-def pockets_within_each_category(tables: Tables) -> Answer:
+def pockets_within_each_category(tables: Evidence) -> Answer:
     """Tasks of one category correlate with each other: in every category more than labels exchanged would give."""
     g = _grid(tables)
     category = pd.Series(g.category, index=g.tasks)
@@ -234,7 +234,7 @@ def pockets_within_each_category(tables: Tables) -> Answer:
     return unsure_of_readings(answer, g.agreement(lambda x: ask(x, 300)[0]))
 
 
-def methods_by_output(tables: Tables) -> Answer:
+def methods_by_output(tables: Evidence) -> Answer:
     """MoCo v2 is better on pixelwise tasks and SwAV on image-level ones, pairs of equal data compared."""
     frame = tables.get(SCORES, "category", "method", "dataset")
     first, second = tables.fact("methods")
@@ -270,7 +270,7 @@ def methods_by_output(tables: Tables) -> Answer:
     )
 
 
-def cka_higher_in_moco(tables: Tables) -> Answer:
+def cka_higher_in_moco(tables: Evidence) -> Answer:
     """Layers of MoCo v2 encoders agree more with each other than those of SwAV encoders."""
     frame = tables.get("cka", "method")
     first, second = tables.fact("methods")
@@ -291,17 +291,17 @@ def cka_higher_in_moco(tables: Tables) -> Answer:
     )
 
 
-def in_domain_is_best(tables: Tables) -> Answer:
+def in_domain_is_best(tables: Evidence) -> Answer:
     """For each end task with a data set of its own, the best encoder was pretrained on that set."""
     return _domain(tables, against="others")
 
 
-def in_domain_beats_combination(tables: Tables) -> Answer:
+def in_domain_beats_combination(tables: Evidence) -> Answer:
     """Encoders pretrained on the task's own data are above those pretrained on a mixture that holds a part of it."""
     return _domain(tables, against="combination")
 
 
-def _domain(tables: Tables, against: str) -> Answer:
+def _domain(tables: Evidence, against: str) -> Answer:
     frame = self_supervised(tables.get(SCORES, "method", "dataset"))
     home = tables.fact("home")
     x = wide(frame)
@@ -340,17 +340,17 @@ def _domain(tables: Tables, against: str) -> Answer:
     )
 
 
-def unbalanced_is_as_good(tables: Tables) -> Answer:
+def unbalanced_is_as_good(tables: Evidence) -> Answer:
     """Encoders of unbalanced data are not worse than those of balanced data of the same size."""
     return _balance(tables, None)
 
 
-def log_unbalanced_is_better(tables: Tables) -> Answer:
+def log_unbalanced_is_better(tables: Evidence) -> Answer:
     """Encoders of the heavily unbalanced (Log) data are better than those of balanced data of the same size."""
     return _balance(tables, "log")
 
 
-def _balance(tables: Tables, kind: str | None) -> Answer:
+def _balance(tables: Evidence, kind: str | None) -> Answer:
     if "anova" in tables.frames:
         printed = tables.get("anova").set_index("task")["score"]
         lin, log = float(printed["p lin"]), float(printed["p log"])
@@ -401,7 +401,7 @@ def _balance(tables: Tables, kind: str | None) -> Answer:
     )
 
 
-def seeds_hardly_matter(tables: Tables) -> Answer:
+def seeds_hardly_matter(tables: Evidence) -> Answer:
     """Scores of encoders that differ by the seed of pretraining alone vary by less than .85 % of their mean."""
     if "seeds" in tables.frames:
         printed = tables.get("seeds")
@@ -447,7 +447,7 @@ def seeds_hardly_matter(tables: Tables) -> Answer:
     )
 
 
-def swav_better_overall(tables: Tables) -> Answer:
+def swav_better_overall(tables: Evidence) -> Answer:
     """SwAV's encoders score higher than MoCo v2's over the whole battery."""
     frame = tables.get(SCORES, "method", "dataset")
     first, second = tables.fact("methods")

@@ -52,7 +52,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Tables:
+class Evidence:
     """Tidy tables by name, from a paper or from results, and what the claims must know of their names.
 
     ``facts`` says which of the tasks and data sets stand for what (``{"imagenet": "mini-object-class"}``), so that a test
@@ -126,7 +126,7 @@ class Claim:
     name: str
     sentence: str
     where: str
-    test: Callable[[Tables], Answer]
+    test: Callable[[Evidence], Answer]
     tables: tuple[str, ...] = ()
 
 
@@ -163,7 +163,7 @@ class Scale:
         encoders: groups of encoders by name; a part names groups.
         tasks: groups of tasks: the name that ``virb evaluate`` takes -> the paper's. "suite:NAME" stands for a suite.
         recipe: the recipe's file in pretrain/recipes that makes those with a "recipe:" spec.
-        facts: which tasks and data sets stand for what (see :class:`Tables`).
+        facts: which tasks and data sets stand for what (see :class:`Evidence`).
         label: what is said beside every answer: "of the mini world".
         input_px: side of the images that encoders see, for the cost.
         core_seconds, gpu_images_per_second: of one forward pass of its encoders on a core, and of encoding on ``card``.
@@ -243,10 +243,10 @@ class Paper:
         """Where its published tables lie."""
         return Path(self.file).with_name("tables")
 
-    def published(self) -> Tables:
+    def published(self) -> Evidence:
         """The paper's own tables, in tidy form."""
         frames = {table.name: table.read(self.folder) for table in self.tables}
-        return Tables(frames, self.facts, self.missing)
+        return Evidence(frames, self.facts, self.missing)
 
     def part(self, name: str) -> Part:
         """Return a part. Raises RegistryError: there is none; the text lists them."""

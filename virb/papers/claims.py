@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from virb.contracts.paper import HOLDS, UNTOLD, VERDICTS, Answer, Claim, NotThere, Paper, Tables
+from virb.contracts.paper import HOLDS, UNTOLD, VERDICTS, Answer, Claim, NotThere, Paper, Evidence
 from virb.errors import RegistryError, ScoresError
 
 
@@ -40,7 +40,7 @@ class Answered:
         }
 
 
-def ask(paper: Paper, tables: Tables, names: Sequence[str] = ()) -> list[Answered]:
+def ask(paper: Paper, tables: Evidence, names: Sequence[str] = ()) -> list[Answered]:
     """Return the answer of each claim, or of those called ``names``; one that lacks its table cannot be told.
 
     Raises:
@@ -53,7 +53,7 @@ def ask(paper: Paper, tables: Tables, names: Sequence[str] = ()) -> list[Answere
     return [Answered(claim, answer(claim, tables)) for claim in paper.claims if not names or claim.name in names]
 
 
-def answer(claim: Claim, tables: Tables) -> Answer:
+def answer(claim: Claim, tables: Evidence) -> Answer:
     """Return what ``tables`` say of ``claim``; where they lack what its test asks for, that it cannot be told, and why."""
     try:
         return claim.test(tables)
