@@ -42,12 +42,12 @@ def run(
     chosen: list[str] = []
 
     def pick(frame: DataFrame) -> list[str]:
-        names = analysed(frame, out, asked=roles)
+        names = analysed(frame, out.lines, asked=roles)
         table = encoder_table(frame).loc[names]
         chosen[:], kept = _usable(table, factors, frame, out)
         return kept
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True, pick=pick)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_varying=True, pick=pick)
     about = encoder_table(data.frame)[chosen].apply(as_words)
     chosen = _separable(about, chosen, out)
     kept = data.frame.groupby(["encoder", "task"], sort=False)["score"].mean().reset_index()
@@ -58,7 +58,7 @@ def run(
         spread = kept.groupby("task")["score"].transform("std")
         kept["score"] = (kept["score"] - kept.groupby("task")["score"].transform("mean")) / spread
     else:
-        kept = kept[kept["task"].isin(of_one_unit(data.frame, data.wide, out))]
+        kept = kept[kept["task"].isin(of_one_unit(data.frame, data.wide, out.lines))]
     columns = {name: f"f{k}" for k, name in enumerate(chosen)}
     renamed = kept.rename(columns=columns)
     cells = anova(renamed, "score ~ task + " + " + ".join(columns.values())).rename(

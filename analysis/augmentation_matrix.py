@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, mean_scores, prepare
 from virb.scores.schema import as_words, encoder_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...], missing: str) -> None:
-    import numpy as np
-
-    from virb.figures import plots
-
-    data = prepare(scores, out, exclude=exclude, missing=missing, task=task, is_complete=False)
+def compute(scores: DataFrame, notes: Notes, *, task: str, exclude: tuple[str, ...], missing: str) -> Tables:
+    data = prepare(scores, notes, exclude=exclude, missing=missing, task=task, is_complete=False)
     about = encoder_table(data.frame).dropna(subset=["augmentation_a", "augmentation_b"])
     if about.empty:
         raise NotApplicable("No encoder names its two augmentations.")
-    score = mean_scores(data, about.index, task, out)
+    score = mean_scores(data, about.index, task, notes)
     table = about[["augmentation_a", "augmentation_b"]].apply(as_words).assign(score=score).dropna(subset=["score"])
     if table.empty:
         raise NotApplicable("No encoder that names its two augmentations has all scores.")
@@ -35,18 +33,34 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
     ).reindex(names, columns=names)
     empty = int(square.isna().to_numpy().sum())
     if empty:
-        out.say(f"{empty} of {square.size} pairs have no encoder; row means are over the others")
+        notes.say(f"{empty} of {square.size} pairs have no encoder; row means are over the others")
     square["mean"] = square.mean(axis=1)
-    out.table(square.rename_axis("augmentation_a").reset_index())
-    off = square[names].where(~np.eye(len(names), dtype=bool))
-    best = off.stack()
-    if len(best):
-        a, b = best.idxmax()
-        out.say(
-            f"best pair: {a} then {b}, {best.max():.3f}; best alone: {np.nanmax(np.diag(square[names])):.3f}"
-            if np.isfinite(np.diag(square[names])).any()
-            else f"best pair: {a} then {b}, {best.max():.3f}"
-        )
+    return Tables(
+        {"": square.rename_axis("augmentation_a").reset_index()}, task=task, n_encoders=len(table), note=data.note
+    )
+
+
+def say(tables: Tables) -> list[str]:
+    import numpy as np
+
+    square = tables[""].set_index("augmentation_a").drop(columns="mean").to_numpy(float)
+    names = list(tables[""]["augmentation_a"])
+    off = np.where(np.eye(len(names), dtype=bool), np.nan, square)
+    if not np.isfinite(off).any():
+        return []
+    a, b = np.unravel_index(np.nanargmax(off), off.shape)
+    pair = f"best pair: {names[a]} then {names[b]}, {off[a, b]:.3f}"
+    alone = np.diag(square)
+    return [f"{pair}; best alone: {np.nanmax(alone):.3f}" if np.isfinite(alone).any() else pair]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import numpy as np
+
+    from virb.figures import plots
+
+    square = tables[""].set_index("augmentation_a")
+    names = list(square.index)
     with plots.style():
         longest = plots.text_width(names, 6.5)
         fig = plots.figure(plots.COLUMN, 0.35 + longest + 0.22 * max(len(names), 2))
@@ -56,19 +70,22 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
         axes.set_ylabel("first")
         axes.set_xlabel("second")
         axes.tick_params(axis="x", rotation=90)
+        facts = tables.facts
         plots.titles(
             fig,
             "Composition of augmentations",
-            f"{task or 'Mean over tasks'}; n = {len(table)} encoders; diagonal: one alone. {data.note}",
+            f"{facts['task'] or 'Mean over tasks'}; n = {facts['n_encoders']} encoders; diagonal: one alone. {facts['note']}",
         )
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="augmentation-matrix",
     summary="Composition of two augmentations, with row means",
     source="Chen et al. 2020, Figure 5",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("augmentation_a", "augmentation_b"),
     options=(Option("task", "", "Task whose score is shown; the mean over tasks if not given."), EXCLUDE, MISSING),
 )

@@ -39,11 +39,11 @@ def run(
         missing=missing,
         task=task,
         is_complete=False,
-        pick=lambda frame: analysed(frame, out, asked=roles),
+        pick=lambda frame: analysed(frame, out.lines, asked=roles),
     )
     about = encoder_table(data.frame)
     for name in {"dataset_size", "epochs", "images_seen"} & set(about):
-        about[name] = as_counts(about[name], name, out)
+        about[name] = as_counts(about[name], name, out.lines)
     table = budget_columns(_agreeing(about, out))
     unknown = table.index[table["C"].isna()]
     if len(unknown):
@@ -52,7 +52,7 @@ def run(
     if len(table) < 2:
         raise NotApplicable("Fewer than two encoders say two of dataset_size, epochs and images_seen.")
     what = task or "mean over tasks"
-    table["score"] = mean_scores(data, table.index, task, out)
+    table["score"] = mean_scores(data, table.index, task, out.lines)
     table = table[table["score"].notna()].copy()
     if len(table) < 2:
         raise NotApplicable("Fewer than two encoders with known budgets have all scores.")

@@ -25,7 +25,7 @@ def run(scores: DataFrame, out: Outputs, *, task: str, a: str, b: str, groups: s
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing="keep")
+    data = prepare(scores, out.lines, exclude=exclude, missing="keep")
     for name in (a, b):
         if name and name not in data.wide.index:
             raise UsageError(f"There is no encoder {name!r}; the scores have {names_in_words(list(data.wide.index))}.")

@@ -38,9 +38,11 @@ def run(
 ) -> None:
     import pandas as pd
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_varying=True)
     wide, categories = data.wide, data.categories
-    families = declared_families(data.frame, wide.index, out, column=family)
+    families = declared_families(data.frame, wide.index, out.lines, column=family)
+    if families.members is not None:
+        out.table(families.members, "families")
     if families.labels is not None:
         # Shuffled encoders are no null for families, so that the largest of all is taken from resampled families.
         interval = "bootstrap" if adjustment == "max" or interval == "bootstrap" else "jackknife"

@@ -25,7 +25,7 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame)
     without = about.index[about["method"].isna()]
     if len(without):
@@ -60,7 +60,7 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
         raise NotApplicable("No method has both a clean and a corrupted encoder (column corruption).")
     table = pd.DataFrame(rows, columns=["method", "corruption", "task", "clean", "corrupted", "cost", "n_encoders"])
     out.table(table)
-    one_unit = of_one_unit(data.frame, data.wide, out)
+    one_unit = of_one_unit(data.frame, data.wide, out.lines)
     mean = (
         table[table["task"].isin(one_unit)]
         .groupby(["corruption", "method"], sort=False)["cost"]

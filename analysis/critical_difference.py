@@ -40,7 +40,7 @@ def run(
 ) -> None:
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing)
     wide = data.wide
     found = standing(wide, data.categories, top=top, within_categories=resample == "within-categories")
     test, ranks = found.friedman, found.table

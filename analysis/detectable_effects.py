@@ -27,14 +27,14 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
     rows = []
     for task in data.wide.columns:
         part = data.frame[data.frame["task"] == task]
         gap = float(data.wide[task].max() - data.wide[task].median())
         sample = seeds = np.nan
         is_top1 = "metric" not in part or str(part["metric"].iloc[0]).lower() in OF_EXAMPLES
-        n_test = as_counts(part["n_test"], "n_test", out).dropna() if "n_test" in part else ()
+        n_test = as_counts(part["n_test"], "n_test", out.lines).dropna() if "n_test" in part else ()
         if is_top1 and len(n_test) == len(part):
             sample = detectable_difference(int(n_test.min()), discordant, power=power)
         cells = part.groupby("encoder")["score"]

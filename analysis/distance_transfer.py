@@ -38,7 +38,12 @@ def run(
     if "metric" not in table:
         table["metric"] = "distance"
     data = prepare(
-        scores, out, exclude=exclude, missing=missing, is_complete=False, pick=lambda f: analysed(f, out, asked=roles)
+        scores,
+        out.lines,
+        exclude=exclude,
+        missing=missing,
+        is_complete=False,
+        pick=lambda f: analysed(f, out.lines, asked=roles),
     )
     groups = as_words(encoder_table(data.frame)["dataset"].dropna())
     mean = data.wide.loc[groups.index].groupby(groups).mean().stack().rename("score")

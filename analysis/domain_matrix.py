@@ -34,7 +34,12 @@ def run(
     from virb.figures import plots
 
     data = prepare(
-        scores, out, exclude=exclude, missing=missing, is_complete=False, pick=lambda f: analysed(f, out, asked=roles)
+        scores,
+        out.lines,
+        exclude=exclude,
+        missing=missing,
+        is_complete=False,
+        pick=lambda f: analysed(f, out.lines, asked=roles),
     )
     about = encoder_table(data.frame)
     if by not in about:

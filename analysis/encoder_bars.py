@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, Option, comma_list
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
+from virb.scores.units import units_by_task
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, encoders: tuple[str, ...], exclude: tuple[str, ...], missing: str) -> None:
+def compute(
+    scores: DataFrame, notes: Notes, *, encoders: tuple[str, ...], exclude: tuple[str, ...], missing: str
+) -> Tables:
+    """A row a task, a column an encoder; ``seeds``: the spread of each score over its seeds."""
     import numpy as np
 
-    from virb.figures import plots
-
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
     unknown = [name for name in encoders if name not in data.wide.index]
     if unknown or (encoders and not 2 <= len(encoders) <= 6):
         raise UsageError(f"encoders={','.join(encoders)}: expected 2 to 6 of {', '.join(map(str, data.wide.index))}.")
@@ -31,53 +35,86 @@ def run(scores: DataFrame, out: Outputs, *, encoders: tuple[str, ...], exclude: 
         rank = data.wide.rank(ascending=False).mean(axis=1).sort_values(kind="stable").dropna()
         encoders = tuple(rank.index[:3])
     part = data.wide.loc[list(encoders)]
-    sd = data.frame.groupby(["encoder", "task"])["score"].agg(["std", "count"])
-    clashes = {name: f"{name} (encoder)" for name in ("task", "category", "middle_is_between")}
+    clashes = {name: f"{name} (encoder)" for name in ("task", "category", "middle_is_between", "unit")}
     table = part.rename(index=clashes).T.rename_axis("task").reset_index()
     table["category"] = table["task"].map(data.categories)
     if len(encoders) == 3:
         values = part.to_numpy()
         is_known = ~np.isnan(values).any(axis=0)
         table["middle_is_between"] = is_known & ((values[1] - values[0]) * (values[1] - values[2]) <= 0)
-        share = int(table["middle_is_between"].sum())
-        out.say(f"{encoders[1]} lies between {encoders[0]} and {encoders[2]} on {share} of {int(is_known.sum())} tasks")
-    out.table(table)
+    if "unit" in data.frame:
+        table["unit"] = table["task"].map(units_by_task(data.frame))
+    kept = data.frame[data.frame["encoder"].isin(encoders)]
+    seeds = kept.groupby(["encoder", "task"], sort=False)["score"].agg(["std", "count"]).reset_index()
+    return Tables(
+        {"": table, "seeds": seeds.rename(columns={"std": "sd", "count": "n_seeds"})},
+        encoders=list(encoders),
+        columns=[clashes.get(name, name) for name in encoders],
+        roles=dict(roles(data.frame).loc[list(encoders)]),
+        note=data.note,
+    )
+
+
+def say(tables: Tables) -> list[str]:
+    table, names = tables[""], tables.facts["encoders"]
+    if len(names) != 3:
+        return []
+    n_known = int(table[tables.facts["columns"]].notna().all(axis=1).sum())
+    share = int(table["middle_is_between"].sum())
+    return [f"{names[1]} lies between {names[0]} and {names[2]} on {share} of {n_known} tasks"]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    """Bars a task; tasks of one unit share an axis."""
+    import numpy as np
+
+    from virb.figures import plots
+
+    facts, encoders = tables.facts, tables.facts["encoders"]
+    table = tables[""]
+    sd = tables["seeds"].set_index(["encoder", "task"])
+    units = table["unit"] if "unit" in table else table["task"].map(lambda task: "")
+    groups = [table[units == unit] for unit in dict.fromkeys(units)]
     with plots.style():
-        wide_enough = max(plots.COLUMN, min(plots.PAGE, 0.9 + 0.3 * part.shape[1]))
-        longest = min(1.3, plots.text_width([str(t) for t in part.columns], 6.5))
-        is_short = longest * part.shape[1] < 0.7 * wide_enough  # then labels need not be turned
+        wide_enough = max(plots.COLUMN, min(plots.PAGE, 0.9 + 0.3 * len(table) + 0.5 * (len(groups) - 1)))
+        longest = min(1.3, plots.text_width(list(table["task"]), 6.5))
+        is_short = longest * len(table) < 0.7 * wide_enough  # then labels need not be turned
         fig = plots.figure(wide_enough, 1.35 + (0.1 if is_short else longest))
-        axes = fig.add_subplot()
+        panels = fig.subplots(1, len(groups), squeeze=False, width_ratios=[len(part) + 0.5 for part in groups])[0]
         width = 0.8 / len(encoders)
-        colours = plots.palette(encoders, roles(data.frame))
-        for k, name in enumerate(encoders):
-            place = np.arange(part.shape[1]) + (k - (len(encoders) - 1) / 2) * width
-            axes.bar(place, part.loc[name], width=width * 0.92, color=colours[name], linewidth=0)
-            for x, task in zip(place, part.columns, strict=True):
-                spread, count = sd.loc[(name, task)] if (name, task) in sd.index else (0.0, 0)
-                if count > 1:
-                    middle = part.loc[name, task]
-                    axes.vlines(x, middle - spread, middle + spread, color=plots.BLACK, linewidth=0.7)
-        axes.axhline(0, color=plots.BLACK, linewidth=0.6)
-        axes.set_xticks(range(part.shape[1]), list(part.columns), rotation=0 if is_short else 90)
-        for label, category in zip(axes.get_xticklabels(), data.categories, strict=True):
-            if category:
-                label.set_color(plots.darker(plots.category_colours([category])[category]))
-        axes.tick_params(axis="x", length=0)
-        axes.set_ylabel("score (higher is better)")
-        axes.grid(axis="y")
+        colours = plots.palette(encoders, facts["roles"])
+        for axes, part in zip(panels, groups, strict=True):
+            for k, (name, column) in enumerate(zip(encoders, facts["columns"], strict=True)):
+                place = np.arange(len(part)) + (k - (len(encoders) - 1) / 2) * width
+                axes.bar(place, part[column], width=width * 0.92, color=colours[name], linewidth=0)
+                for x, task, middle in zip(place, part["task"], part[column], strict=True):
+                    spread, count = sd.loc[(name, task)] if (name, task) in sd.index else (0.0, 0)
+                    if count > 1:
+                        axes.vlines(x, middle - spread, middle + spread, color=plots.BLACK, linewidth=0.7)
+            axes.axhline(0, color=plots.BLACK, linewidth=0.6)
+            axes.set_xticks(range(len(part)), list(part["task"]), rotation=0 if is_short else 90)
+            for label, category in zip(axes.get_xticklabels(), part["category"], strict=True):
+                if category:
+                    label.set_color(plots.darker(plots.category_colours([category])[category]))
+            axes.tick_params(axis="x", length=0)
+            unit = "" if len(groups) == 1 else part["unit"].iloc[0] or "no unit declared"
+            axes.set_ylabel(f"score in {unit}" if unit else "score (higher is better)")
+            axes.grid(axis="y")
         handles = [plots.Patch(facecolor=colours[name], label=name) for name in encoders]
-        seeds = " Lines: sd over seeds." if (sd["count"] > 1).any() else ""
-        note = f"Scores as measured; their scales differ by task.{seeds} {data.note}"
+        seeds = " Lines: sd over seeds." if (sd["n_seeds"] > 1).any() else ""
+        scales = "higher is better." if len(groups) > 1 else "their scales differ by task."
+        note = f"Scores as measured; {scales}{seeds} {facts['note']}"
         plots.titles(fig, "Encoders task by task", note, handles=handles)
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="encoder-bars",
     summary="A few encoders side by side on every task",
     source="Kotar et al. 2021, Figure 15",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=2,
     options=(
         Option(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
     said = as_words(encoder_table(data.frame)["parts"].dropna())
     parts = {str(name): [p.strip() for p in text.split("+")] for name, text in said.items() if "+" in text}
     if not parts:

@@ -35,7 +35,7 @@ def run(scores: DataFrame, out: Outputs, *, task: str, hierarchy: str, exclude: 
     tree = pd.read_csv(path, dtype=str)
     if "class" not in tree or tree.shape[1] < 2 or tree.isna().to_numpy().any() or tree["class"].duplicated().any():
         raise UsageError(f"{path} needs a column class (each once) and at least one level column, without empty cells.")
-    data = prepare(scores, out, exclude=exclude, missing="keep")
+    data = prepare(scores, out.lines, exclude=exclude, missing="keep")
     if task not in data.wide:
         raise UsageError(
             f"task={task!r} is no task of the scores; they have {names_in_words(list(data.wide.columns))}."

@@ -27,7 +27,7 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing="keep")
+    data = prepare(scores, out.lines, exclude=exclude, missing="keep")
     unknown = [name for name in encoders if name not in data.wide.index]
     if unknown or (task and task not in data.wide):
         raise UsageError(f"{unknown[0] if unknown else task!r} is not among the scores.")

@@ -73,7 +73,7 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
     out.table(pairs, "pairs")
     tasks = pd.DataFrame(columns=list(table["task"]))
     pairs = pairs[
-        pairs["task"].isin(of_one_unit(kept, tasks, out, what="the correlation over all pairs and the picture"))
+        pairs["task"].isin(of_one_unit(kept, tasks, out.lines, what="the correlation over all pairs and the picture"))
     ]
     can = len(pairs) >= 3 and all(pairs[name].nunique() > 1 for name in probes)
     all_r = float(np.corrcoef(pairs[probes[0]], pairs[probes[1]])[0, 1]) if can else np.nan

@@ -32,7 +32,12 @@ def run(
     from virb.figures import plots
 
     data = prepare(
-        scores, out, exclude=exclude, missing=missing, is_complete=False, pick=lambda f: analysed(f, out, asked=roles)
+        scores,
+        out.lines,
+        exclude=exclude,
+        missing=missing,
+        is_complete=False,
+        pick=lambda f: analysed(f, out.lines, asked=roles),
     )
     datasets = as_words(encoder_table(data.frame)["dataset"].dropna())
     home = match_tasks(data.wide.columns, set(datasets), match)

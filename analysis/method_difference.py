@@ -34,12 +34,14 @@ def run(
 
     from virb.figures import plots
 
-    data = without_outliers(prepare(scores, out, exclude=exclude, missing=missing, is_complete=False), outliers, out)
+    data = without_outliers(
+        prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False), outliers, out.lines
+    )
     about = encoder_table(data.frame)
     if by not in about:
         raise UsageError(f"by={by!r} is no column about encoders; there are {names_in_words(list(about), 12)}.")
     if not compare:  # two values that are named are compared whatever their encoders' role is
-        about = about.loc[analysed(data.frame, out, asked=roles)]
+        about = about.loc[analysed(data.frame, out.lines, asked=roles)]
     groups = as_words(about[by].dropna())
     if len(groups) < len(about):
         out.say(f"left out, {by} being unknown: {names_in_words(list(about.index[about[by].isna()]))}")

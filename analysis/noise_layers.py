@@ -33,7 +33,7 @@ def run(scores: DataFrame, out: Outputs, *, column: str, exclude: tuple[str, ...
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame)
     families = about.index.to_series()
     if "repeat" in about and about["repeat"].notna().any():

@@ -38,10 +38,10 @@ def run(
 
     from virb.figures import plots
 
-    prepared = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False, is_varying=True)
-    data = without_outliers(prepared, outliers, out)
+    prepared = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False, is_varying=True)
+    data = without_outliers(prepared, outliers, out.lines)
     reference = reference_encoder(data.frame, reference)
-    shown = [name for name in analysed(data.frame, out, asked=roles) if name != reference]
+    shown = [name for name in analysed(data.frame, out.lines, asked=roles) if name != reference]
     chosen = shown if pool == "shown" else list(data.wide.index)
     if len(shown) < 1 or len(chosen) < 2:
         raise NotApplicable("It needs the reference and at least two other encoders.")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import matrix
 from virb.scores.outliers import outliers, outliers_in_words
 
@@ -18,17 +19,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs) -> None:
-    tables = compute(scores)
-    out.table(tables["scores"])
-    out.table(tables["moved"], "moved")
-    out.say(*say(scores, tables))
-    if len(tables["scores"]):
-        out.figure(draw(tables))
+def compute(scores: DataFrame, notes: Notes) -> Tables:
+    """The rows that cannot be right, with why; ``moved``: each task's mean correlation with the others."""
+    import pandas as pd
 
-
-def compute(scores: DataFrame) -> dict[str, DataFrame]:
-    """``scores``: the rows that cannot be right, with why; ``moved``: each task's mean correlation with the others."""
     found = outliers(scores)
     before, after = matrix(scores), matrix(scores.drop(index=found.index))
 
@@ -36,31 +30,31 @@ def compute(scores: DataFrame) -> dict[str, DataFrame]:
         r = wide.corr(min_periods=4)
         return {str(task): float(r[task].drop(task).mean()) for task in r} if len(r) > 1 else {}
 
-    import pandas as pd
-
     moved = pd.DataFrame(
         {"mean_r": pd.Series(mean_r(before), dtype=float), "without": pd.Series(mean_r(after), dtype=float)}
     )
     columns = [name for name in ("encoder", "task", "seed", "score", "chance", "why") if name in found]
-    return {"scores": found[columns], "moved": moved.rename_axis("task").reset_index()}
-
-
-def say(scores: DataFrame, tables: dict[str, DataFrame]) -> list[str]:
-    """What was found, and how far it moves the task that it moves most."""
-    found, moved = tables["scores"], tables["moved"]
     unknown = (
         [str(task) for task, part in scores.groupby("task", sort=False) if part["chance"].isna().any()]
         if "chance" in scores
         else [str(task) for task in scores["task"].unique()]
     )
+    tables = Tables({"": found[columns], "moved": moved.rename_axis("task").reset_index()})
+    tables.facts = {"found": outliers_in_words(scores, found) if len(found) else "", "tasks_without_chance": unknown}
+    return tables
+
+
+def say(tables: Tables) -> list[str]:
+    """What was found, and how far it moves the task that it moves most."""
+    moved, unknown = tables["moved"], tables.facts["tasks_without_chance"]
     blind = (
         [f"chance is not declared (column chance) for {names_in_words(unknown)}: scores at chance are not found there"]
         if unknown
         else []
     )
-    if found.empty:
+    if tables[""].empty:
         return ["no score was found that cannot be right", *blind]
-    lines = [f"cannot be right: {outliers_in_words(scores, found)}"]
+    lines = [f"cannot be right: {tables.facts['found']}"]
     change = (moved["without"] - moved["mean_r"]).abs()
     if change.notna().any():
         row = moved.loc[change.idxmax()]
@@ -71,12 +65,14 @@ def say(scores: DataFrame, tables: dict[str, DataFrame]) -> list[str]:
     return [*lines, *blind]
 
 
-def draw(tables: dict[str, DataFrame]) -> Figure:
+def draw(tables: Tables) -> dict[str, Figure]:
     """The tasks that are moved: mean correlation with the others, with and without those scores."""
     from virb.figures import plots
 
+    if tables[""].empty:
+        return {}
     moved = tables["moved"]
-    touched = moved[moved["task"].isin(set(tables["scores"]["task"]))].sort_values("without", ignore_index=True)
+    touched = moved[moved["task"].isin(set(tables[""]["task"]))].sort_values("without", ignore_index=True)
     with plots.style():
         fig = plots.figure(plots.COLUMN, 0.9 + 0.16 * max(len(touched), 3))
         axes = fig.add_subplot()
@@ -92,16 +88,18 @@ def draw(tables: dict[str, DataFrame]) -> Figure:
             plots.Patch(facecolor=plots.GREY, label="as given"),
             plots.Patch(facecolor=plots.OKABE_ITO[0], label="without them"),
         ]
-        n_cells = tables["scores"].drop_duplicates(["encoder", "task"]).shape[0]
-        note = f"{len(tables['scores'])} scores in {n_cells} cells; the table names each and says why."
+        n_cells = tables[""].drop_duplicates(["encoder", "task"]).shape[0]
+        note = f"{len(tables[''])} scores in {n_cells} cells; the table names each and says why."
         plots.titles(fig, "Scores that cannot be right", note, handles=handles)
-    return fig
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="outliers",
     summary="Scores that cannot be right: repeats at chance where the task is learned",
     source="beyond the papers",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=3,
 )

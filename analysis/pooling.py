@@ -26,10 +26,10 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
     from virb.pretraining.sources import split_amount
 
     # Papers print the cells that they need: an in-domain encoder is often known on its own task alone.
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame).dropna(subset=["dataset", "dataset_size"])
     about = about[about["dataset"] != "none"]  # untrained
-    size = as_counts(about["dataset_size"], "dataset_size", out).dropna()
+    size = as_counts(about["dataset_size"], "dataset_size", out.lines).dropna()
     about = about.loc[size.index]
     parts = as_words(about["dataset"]).map(lambda text: [split_amount(part.strip())[0] for part in text.split("+")])
     method = as_words(about["method"]) if "method" in about else pd.Series("", index=about.index)

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, max_size: int, family: str, exclude: tuple[str, ...], missing: str) -> None:
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
-    families = declared_families(data.frame, data.wide.index, out, column=family)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_varying=True)
+    families = declared_families(data.frame, data.wide.index, out.lines, column=family)
+    if families.members is not None:
+        out.table(families.members, "families")
     result = predictive_subset(data.wide, max_size=max_size, clusters=families.labels)
     table = result.table
     out.table(table)

@@ -33,10 +33,10 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
             raise NotApplicable(
                 "Every encoder is read through its projection, and what is compared is the layer below."
             )
-    data = prepare(scores, out, exclude=exclude, missing=missing, task=task, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, task=task, is_complete=False)
     about = encoder_table(data.frame).dropna(subset=["head", "head_dim"])
-    about = about.assign(head=as_words(about["head"]), head_dim=as_counts(about["head_dim"], "head_dim", out))
-    score = mean_scores(data, about.index, task, out)
+    about = about.assign(head=as_words(about["head"]), head_dim=as_counts(about["head_dim"], "head_dim", out.lines))
+    score = mean_scores(data, about.index, task, out.lines)
     about = about[about["head_dim"].notna() & score.notna()]
     if about["head"].nunique() < 2:
         kinds = names_in_words(sorted(map(str, about["head"].unique()))) if len(about) else "none"

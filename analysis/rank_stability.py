@@ -22,7 +22,7 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing)
     tasks = rank_stability(data.wide)
     tables = [tasks.assign(kind="task")]
     if data.categories.nunique() > 1:

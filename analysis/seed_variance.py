@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
     try:
         table = seed_variation(data.frame)
     except ScoresError as error:

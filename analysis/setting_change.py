@@ -53,7 +53,7 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame)
     if column not in about:
         raise NotApplicable(
@@ -92,7 +92,7 @@ def run(
     single = pd.DataFrame(each, columns=["encoder", "base", "value", "task", "change"]).dropna(subset=["change"])
     out.table(single, "pairs")
     for value, part in table.groupby("value", sort=False):
-        one_unit = set(of_one_unit(data.frame, data.wide, out))
+        one_unit = set(of_one_unit(data.frame, data.wide, out.lines))
         change = single.loc[(single["value"] == value) & single["task"].isin(one_unit), "change"]
         if change.empty:
             continue

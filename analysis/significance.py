@@ -34,7 +34,7 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
     rows = []
     for task in data.wide.columns:
         part = data.frame[data.frame["task"] == task]

@@ -31,12 +31,14 @@ def run(scores: DataFrame, out: Outputs, *, x: str, lines: str, exclude: tuple[s
     about = encoder_table(kept)
     of = roles(kept)
     if x in about:
-        kept["x"] = kept["encoder"].map(as_counts(about[x].where(~_is_nought(about[x])), x, out))  # 0: not pretrained
+        kept["x"] = kept["encoder"].map(
+            as_counts(about[x].where(~_is_nought(about[x])), x, out.lines)
+        )  # 0: not pretrained
         nought = list(about.index[_is_nought(about[x])])
         if nought:
             out.say(f"left out, {x} being 0: {names_in_words(nought)}")
     else:
-        kept["x"] = as_counts(kept[x].set_axis(kept["encoder"].to_numpy()), x, out).to_numpy()
+        kept["x"] = as_counts(kept[x].set_axis(kept["encoder"].to_numpy()), x, out.lines).to_numpy()
     kept = kept[kept["x"].notna()]
     if kept.empty:
         raise NotApplicable(f"No value of {x} is a positive number.")

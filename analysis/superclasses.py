@@ -38,7 +38,7 @@ def run(
     if "class" not in given or given.shape[1] < 2 or given.isna().to_numpy().any() or given["class"].duplicated().any():
         raise UsageError(f"{groups} needs a column class (each once) and a column with its superclass, no cell empty.")
     level = next(name for name in given if name != "class")
-    data = prepare(scores, out, exclude=exclude, missing="keep")
+    data = prepare(scores, out.lines, exclude=exclude, missing="keep")
     if task not in data.wide:
         raise UsageError(
             f"task={task!r} is no task of the scores; they have {names_in_words(list(data.wide.columns))}."

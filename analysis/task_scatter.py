@@ -25,7 +25,7 @@ def run(scores: DataFrame, out: Outputs, *, anchor: str, family: str, exclude: t
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_varying=True)
     wide = score_table(data.wide)
     if anchor and anchor not in wide:
         raise UsageError(f"anchor={anchor!r} is no task of the scores; they have {', '.join(map(str, wide.columns))}.")
@@ -35,7 +35,9 @@ def run(scores: DataFrame, out: Outputs, *, anchor: str, family: str, exclude: t
     n = len(wide)
     z = (wide - wide.mean()) / wide.std(ddof=0)
     others = [task for task in wide.columns if task != anchor]
-    families = declared_families(data.frame, wide.index, out, column=family)
+    families = declared_families(data.frame, wide.index, out.lines, column=family)
+    if families.members is not None:
+        out.table(families.members, "families")
     result = correlation_matrix(
         wide, interval="fisher" if families.labels is None else "jackknife", clusters=families.labels
     )

@@ -26,7 +26,7 @@ def run(
 
     from virb.figures import plots
 
-    data = prepare(scores, out, exclude=exclude, missing=missing, is_varying=True)
+    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_varying=True)
     tree = dendrogram(data.wide, method, resamples=resamples)
     rows = []
     sets: list[list[int]] = [[k] for k in range(len(tree.tasks))]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from virb import registry
 from virb.cli import main
+from virb.contracts.tables import Tables
 
 Writer = Callable[[str], Path]
 
@@ -115,6 +116,10 @@ def test_analysis(
     assert not pd.read_csv(tmp_path / "out" / f"{name}.csv").empty
     for part in parts:
         assert not pd.read_csv(tmp_path / "out" / f"{name}-{part}").empty
+    if registry.load("analyses", name).say:
+        tables = Tables.read(tmp_path / "out", name)  # what is said comes of the files alone
+        said = [*tables.notes, *registry.load("analyses", name).say(tables)]
+        assert [line[2:] for line in out.splitlines() if line.startswith("  ") and "wrote " not in line] == said
     written = {line.split("wrote ")[1] for line in out.splitlines() if "wrote " in line}
     assert written == {str(path) for path in (tmp_path / "out").iterdir()}
 
@@ -381,8 +386,8 @@ def test_every_analysis_declares_itself() -> None:
 
 def test_the_documentation_names_every_analysis_and_no_other() -> None:
     text = (Path(__file__).parents[2] / "docs" / "analyses.md").read_text()
-    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
-    named = {name for name in rows if name not in ("analysis", "")}
+    tables = [block for block in text.split("\n\n") if block.startswith("| analysis ")]
+    named = {line.split("|")[1].strip() for block in tables for line in block.splitlines()[2:]}
     assert named == set(registry.names("analyses"))
 
 

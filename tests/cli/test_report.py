@@ -128,7 +128,6 @@ def test_a_folder_that_is_no_report_is_left_alone(small, tmp_path, capsys):
         ("encoder,task,score\na,one,nan\n", "a on one (nothing)"),
         ("encoder,task,score\na,one,oops\n", "a on one (oops)"),
         ("encoder,task\na,one\n", "no column score"),
-        ("encoder,task,score,probe\na,one,1,knn\na,one,2,gradient\n", "Choose one with --probe"),
         ("encoder,task,score\na,one,1\na,one,2\n", "more than one score"),
     ],
 )

@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from virb.records.predictions import read_predictions, sampling_sd
 from virb.report.build import write_report
+from virb.report.leaderboard import scale
 from virb.report.study import study_of
 from virb.report.task_page import _has_own_head, _protocol
 from virb.scores.read import read_scores
@@ -24,23 +25,44 @@ def index(scores: pd.DataFrame, out: Path, check, **given):
     return check(write_report(check_scores(scores), out, **given).index.parent)
 
 
-def test_the_table_holds_the_means_their_spread_and_a_mark_on_the_best(scores, tmp_path, check):
-    rows = index(scores, tmp_path / "r", check)["index.html"].table("Scores of end tasks")
-    page = check(tmp_path / "r")["index.html"]
-    heads, body = rows[0], [row for row in rows if row[0].startswith("task-")]
-    assert heads[2:] == ["good", "fair", "late", "poor"]  # best first
-    assert [row[0] for row in rows[1:] if len(row) == 1] == list(dict.fromkeys(scores["category"]))
+def test_the_leaderboard_holds_the_means_their_spread_and_a_mark_on_the_best(scores, tmp_path, check):
+    page = index(scores, tmp_path / "r", check)["index.html"]
+    heads, body = page.board()
+    assert [row[1] for row in body] == ["good", "fair", "late", "poor"]  # best first
+    assert [name for name in page.table("Encoders (rows)")[0] if name.startswith("s")] == list(
+        dict.fromkeys(scores["category"])
+    )
     cells = scores.groupby(["task", "encoder"])["score"]
     mean, sd = cells.mean(), cells.std()
-    for row in body:
-        for column, encoder in enumerate(heads[2:], 2):
-            text = f"{mean[row[0], encoder]:.3f} ± {sd[row[0], encoder]:.3f}"
-            is_best = mean[row[0], encoder] == mean[row[0]].max()
-            assert row[column] == ("★ " if is_best else "") + text
-            assert page.is_best("Scores of end tasks", rows.index(row), column) == is_best
-    assert "mean ± standard deviation over 2 seeds" in page.text
+    for k, row in enumerate(body, 2):
+        for task in scores["task"].unique():
+            column = heads.index(task)
+            value = mean[task, row[1]]
+            assert row[column] == f"{value:.3f} ± {sd[task, row[1]]:.3f}"
+            assert page.is_best("Encoders (rows)", k, column) == (value == mean[task].max())
+    assert "Mean ± standard deviation over 2 seeds" in page.text
     assert "†" not in page.text
     assert "mini-" not in page.text
+
+
+def test_cells_are_shaded_inside_their_task(scores, tmp_path, check):
+    page = index(scores, tmp_path / "r", check)["index.html"]
+    heads, body = page.board()
+    column = heads.index("task-0")
+    shades = {
+        row[1]: int(page.classes[next(c for c in page.tables if c.startswith("Encoders")), k, column].split("s")[-1])
+        for k, row in enumerate(body, 2)
+    }
+    assert shades["good"] == 8
+    assert shades["good"] > shades["fair"] > shades["late"] > shades["poor"] == 0
+
+
+def test_a_score_far_below_the_others_does_not_take_the_colour_from_them():
+    rows = [("a", "t", 0.50), ("b", "t", 0.51), ("c", "t", 0.52), ("d", "t", 0.53), ("e", "t", -9.0)]
+    study = study_of(check_scores(pd.DataFrame(rows, columns=["encoder", "task", "score"])))
+    low, high = scale(study, "t")
+    assert high == 0.53
+    assert 0.4 < low < 0.5
 
 
 def test_the_first_page_says_who_is_first_and_how_sure(scores, tmp_path, check):
@@ -53,9 +75,9 @@ def test_the_first_page_says_who_is_first_and_how_sure(scores, tmp_path, check):
         assert said in page.text
     ranks = pd.read_csv(tmp_path / "r" / "ranks.csv")
     assert list(ranks["encoder"]) == ["good", "fair", "late", "poor"]
-    shown = page.table("Encoders, by mean rank")
-    assert [row[1] for row in shown[1:]] == [f"{value:.2f}" for value in ranks["mean_rank"]]
-    assert [row[3] for row in shown[1:]] == [f"{value:.0%}" for value in ranks["p_first"]]
+    _, shown = page.board()
+    assert [row[2].split()[0] for row in shown] == [f"{value:.2f}" for value in ranks["mean_rank"]]
+    assert [row[3] for row in shown] == [f"{value:.0%}" for value in ranks["p_first"]]
 
 
 @pytest.mark.parametrize(
@@ -80,11 +102,12 @@ def test_what_differs_between_records_is_not_shown_as_the_protocol_of_all():
 
 
 def test_mean_ranks_inside_each_category(scores, tmp_path, check):
-    table = index(scores, tmp_path / "r", check)["index.html"].table("Mean rank inside")
+    heads, rows = index(scores, tmp_path / "r", check)["index.html"].board()
     # On task-5 good falls to 0.55 and fair has 0.6: ranks 2 and 1; on task-4 they are 1 and 2.
-    assert table[0][1:] == [f"{name} (2 tasks)" for name in dict.fromkeys(scores["category"])]
-    assert table[1] == ["good", "★ 1.00", "★ 1.00", "★ 1.50"]
-    assert table[2] == ["fair", "2.00", "2.00", "★ 1.50"]
+    columns = [k for k, name in enumerate(heads) if name == "mean rank"][1:]
+    assert [heads[k + 1] for k in columns] == ["task-0", "task-2", "task-4"]
+    assert [rows[0][k] for k in columns] == ["1.0", "1.0", "1.5"]
+    assert [rows[1][k] for k in columns] == ["2.0", "2.0", "1.5"]
 
 
 def test_a_page_for_every_encoder_and_task(scores, tmp_path, check):
@@ -122,7 +145,7 @@ def test_hostile_names_are_text_and_nothing_else(scores, tmp_path, check):
     assert "<b>bold</b>" in page.text
     assert not page.all("b")
     assert [given["src"] for given in page.all("img")] == ["analyses/encoder-bars.svg"]
-    assert {page.table("Scores of end tasks")[0][column] for column in range(2, 6)} == set(names.values())
+    assert {row[1] for row in page.board()[1]} == set(names.values())
     drawing = ElementTree.parse(
         tmp_path / "r" / "analyses" / "encoder-bars.svg"
     )  # opened by itself, it would run scripts
@@ -200,8 +223,8 @@ def test_shortened_runs_are_marked(results, tmp_path, check):
 
     page = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)["index.html"]
     assert "depart from the protocol (limit=100), marked †" in page.text
-    assert page.table("Scores of end tasks")[2][2].startswith("★† 0.6")
-    assert page.table("Scores of end tasks")[2][3].startswith("† 0.5")
+    assert page.score("second", "things").startswith("† 0.6")
+    assert page.score("first", "things").startswith("† 0.5")
 
 
 def test_how_an_encoder_was_loaded_and_the_commit_are_on_its_page(results, tmp_path, check):
@@ -214,7 +237,12 @@ def test_how_an_encoder_was_loaded_and_the_commit_are_on_its_page(results, tmp_p
 
     found = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)
     text = found["encoders/first.html"].text
-    for said in ("weights fromstate_dict/module.", "queue (1 tensors)", "<no> size is in the file: 224", "abc+changes"):
+    for said in (
+        "weights from state_dict/module.",
+        "queue (1 tensors)",
+        "<no> size is in the file: 224",
+        "abc+changes",
+    ):
         assert said in text
     assert "weights from" not in found["encoders/second.html"].text
 
@@ -239,7 +267,7 @@ def test_mini_tasks_carry_their_sentence_and_chance(tmp_path, check):
     assert "1 of 2 end tasks here is of the mini suite. A mini- score is not a ViRB score." in found["index.html"].text
     assert "A mini- score is not a ViRB score." in found["tasks/mini-digits.html"].text
     assert "A mini- score is not" not in found["tasks/other.html"].text
-    table = found["index.html"].table("Scores of end tasks")
+    table = found["index.html"].table("End tasks, and")
     assert table[1][:3] == ["mini-digits", "top1", "0.100"]
     assert table[2][2] == "–"
     assert "Above chance on 1 of 1 end tasks" in found["encoders/a.html"].text
@@ -252,7 +280,7 @@ def test_a_score_in_percent_under_a_name_of_ours_gets_no_chance_and_no_interval(
         columns=["encoder", "task", "score", "metric", "n_test"],
     )
     page = index(frame, tmp_path / "r", check)["encoders/a.html"]
-    assert page.table("Scores of a")[1][2:] == ["★ 85.300", "–", "–", "1 of 2"]
+    assert page.table("Scores of a")[1][2:] == ["85.300", "–", "–", "1 of 2"]
     assert "no fractions" in page.text
 
 
@@ -262,7 +290,7 @@ def test_chance_of_the_table_goes_before_that_of_a_task_of_ours(tmp_path, check)
         columns=["encoder", "task", "score", "chance"],
     ).assign(metric="top1")
     page = index(frame, tmp_path / "r", check)["index.html"]
-    assert [row[2] for row in page.table("Scores of end tasks")] == ["chance", "0.125", "–"]
+    assert [row[2] for row in page.table("End tasks, and")] == ["chance", "0.125", "–"]
 
 
 def test_an_analysis_is_shown_with_its_words_and_numbers_and_the_others_with_their_reasons(scores, tmp_path, check):
@@ -305,8 +333,7 @@ def test_a_missing_score_is_said_and_not_filled_in(scores, tmp_path, check):
     page = index(frame, tmp_path / "r", check)["index.html"]
     assert "1 of 24 scores are missing (late on task-2)" in page.text
     assert "5 of 6 end tasks" in page.text
-    (row,) = [row for row in page.table("Scores of end tasks") if row[0] == "task-2"]
-    assert row[4] == "–"
+    assert page.score("late", "task-2") == "–"
     assert np.isclose(pd.read_csv(tmp_path / "r" / "ranks.csv")["mean_rank"].iloc[0], (4 * 1 + 2) / 5)
 
 
@@ -316,3 +343,73 @@ def test_the_same_arguments_give_the_same_bytes(scores, tmp_path):
     first = {p.relative_to(tmp_path / "a"): p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
     second = {p.relative_to(tmp_path / "b"): p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()}
     assert first == second
+
+
+def test_two_probes_stand_side_by_side_each_with_its_own_leaderboard(scores, tmp_path, check):
+    other = scores.assign(probe="knn", score=scores["score"] - 0.1)
+    found = index(pd.concat([other, scores], ignore_index=True), tmp_path / "r", check)
+    page = found["index.html"]
+    assert page.board("Encoders (rows) by end task (columns), gradient")[1][0][1] == "good"  # the papers' probe first
+    heads, rows = page.board("Encoders (rows) by end task (columns), knn")
+    mean = scores.groupby(["encoder", "task"])["score"].mean() - 0.1
+    assert rows[0][heads.index("task-3")].startswith(f"{mean['good', 'task-3']:.3f}")
+    beside = page.table("gradient and knn, on the 6 end tasks")
+    assert beside[0][:3] == ["encoder", "mean rank, gradient", "mean rank, knn"]
+    column = beside[0].index("task-3, knn")
+    assert beside[1][column] == f"{mean['good', 'task-3']:.3f}"
+    assert {option["value"] for option in page.all("option") if option.get("value")} >= {"p0", "p1", "beside"}
+    # The pages of encoders and tasks have a part for each.
+    assert "knn" in found["encoders/good.html"].text
+    assert [c for c in found["tasks/task-0.html"].tables if c.startswith("Encoders on")] == [
+        "Encoders on task-0, best first"
+    ]
+
+
+def test_label_budgets_are_settings_too(scores, tmp_path, check):
+    frame = pd.concat([scores.assign(labels=1000), scores.assign(labels=np.nan)], ignore_index=True)
+    page = index(frame, tmp_path / "r", check)["index.html"]
+    assert {c.rpartition("), ")[2] for c in page.tables if c.startswith("Encoders (rows)")} == {
+        "1,000 labels",
+        "all labels",
+    }
+
+
+def test_strengths_and_weaknesses_are_differences_from_the_others_median(scores, tmp_path, check):
+    page = index(scores, tmp_path / "r", check)["encoders/good.html"]
+    mean = scores.groupby(["encoder", "task"])["score"].mean().unstack()
+    for row in page.table("good against the median"):
+        if row[0] in mean:
+            expected = mean.loc["good", row[0]] - mean.loc[["fair", "late", "poor"], row[0]].median()
+            assert row[1] == f"{expected:+.3f}"
+            assert row[4].strip() == "above"  # by .1 or more, of 500 test examples
+    assert "Strongest against the field: " in page.text
+    assert "Weakest" not in page.text
+    assert "Weakest against the field: " in check(tmp_path / "r")["encoders/poor.html"].text
+
+
+def test_what_is_taken_for_what_is_counted_from_the_predictions(results, tmp_path, check):
+    folder = results()
+    page = check(write_report(read_scores(folder), tmp_path / "r").index.parent)["tasks/things.html"]
+    counts = np.zeros((3, 3))
+    for encoder in ("first", "second"):
+        arrays = np.load(folder / encoder / "things" / "gradient-seed0.npz")
+        np.add.at(counts, (arrays["target"], arrays["prediction"]), 1)
+    shares = (counts - np.diag(np.diag(counts))) / counts.sum(axis=1, keepdims=True)
+    i, j = np.unravel_index(shares.argmax(), shares.shape)
+    first = page.table("Mistaken most often, over all 2 encoders")[1]
+    assert first == [str(i), str(j), f"{shares.max():.0%}"]
+    table = page.table("second: percent of the class")
+    arrays = np.load(folder / "second" / "things" / "gradient-seed0.npz")
+    own = arrays["prediction"][arrays["target"] == 0]
+    assert table[1] == ["0", *[f"{(own == k).mean() * 100:.0f}" for k in range(3)]]
+    assert "confusion" not in {given.get("id") for _, given in check(tmp_path / "r")["tasks/depth.html"].tags}
+
+
+def test_an_encoders_page_says_what_decides_its_numbers(results, tmp_path, check):
+    def change(record):
+        record["encoder"]["preprocess"] = {"size": 224, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+        record["encoder"]["declared"] = {"role": "supervised"}
+
+    page = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)["encoders/first.html"]
+    for said in ("input size, pixels 224", "[0.5, 0.5, 0.5]", "[0.25, 0.25, 0.25]", "role supervised"):
+        assert said in page.text

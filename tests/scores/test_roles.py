@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virb import registry
-from virb.contracts.analysis import NotApplicable, Outputs
+from virb.contracts.analysis import NotApplicable
 from virb.contracts.roles import ROLES
+from virb.contracts.tables import Notes
 from virb.convert.declared import timm_role
 from virb.convert.load import load_encoder, reference_encoders, save_encoder
 from virb.convert.zoo import published
@@ -38,17 +39,17 @@ def test_no_name_and_no_method_makes_a_role(ending: str, start: str) -> None:
 
 def test_unknown_is_never_pooled_and_a_group_says_who_is_left_out(tmp_path: Path) -> None:
     frame = scores(role=["self-supervised", None, "supervised"])
-    out = Outputs(tmp_path, "x")
+    out = Notes()
     assert analysed(frame, out) == ["a"]
-    assert out.lines == ["left out by their role: b (unknown); c (supervised)"]
+    assert out == ["left out by their role: b (unknown); c (supervised)"]
     assert analysed(frame, out, asked=["all"]) == ["a", "b", "c"]
     with pytest.raises(NotApplicable, match="1 self-supervised, 1 unknown, 1 supervised"):
         analysed(frame, out, asked=["baseline"])
     with pytest.raises(UsageError, match="expected some of"):
         analysed(frame, out, asked=["teacher"])
-    out = Outputs(tmp_path, "x")
+    out = Notes()
     assert analysed(scores(), out) == ["a", "b", "c"]
-    assert "no role is declared" in out.lines[0]
+    assert "no role is declared" in out[0]
 
 
 def test_families_are_the_declared_ones_else_methods_else_each_its_own() -> None:

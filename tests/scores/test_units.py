@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virb.contracts.analysis import Outputs
+from virb.contracts.tables import Notes
 from virb.errors import ScoresError, UsageError
 from virb.scores.layout import mean_scores, prepare
 from virb.scores.schema import check_scores
@@ -80,11 +80,11 @@ def test_means_are_over_tasks_of_one_unit_and_the_others_are_named(tmp_path: Pat
         table({"x": [0.5, 0.6], "y": [0.7, 0.8], "depth": [-3.0, -2.0]}),
         units=["x=fraction", "y=fraction", "depth=metre"],
     )
-    out = Outputs(tmp_path, "x")
+    out = Notes()
     data = prepare(frame, out)
     assert mean_scores(data, data.wide.index, "", out).round(6).tolist() == [0.6, 0.7]
-    assert "left out: depth (metre)" in out.lines[-1]
-    out = Outputs(tmp_path, "x")
+    assert "left out: depth (metre)" in out[-1]
+    out = Notes()
     data = prepare(table({"x": [0.5, 0.6], "y": [0.7, 0.8]}), out)
     mean_scores(data, data.wide.index, "", out)
-    assert "no unit is declared" in out.lines[-1]
+    assert "no unit is declared" in out[-1]

@@ -6,9 +6,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from virb.contracts.options import RunOptions, flags
 
@@ -39,12 +39,22 @@ def add_run_flags(
         parser.add_argument(
             flag.name,
             dest=flag.field,
-            type=flag.type,
+            type=_several(flag.type) if flag.is_several else flag.type,
             default=default,
             metavar=flag.metavar,
             choices=flag.choices,
             help=text,
         )
+
+
+def _several(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    """Return a parser of values with commas between, named for what argparse says of others."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+
+    parse.__name__ = "list of numbers"
+    return parse
 
 
 def run_options(args: argparse.Namespace) -> RunOptions:
@@ -99,13 +109,14 @@ def say_notes(frame: pd.DataFrame) -> None:
 
 RESULTS_HELP = (
     "a results folder, or a CSV or Parquet file with the columns encoder, task, score (higher is better) and any others, "
-    "such as seed, category, unit, role, method, dataset, dataset_size, epochs"
+    "such as seed, category, unit, role, method, dataset, dataset_size, epochs; or NAME:PATH, another program's results "
+    "(virb list importers)"
 )
 
 
 def add_scores_arguments(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
     """Add what every verb takes that reads scores."""
-    parser.add_argument("--results", metavar="DIR|FILE", required=is_required, help=RESULTS_HELP)
+    parser.add_argument("--results", metavar="DIR|FILE|NAME:PATH", required=is_required, help=RESULTS_HELP)
     parser.add_argument("--probe", help="use the scores of this probe, where the results hold several")
     parser.add_argument(
         "--meta",
@@ -142,9 +153,13 @@ def add_scores_arguments(parser: argparse.ArgumentParser, *, is_required: bool) 
         metavar="[TASK=]lower",
         help="errors, of which less is better; may be repeated",
     )
+    parser.add_argument(
+        "--metric", action="append", default=[], metavar="[TASK=]METRIC",
+        help="of another program's results (NAME:PATH), which metric to take where they have several; may be repeated",
+    )  # fmt: skip
 
 
-SCORES_OPTIONS = ("results", "probe", "meta", "select", "exclude", "wide", "about", "unit", "better")
+SCORES_OPTIONS = ("results", "probe", "meta", "select", "exclude", "wide", "about", "unit", "better", "metric")
 
 
 def scores_of(args: argparse.Namespace) -> pd.DataFrame:
@@ -166,6 +181,7 @@ def scores_of(args: argparse.Namespace) -> pd.DataFrame:
         meta=args.meta,
         units=args.unit,
         better=args.better,
+        metrics=args.metric,
     )
     frame = chosen(frame, select=args.select, exclude=args.exclude)
     if args.without_outliers:

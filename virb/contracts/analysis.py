@@ -1,4 +1,4 @@
-"""What an analysis is: a light declaration, and the place its tables and figures are written to."""
+"""What an analysis is: scores to tables, tables to figures, tables to sentences; and how one is run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError, VirbError
 from virb.system.files import atomic_write
 
@@ -61,9 +62,14 @@ def yes_no(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A table or a figure: ``run(scores, out, **options)`` computes with virb.stats and writes through ``out``.
+    """Three functions, so that a simulation or the report can have the numbers without the picture.
 
-    ``scores`` is the tidy frame of :func:`virb.scores.read.read_scores`. ``needs`` names columns beyond encoder, task and
+    - ``compute(scores, notes, **options)`` returns :class:`~virb.contracts.tables.Tables` (or a dict of frames, "" the
+      main one), and says in ``notes`` what it left out or took for granted.
+    - ``draw(tables)`` returns figures by part ("" the main one); none where there is nothing to see.
+    - ``say(tables)`` returns sentences: what was found.
+
+    ``draw`` and ``say`` see the tables alone, as they are read back from their files. ``scores`` is the tidy frame of :func:`virb.scores.read.read_scores`. ``needs`` names columns beyond encoder, task and
     score. ``needs_predictions`` asks for a results folder, whose path is then in ``scores.attrs["results"]``.
     Without ``needs_scores`` the analysis looks at encoders and images that its options name, and ``scores`` may be
     None. ``source`` is the paper and figure or table that the analysis repeats.
@@ -72,7 +78,10 @@ class Analysis:
     name: str
     summary: str
     source: str
-    run: Callable[..., None]
+    compute: Callable[..., Mapping[str, DataFrame]] | None = None
+    draw: Callable[[Tables], Mapping[str, Figure]] | None = None
+    say: Callable[[Tables], Sequence[str]] | None = None
+    run: Callable[..., None] | None = None
     needs: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     min_encoders: int = 1
@@ -96,6 +105,18 @@ class Analysis:
         if self.needs_predictions and not scores.attrs.get("results"):
             return "it needs predictions per example, which lie in a results folder, and was given a table of scores"
         return None
+
+    def tables(self, scores: DataFrame | None, notes: Notes | None = None, **options: Any) -> Tables:
+        """Compute on a copy of ``scores`` with ``options`` (defaults filled in); the result is in its normal form.
+
+        ``notes`` keeps what was said where computing ends in an error.
+        """
+        assert self.compute is not None
+        notes = Notes() if notes is None else notes
+        found = self.compute(None if scores is None else scores.copy(), notes, **self.parse_options(options))
+        tables = found if isinstance(found, Tables) else Tables(found)
+        tables.notes = notes
+        return tables.in_normal_form()
 
     def own_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Those of ``given`` that this analysis has."""
@@ -121,7 +142,7 @@ class Outputs:
     folder: Path
     name: str
     files: list[Path] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    lines: Notes = field(default_factory=Notes)
 
     def _path(self, part: str, ending: str) -> Path:
         stem = f"{self.name}-{part}" if part else self.name
@@ -138,6 +159,10 @@ class Outputs:
             self.files.append(path)
             figure.set_layout_engine("none")  # what is laid out once need not be again
         plots.close(figure)
+
+    def tables(self, tables: Tables) -> None:
+        """Write ``tables`` as CSV."""
+        self.files += tables.write(self.folder, self.name)
 
     def table(self, frame: DataFrame, part: str = "") -> None:
         """Write ``frame`` as CSV, without its index, at full precision."""
@@ -219,7 +244,18 @@ def run_by_name(
         if why_not is not None:
             raise NotApplicable(f"The analysis {name!r} cannot run: {why_not}." if is_alone else f"{why_not}.")
         given = dict(options or {}) if is_alone else analysis.own_options(options or {})
-        analysis.run(None if scores is None else scores.copy(), outputs, **analysis.parse_options(given))
+        if analysis.run is not None:
+            analysis.run(None if scores is None else scores.copy(), outputs, **analysis.parse_options(given))
+        else:
+            notes = Notes()
+            try:
+                tables = analysis.tables(scores, notes, **given)
+            finally:
+                outputs.lines += notes
+            outputs.tables(tables)
+            outputs.lines += analysis.say(tables)
+            for part, figure in analysis.draw(tables).items():
+                outputs.figure(figure, part)
     except VirbError as error:
         if is_alone:
             # What was left out on the way is often why the rest is too little.

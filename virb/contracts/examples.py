@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from virb.contracts.tree import LabelTree
 from virb.errors import DataAbsent, DataError, UsageError, data_option
-from virb.images import digests
+from virb.images import digests, squares
 from virb.images.listing import Accounting
 from virb.images.sets import IdentifiedImages, ImageSet, ImageSubset
 from virb.system.paths import absolute
@@ -60,6 +61,7 @@ class Examples:
     depth in metres or (H, W, 2) of flow in pixels; NaN marks pixels without a target, and so does ``ignore_index``.
     ``ids`` name the examples in the predictions file. ``classes`` are the names that belong to the numbers of the
     targets, where the data say so themselves (the names of folders); ``accounting`` says what became of every file.
+    ``tree`` holds the ancestors of the classes, where the data have some.
     """
 
     images: ImageSet
@@ -68,6 +70,7 @@ class Examples:
     ids: Sequence[str]
     classes: tuple[str, ...] = ()
     accounting: Accounting | None = None
+    tree: LabelTree | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.images, ImageSet):
@@ -100,7 +103,7 @@ class Examples:
 
         Only images that are used count, in the order of their first use, so that the same examples over a larger set
         have the same digests. Integer targets are one thing whatever their width. ``groups`` is empty where there are
-        none.
+        none; ``tree`` is there only with a tree.
         """
         used, first, frames = np.unique(self.frames, return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -113,6 +116,7 @@ class Examples:
             "frames": digests.of_array(rank[frames].reshape(self.frames.shape)).hex(),
             "ids": hashlib.sha256(names).hexdigest(),
             "groups": "",
+            **({} if self.tree is None else {"tree": self.tree.digest}),
         }
 
     def subset(self, rows: np.ndarray) -> Examples:
@@ -123,7 +127,12 @@ class Examples:
     def with_classes(self, names: Sequence[str]) -> Examples:
         """Return the same examples with their classes numbered as in ``names``, which are ``classes`` in another order."""
         number = np.array([list(names).index(name) for name in self.classes], dtype=np.int64)
-        return replace(self, targets=number[np.asarray(self.targets)], classes=tuple(names))
+        tree = None if self.tree is None else self.tree.reordered([self.classes.index(name) for name in names])
+        return replace(self, targets=number[np.asarray(self.targets)], classes=tuple(names), tree=tree)
+
+    def centre_squares(self, share: float) -> Examples:
+        """Return the same examples over the centre square of each image (:mod:`virb.images.squares`)."""
+        return replace(self, images=squares.centre_squares(self.images, share))
 
     def limited(self, n: int | None) -> Examples:
         """Return at most ``n`` examples: a fixed random choice, in their order, the same at every call.

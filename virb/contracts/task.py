@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from virb.contracts.parts import TARGETS
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
 
 AUGMENTATIONS = ("crop", "flip")
+RESIZES = ("squash", "crop")
 
 
 class Category(str, enum.Enum):
@@ -40,6 +41,10 @@ class Protocol:
     With ``crop`` (pixelwise tasks) the head trains on random crops of (crop, crop) pixels from images that were scaled
     by a random factor within ``crop_scales`` and mirrored at random if ``crop_mirror``, and is evaluated on whole
     images at full resolution; without it, images are resized to the encoder's input size.
+
+    ``resize`` is how: "squash" takes both sides to the encoder's size (Kotar et al. 2021, Section 3.1); "crop" takes the
+    centre square first, whose side is ``resize_share`` of the image's shorter side (1: SimCLR, Appendix B.8, shorter side
+    to 224 and a centre crop of 224; .875: Cole et al. 2022, Appendix C.2).
     """
 
     epochs: int
@@ -49,6 +54,8 @@ class Protocol:
     crop: int | None = None
     crop_scales: tuple[float, float] = (1.0, 1.0)
     crop_mirror: bool = False
+    resize: str = "squash"
+    resize_share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
@@ -64,6 +71,25 @@ class Protocol:
                 f"A protocol needs crop >= 1 and 0 < crop_scales[0] <= crop_scales[1]; found crop={self.crop}, "
                 f"crop_scales={self.crop_scales}."
             )
+        if self.resize not in RESIZES or not 0 < self.resize_share <= 1:
+            raise RegistryError(
+                f"A protocol needs resize 'squash' or 'crop' and 0 < resize_share <= 1; found resize={self.resize!r}, "
+                f"resize_share={self.resize_share}."
+            )
+        if self.resize == "squash" and self.resize_share != 1:
+            raise RegistryError(
+                f"resize_share={self.resize_share} needs resize='crop'; 'squash' takes the whole image."
+            )
+
+    @property
+    def of_images(self) -> dict[str, Any]:
+        """What the protocol does to images before any probe sees them, as records say it; nothing where it squashes."""
+        return {} if self.resize == "squash" else {"resize": self.resize, "resize_share": self.resize_share}
+
+    @property
+    def of_training(self) -> dict[str, Any]:
+        """The settings of the head's training, by name."""
+        return {key: value for key, value in asdict(self).items() if key not in ("resize", "resize_share")}
 
 
 @dataclass(frozen=True)
@@ -120,13 +146,19 @@ class Task:
                 f"Task {self.name!r}: several classes are called {' and several '.join(map(repr, twice))}, and scores are "
                 "kept by name. Tell them apart, as 'crane (bird)'."
             )
+        if self.protocol.resize != "squash" and self.category.is_pixelwise:
+            raise RegistryError(
+                f"Task {self.name!r}: resize={self.protocol.resize!r} would crop images and not their {self.category.value} "
+                "targets; expected 'squash'."
+            )
 
     def names(self) -> dict[str, str]:
         """The parts that it names, by kind; the registry checks that they are there."""
         return {"heads": self.head, "losses": self.loss, "metrics": self.metric}
 
     def examples(self, context: DataContext, split: str) -> Examples:
-        """Return ``data(context, split)``, its targets numbered as ``classes`` names them.
+        """Return ``data(context, split)``, its targets numbered as ``classes`` names them, its images cropped as the
+        protocol says.
 
         Raises:
             DataAbsent: the data are not there; the text says how to obtain them.
@@ -143,6 +175,8 @@ class Task:
                 f"{self.name}/{split}: the reader returned {type(examples).__name__}; expected Examples(images, frames, "
                 "targets, ids)."
             )
+        if self.protocol.resize == "crop":
+            examples = examples.centre_squares(self.protocol.resize_share)
         wanted = [] if isinstance(self.classes, int) else self.class_names
         if not wanted or not examples.classes or list(examples.classes) == wanted:
             return examples

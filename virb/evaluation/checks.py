@@ -64,6 +64,15 @@ def checked(
         raise DataError(f"{where}: examples have {examples.n_frames} frames; the task declares {task.n_frames}.")
     if parts.target not in PIXELWISE:
         check_labels(parts, where, examples)
+    if examples.tree is not None and (parts.target != "class" or examples.tree.n_classes != task.n_classes):
+        raise DataError(
+            f"{where}: the label tree is of {examples.tree.n_classes:,} classes; the task has {task.n_classes:,}"
+            + (
+                "."
+                if parts.target == "class"
+                else f", and its targets are {parts.target}: expected one class an example."
+            )
+        )
     examples = examples.limited(limit)
     if parts.target in PIXELWISE:
         examples = replace(examples, targets=CheckedTargets(parts, where, examples))

@@ -60,7 +60,8 @@ def make_ready(piece: Piece, options: RunOptions, progress: Progress) -> None:
         *((scored[name], "test", test) for name, test in piece.tests.items()),
     ):
         expected = of.n_examples.get(split)
-        if expected is not None and len(examples) != expected and options.limit is None:
+        is_part = options.limit is not None or (split == "train" and not piece.budget.is_whole)
+        if expected is not None and len(examples) != expected and not is_part:
             progress.note(
                 f"{of.name}: {split} has {len(examples):,} examples; expected {expected:,}. The score cannot be compared "
                 "with those on the whole set. See: virb data status."

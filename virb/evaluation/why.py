@@ -51,5 +51,6 @@ def why(path: Path, *, context: DataContext, encoder: str | None = None) -> list
     except DataError as error:
         data = was["data"]
         out.append(f"data: not compared, as they cannot be read here: {error}")
-    now = fingerprint_now(loaded, data, trains, task, probes.find(options.probe), options, record["seed"])
+    (budget,) = options.budgets()
+    now = fingerprint_now(loaded, data, trains, task, probes.find(options.probe), options, record["seed"], budget)
     return [*differences(was, now), *out]

@@ -14,10 +14,10 @@ from virb.report.drawn import Drawn, draw
 from virb.report.encoder_page import encoder_page
 from virb.report.first_page import Made, first_page
 from virb.report.folder import replacing
-from virb.report.html import slugs
-from virb.report.ranking import rank
-from virb.report.study import study_of
+from virb.report.pages import ASSETS, asset
+from virb.report.settings import settings_of
 from virb.report.task_page import per_class, task_page
+from virb.report.view import slugs
 from virb.system.files import atomic_write
 
 
@@ -46,7 +46,7 @@ def write_report(
     The same arguments give the same bytes: nothing is read from the clock or the environment.
 
     Args:
-        scores: tidy, of one probe, as :func:`virb.scores.read.read_scores` gives them; with ``attrs["results"]`` the records
+        scores: tidy, as :func:`virb.scores.read.read_scores` gives them; with ``attrs["results"]`` the records
             and predictions there are read too.
         analyses: names of the analyses to draw.
         options: of those analyses that have them.
@@ -54,34 +54,37 @@ def write_report(
         tell: called with a line for every analysis.
 
     Raises:
-        ScoresError: the scores mix several probes.
+        ScoresError: the scores cannot be laid out.
         UsageError: ``out`` cannot be written to, or holds files that are not of a report.
     """
-    study = study_of(scores)
-    ranking = rank(study)
+    settings = settings_of(scores)
+    first = settings[0]
+    encoders = list(dict.fromkeys(encoder for setting in settings for encoder in setting.study.encoders))
+    tasks = list(dict.fromkeys(task for setting in settings for task in setting.study.tasks))
     out = Path(out)
     tidy = scores.to_csv(index=False).encode("utf-8", "replace")
     made = Made(title, source, command, date, hashlib.sha256(tidy).hexdigest())
-    stems = {"encoders": slugs(study.encoders), "tasks": slugs(study.tasks)}
+    stems = {"encoders": slugs(encoders), "tasks": slugs(tasks)}
     below = {kind: {name: f"{kind}/{stem}.html" for name, stem in found.items()} for kind, found in stems.items()}
     beside = {kind: {name: f"../{link}" for name, link in links.items()} for kind, links in below.items()}
     with replacing(out) as folder:
         _write(folder / "scores.csv", tidy)
-        if "low" in ranking.table:
-            ranks = ranking.table.rename_axis("encoder").reset_index()
+        for name in ASSETS:
+            _write(folder / name, asset(name))
+        if "low" in first.ranking.table:
+            ranks = first.ranking.table.rename_axis("encoder").reset_index()
             _write(folder / "ranks.csv", ranks.to_csv(index=False).encode("utf-8", "replace"))
-        drawn = draw(scores, folder, analyses, tell, options or {})
-        for encoder in study.encoders:
-            text = encoder_page(study, ranking, encoder, home="../index.html", task_links=beside["tasks"])
-            _write(folder / below["encoders"][encoder], text.encode("utf-8", "replace"))
-        for task in study.tasks:
-            by_class, link = per_class(study, task), None
+        drawn = draw(scores if len(settings) == 1 else first.study.frame, folder, analyses, tell, options or {})
+        for encoder in encoders:
+            _write(folder / below["encoders"][encoder], encoder_page(settings, encoder, task_links=beside["tasks"]))
+        for task in tasks:
+            by_class, link = per_class(first.study, task) if task in first.study.tasks else None, None
             if by_class is not None:
                 link = f"{stems['tasks'][task]}-per-class.csv"
                 _write(folder / "tasks" / link, by_class.to_csv().encode("utf-8", "replace"))
-            text = task_page(study, task, home="../index.html", encoder_links=beside["encoders"], per_class_link=link)
-            _write(folder / below["tasks"][task], text.encode("utf-8", "replace"))
-        _write(folder / "index.html", first_page(study, ranking, drawn, made, below).encode("utf-8", "replace"))
+            text = task_page(settings, task, encoder_links=beside["encoders"], per_class_link=link)
+            _write(folder / below["tasks"][task], text)
+        _write(folder / "index.html", first_page(settings, drawn, made, below))
     return Report(out / "index.html", drawn)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from virb import registry
 from virb.contracts.analysis import AnalysisRun, run_by_name
 from virb.errors import VirbError
-from virb.report.html import Markup, Section, bullets, joined, table, tag
+from virb.report.view import Cell, Section, Table, heads
 
 FOLDER = "analyses"
 PIXELS_PER_POINT = 1.8  # type of 6 points is then as large as small print on a screen
@@ -26,6 +26,29 @@ class Drawn:
     run: AnalysisRun
     summary: str
     source: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure's file, what stands for it where it cannot be seen, and the pixels to show it at (0: as it says)."""
+
+    svg: str
+    alt: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A drawn analysis as the page has it: its words, its figures, and links to its files."""
+
+    name: str
+    summary: str
+    source: str
+    lines: list[str]
+    figures: list[Figure]
+    tables: list[Cell]
+    pngs: list[Cell]
 
 
 def draw(
@@ -56,59 +79,41 @@ def draw(
     return out
 
 
-def drawn_sections(drawn: Sequence[Drawn]) -> Markup:
-    """Figures with their words and links to their numbers; then what was not drawn."""
-    done = [one for one in drawn if one.run.status == "done"]
+def shown(drawn: Sequence[Drawn]) -> list[Shown]:
+    """Those that were drawn."""
+    return [_shown(one) for one in drawn if one.run.status == "done"]
+
+
+def not_drawn(drawn: Sequence[Drawn]) -> Table | None:
+    """The others with their reasons; None where there are none."""
     rest = [one for one in drawn if one.run.status != "done"]
-    parts: list[object] = []
-    if done:
-        parts.append(tag("h2", "Analyses", id="analyses"))
-        parts += [_section(one) for one in done]
-    if rest:
-        rows = [
-            (
-                tag("code", one.run.name),
-                one.summary,
-                ("failed: " if one.run.status == "failed" else "") + one.run.reason[:1].upper() + one.run.reason[1:],
-            )
-            for one in rest
+    if not rest:
+        return None
+    rows = [
+        [
+            Cell(one.run.name, is_code=True),
+            Cell(one.summary),
+            Cell(("failed: " if one.run.status == "failed" else "") + one.run.reason[:1].upper() + one.run.reason[1:]),
         ]
-        parts += [
-            tag("h2", "Not drawn, and why", id="not-drawn"),
-            tag(
-                "p", "Some need other scores, others a setting: ", tag("code", "virb analyze NAME --option help"),
-                " lists what can be set.", class_="soft",
-            ),
-            table("Analyses that these scores do not allow", ("analysis", "what it shows", "why not"), [Section(rows)]),
-        ]  # fmt: skip
-    return joined(parts)
+        for one in rest
+    ]
+    columns = heads("analysis", "what it shows", "why not")
+    return Table("Analyses that these scores do not allow", columns, [Section(rows)])
 
 
-def _section(one: Drawn) -> Markup:
-    files = one.run.files
-    figures = [path for path in files if path.suffix == ".svg"]
-    tables = [path for path in files if path.suffix == ".csv"]
-    parts: list[object] = [tag("h3", one.summary or one.run.name, id=f"analysis-{one.run.name}")]
-    parts.append(bullets(one.run.lines))
-    for path in figures:
-        png = path.with_suffix(".png")
-        links: list[object] = [tag("a", "SVG", href=_link(path))]
-        links += [tag("a", "PNG", href=_link(png))] if png in files else []
-        part = path.stem.removeprefix(one.run.name).strip("-")
-        alt = f"Figure: {one.summary or one.run.name}{f' ({part})' if part else ''}. Its numbers are in the CSV file linked below."
-        parts.append(
-            tag(
-                "figure",
-                tag("img", src=_link(path), alt=alt, loading="lazy", **_pixels(path)),
-                tag("figcaption", joined(links, ", ")),
-            )
-        )
-    if tables:
-        links = [tag("a", path.name, href=_link(path)) for path in tables]
-        parts.append(
-            tag("p", "Numbers: ", joined(links, ", "), f". Source: {one.source}." if one.source else ".", class_="soft")
-        )
-    return tag("section", *parts)
+def _shown(one: Drawn) -> Shown:
+    files, name = one.run.files, one.run.name
+    figures = []
+    for path in files:
+        if path.suffix == ".svg":
+            part = path.stem.removeprefix(name).strip("-")
+            alt = f"Figure: {one.summary or name}{f' ({part})' if part else ''}. Its numbers are in the CSV files linked below."
+            size = _pixels(path)
+            figures.append(Figure(_link(path), alt, size.get("width", 0), size.get("height", 0)))
+    links = {
+        end: [Cell(path.name, href=_link(path)) for path in files if path.suffix == end] for end in (".csv", ".png")
+    }
+    return Shown(name, one.summary, one.source, one.run.lines, figures, links[".csv"], links[".png"])
 
 
 def _pixels(path: Path) -> dict[str, int]:

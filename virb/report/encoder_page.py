@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from virb.report.html import Cell, Markup, Section, bullets, facts, page, table, tag
+from virb.report.field import against_the_field, field_sentences
+from virb.report.leaderboard import by_category, intervals_note, legend, scale, score_cell
+from virb.report.pages import render
 from virb.report.provenance import overrides, plain, versions_text
 from virb.report.ranking import TOP, Ranking, span
-from virb.report.scores_table import by_category, interval_cell, intervals_note, legend, score_cell
+from virb.report.settings import Setting
 from virb.report.study import Study, as_text, score_text
-from virb.scores.roles import FLOOR, roles
+from virb.report.view import Cell, Fact, Section, Table, facts, heads
+from virb.scores.roles import FLOOR, families, roles
 from virb.scores.schema import encoder_columns
 from virb.stats.comparisons import above_chance
 
 
-def encoder_page(study: Study, ranking: Ranking, encoder: str, *, home: str, task_links: Mapping[str, str]) -> str:
-    """The whole page of ``encoder``."""
-    return page(
-        f"Encoder {encoder}",
-        tag("h1", encoder),
-        bullets(standing(study, ranking, encoder), class_="plain"),
-        tag("h2", "Scores"),
-        _scores(study, encoder, task_links),
-        tag("p", legend(study), class_="soft"),
-        intervals_note(study, encoder=encoder),
-        tag("h2", "What it is"),
-        facts(description(study, encoder)),
-        home=home,
+def encoder_page(settings: Sequence[Setting], encoder: str, *, task_links: Mapping[str, str]) -> bytes:
+    """The whole page of ``encoder``, with a part for every setting that has scores of it."""
+    with_it = [setting for setting in settings if encoder in setting.study.means.index]
+    first = with_it[0].study
+    return render(
+        "encoder.html",
+        root="../",
+        title=encoder,
+        role=str(roles(first.frame)[encoder]),
+        family=str(families(first.frame)[encoder]),
+        settings=[
+            {
+                "label": setting.label,
+                "standing": [
+                    *standing(setting.study, setting.ranking, encoder),
+                    *field_sentences(setting.study, encoder),
+                ],
+                "field": against_the_field(setting.study, encoder, task_links),
+                "n_others": len(setting.study.encoders) - 1,
+                "scores": _scores(setting.study, encoder, task_links),
+                "legend": legend(setting.study),
+                "notes": intervals_note(setting.study, encoder=encoder),
+            }
+            for setting in with_it
+        ],
+        about=description(first, encoder),
     )
 
 
@@ -88,7 +104,7 @@ def _against_baselines(study: Study, encoder: str, scores: Mapping[str, float]) 
     return [f"Above {which} on {sum(above)} of {len(above)} end tasks."]
 
 
-def _scores(study: Study, encoder: str, task_links: Mapping[str, str]) -> Markup:
+def _scores(study: Study, encoder: str, task_links: Mapping[str, str]) -> Table:
     sections = []
     for category, tasks in by_category(study).items():
         rows = []
@@ -97,64 +113,89 @@ def _scores(study: Study, encoder: str, task_links: Mapping[str, str]) -> Markup
             rank: Any = study.ranks.loc[encoder, task]
             chance = study.chance.get(task)
             rows.append(
-                (
-                    tag("a", task, href=task_links[task]),
-                    ", ".join(study.said("metric", task=task)),
-                    score_cell(study, encoder, task),
+                [
+                    Cell(task, href=task_links[task]),
+                    Cell(", ".join(study.said("metric", task=task)) or "–"),
+                    score_cell(study, encoder, task, scale(study, task)),
                     interval_cell(study, encoder, task),
-                    "–" if chance is None else Cell(score_text(chance), chance),
-                    "–" if np.isnan(rank) else Cell(f"{rank:g} of {n}", rank),
-                )
+                    Cell("–") if chance is None else Cell(score_text(chance), chance),
+                    Cell("–") if np.isnan(rank) else Cell(f"{rank:g} of {n}", float(rank)),
+                ]
             )
         sections.append(Section(rows, category))
-    columns = ("end task", "metric", "score", "95% interval", "chance", "rank")
-    return table(f"Scores of {encoder} on every end task", columns, sections)
+    columns = heads("end task", "metric", "score", "95% interval", "chance", "rank")
+    return Table(f"Scores of {encoder} on every end task", columns, sections)
 
 
-def description(study: Study, encoder: str) -> list[tuple[str, object]]:
+def interval_cell(study: Study, encoder: str, task: str) -> Cell:
+    """Noise of the test sample, where it is known."""
+    found = study.intervals.get((encoder, task))
+    return Cell("–") if found is None else Cell(f"{score_text(found.low)} to {score_text(found.high)}", found.low)
+
+
+def description(study: Study, encoder: str) -> list[Fact]:
     """What the records say of an encoder, else what the table of scores says."""
     records = study.records_of(encoder=encoder)
     settings = ("settings that depart from the protocol", "; ".join(overrides(study, encoder=encoder)))
     if not records:
         row = study.frame[study.frame["encoder"] == encoder].iloc[0]
-        said = [(column.replace("_", " "), as_text(row[column])) for column in encoder_columns(study.frame)]
-        return (
-            [*said, settings]
-            if any(text for _, text in said)
-            else [("", "The scores say nothing about this encoder."), settings]
-        )
+        said = facts((column.replace("_", " "), as_text(row[column])) for column in encoder_columns(study.frame))
+        return [*(said or [Fact("", "The scores say nothing about this encoder.")]), *facts([settings])]
     about = records[0]["encoder"]
-    meta = about.get("meta") or {}
-    hashed = {name: tag("code", plain(about[name])) for name in ("sha256", "weights_sha256") if about.get(name)}
+    meta = {**(about.get("meta") or {}), **(about.get("declared") or {})}
+    own = (records[0].get("fingerprint") or {}).get("encoder") or {}
+    architecture = own.get("architecture")
+    options = architecture.get("options") if isinstance(architecture, Mapping) else None
+    how = about.get("preprocess") or own.get("preprocess") or {}
     return [
-        ("architecture", plain(about.get("arch"))),
-        *(
+        *facts(
+            [
+                ("architecture", plain(about.get("arch"))),
+                *((f"{name} of the architecture", plain(value)) for name, value in (options or {}).items()),
+                ("input size, pixels", plain(how.get("size"))),
+                ("mean that is subtracted", plain(how.get("mean"))),
+                ("standard deviation that divides", plain(how.get("std"))),
+                *((f"preprocessing: {name}", plain(value)) for name, value in how.items()
+                  if name not in ("size", "mean", "std")),
+                ("what is read off", plain(own.get("features"))),
+                ("number type", plain(own.get("dtype"))),
+                ("loaded from", plain(about.get("source"))),
+            ]
+        ),
+        *_loaded(about.get("loaded")),
+        *facts(
             (str(name).replace("_", " "), as_text(v) if isinstance(v, (int, float)) else plain(v))
             for name, v in meta.items()
         ),
-        *_loaded(about.get("loaded")),
-        ("sha256", hashed.get("sha256")),
-        ("sha256 of the weights", hashed.get("weights_sha256")),
-        settings,
-        ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
-        ("versions", versions_text(records)),
-        ("commits of virb", ", ".join(sorted({str(record["commit"]) for record in records if record.get("commit")}))),
-        ("records", len(records)),
-    ]
+        *(Fact(label, plain(about[name]), is_code=True)
+          for name, label in (("sha256", "sha256"), ("weights_sha256", "sha256 of the weights")) if about.get(name)),
+        *facts(
+            [
+                settings,
+                ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
+                ("versions", versions_text(records)),
+                ("commits of virb", ", ".join(sorted({str(r["commit"]) for r in records if r.get("commit")}))),
+                ("records", len(records)),
+            ]
+        ),
+    ]  # fmt: skip
 
 
-def _loaded(said: object) -> list[tuple[str, object]]:
+def _loaded(said: object) -> list[Fact]:
     """How a checkpoint from elsewhere was read: where the weights were, what was left aside, what was assumed."""
     if not isinstance(said, Mapping):
-        return [("weights", plain(said))]
+        return facts([("weights", plain(said))])
     dropped = said.get("dropped")
     parts = [f"{part} ({n} tensors)" for part, n in dropped.items()] if isinstance(dropped, Mapping) else []
+    lists = {
+        "left aside": parts,
+        "assumed": _texts(said.get("assumed")),
+        "weights would have matched too at": _texts(said.get("alternatives")),
+    }
     return [
-        ("weights from", plain(said.get("place")) or "the top of the file"),
-        ("read in the layout of", plain(said.get("layout"))),
-        ("left aside", bullets(parts) or None),
-        ("assumed", bullets(_texts(said.get("assumed"))) or None),
-        ("weights would have matched too at", bullets(_texts(said.get("alternatives"))) or None),
+        Fact("weights from", plain(said.get("place")) or "the top of the file"),
+        *facts([("read in the layout of", plain(said.get("layout")))]),
+        *[Fact(name, items=items) for name, items in lists.items() if items],
     ]
 
 

@@ -1,23 +1,24 @@
-"""The report's first page: what was found in words, the scores, the analyses, and where it all comes from."""
+"""The report's first page: the leaderboard, how sure its order is, the end tasks, the analyses, and where it all comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from virb import __version__, registry
 from virb.records.store import base_probe
-from virb.report.drawn import Drawn, drawn_sections
-from virb.report.html import Cell, Markup, Section, bullets, facts, joined, page, table, tag
+from virb.report.drawn import Drawn, not_drawn, shown
+from virb.report.leaderboard import by_category, leaderboard, legend
+from virb.report.pages import render
 from virb.report.provenance import overrides, versions_text, warnings
-from virb.report.ranking import TOP, Ranking, span
-from virb.report.scores_table import MANY, by_category, legend, scores_table
-from virb.report.study import Study, as_text
-from virb.scores.schema import encoder_table
-
-SHOWN_COLUMNS = ("role", "method", "dataset", "dataset_size", "epochs")
+from virb.report.settings import Setting
+from virb.report.side_by_side import side_by_side
+from virb.report.study import Study, score_text
+from virb.report.view import Bar, Cell, Fact, Section, Table, facts, heads
+from virb.scores.roles import families, roles
 
 
 @dataclass(frozen=True)
@@ -32,38 +33,41 @@ class Made:
     sha256: str
 
 
+Links = Mapping[str, Mapping[str, str]]
+
+
 def first_page(
-    study: Study, ranking: Ranking, drawn: Sequence[Drawn], made: Made, links: Mapping[str, Mapping[str, str]]
-) -> str:
-    """The whole page; ``links`` has the pages of the "encoders" and "tasks"."""
-    analyses = drawn_sections(drawn)
-    return page(
-        made.title,
-        tag("h1", made.title),
-        tag("p", joined(_dated(made)), class_="soft"),
-        tag("p", _extent(study), class_="lead"),
-        bullets(warnings(study), class_="warnings", aria_label="Warnings"),
-        _contents(drawn),
-        tag("h2", "Which encoder, and how sure", id="ranking"),
-        tag("p", tag("strong", ranking.sentences[0])),
-        *[tag("p", sentence) for sentence in ranking.sentences[1:]],
-        _encoders(study, ranking, links["encoders"]),
-        _for_what(study, ranking, links["encoders"]),
-        tag("h2", "Scores", id="scores"),
-        scores_table(study, ranking.order, links),
-        tag("p", legend(study), " ", tag("a", "scores.csv", href="scores.csv"), " has one row a score.", class_="soft"),
-        analyses,
-        tag("h2", "Provenance", id="provenance"),
-        _provenance(study, made),
-    )
+    settings: Sequence[Setting], drawn: Sequence[Drawn], made: Made, links: Links, *, changes: str = ""
+) -> bytes:
+    """The whole page; ``links`` has the pages of the "encoders" and "tasks", ``changes`` that of what changed."""
+    first = settings[0]
+    boards = [leaderboard(setting, f"p{k}", links) for k, setting in enumerate(settings)]
+    return render(
+        "index.html",
+        title=made.title,
+        date=made.date,
+        extent=_extent(settings),
+        sentences=first.ranking.sentences,
+        probes=_probes(settings),
+        warnings=_warnings(settings),
+        boards=boards,
+        beside=side_by_side(settings, links["encoders"]) if len(settings) > 1 else None,
+        choices=_choices(settings),
+        legend=legend(first.study),
+        has_ranks="low" in first.ranking.table,
+        tasks=_tasks(first.study, links),
+        drawn=bool(drawn),
+        done=shown(drawn),
+        not_drawn=not_drawn(drawn),
+        any_failed=any(one.run.status == "failed" for one in drawn),
+        changes=changes,
+        provenance=_provenance(settings, made),
+    )  # fmt: skip
 
 
-def _dated(made: Made) -> list[object]:
-    return [f"{made.date} · " if made.date else "", f"virb {__version__}"]
-
-
-def _extent(study: Study) -> str:
+def _extent(settings: Sequence[Setting]) -> str:
     """How much there is, in words."""
+    study = settings[0].study
     categories = [name for name in by_category(study) if name]
     seeds = study.frame.groupby(["encoder", "task"]).size()
     parts = [_count(len(study.encoders), "encoder"), _count(len(study.tasks), "end task")]
@@ -71,105 +75,86 @@ def _extent(study: Study) -> str:
         parts[1] += f" in {_count(len(categories), 'category', 'categories')}"
     n_seeds = f"{seeds.min()} to {seeds.max()}" if seeds.min() < seeds.max() else f"{seeds.max()}"
     parts.append(f"{n_seeds} seed{'s' * bool(seeds.max() > 1)} a score")
-    for column, name in (("probe", "probe"), ("suite", "suite")):
-        said = study.said(column)
+    probes = list(dict.fromkeys(name for setting in settings for name in setting.study.said("probe")))
+    for said, name in ((probes, "probe"), (study.said("suite"), "suite")):
         if said:
             parts.append(f"{name if len(said) == 1 else name + 's'} {', '.join(said)}")
-    named = {base_probe(name) for name in study.said("probe")}
-    known = [f"{entry.name} is {entry.about}" for entry in registry.entries("probes") if entry.name in named]
-    return ". ".join(["; ".join(parts), *sorted(known)]) + "."
+    return "; ".join(parts) + "."
+
+
+def _probes(settings: Sequence[Setting]) -> list[str]:
+    """What the probes are, as they declare it."""
+    named = {base_probe(name) for setting in settings for name in setting.study.said("probe")}
+    return sorted(f"{entry.name}: {entry.about}" for entry in registry.entries("probes") if entry.name in named)
+
+
+def _warnings(settings: Sequence[Setting]) -> list[str]:
+    return list(dict.fromkeys(said for setting in settings for said in warnings(setting.study)))
+
+
+def _choices(settings: Sequence[Setting]) -> dict[str, list[Any]]:
+    """What the filters offer; families only where an encoder shares its own with another."""
+    study = settings[0].study
+    of_role, of_family = roles(study.frame), families(study.frame)
+    categories = [(f"c{k}", name or "none given") for k, name in enumerate(by_category(study))]
+    shared = sorted(set(of_family)) if of_family.nunique() < len(of_family) else []
+    return {"categories": categories, "roles": list(dict.fromkeys(of_role)), "families": shared}
 
 
 def _count(n: int, one: str, many: str = "") -> str:
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
-def _contents(drawn: Sequence[Drawn]) -> Markup:
-    items = [
-        tag("a", "Which encoder, and how sure", href="#ranking"),
-        tag("a", "Scores", href="#scores"),
-        *[
-            tag("a", one.summary or one.run.name, href=f"#analysis-{one.run.name}")
-            for one in drawn
-            if one.run.status == "done"
-        ],
-    ]
-    if any(one.run.status != "done" for one in drawn):
-        items.append(tag("a", "Not drawn, and why", href="#not-drawn"))
-    items.append(tag("a", "Provenance", href="#provenance"))
-    return tag("nav", bullets(items, class_="contents"), aria_label="Contents")
-
-
-def _encoders(study: Study, ranking: Ranking, links: Mapping[str, str]) -> Markup:
-    about = encoder_table(study.frame)
-    columns = [name for name in SHOWN_COLUMNS if name in about and about[name].notna().any()]
-    has_rank, has_interval = not ranking.table.empty, "low" in ranking.table
-    heads = ["encoder"]
-    heads += ["mean rank"] if has_rank else []
-    if has_interval:
-        heads += ["95% of rank", "P(first)", *([f"P(best {TOP})"] if len(study.encoders) > TOP else [])]
-    heads += ["best on", *[name.replace("_", " ") for name in columns]]
-    rows = []
-    for encoder in ranking.order:
-        row: list[object] = [tag("a", encoder, href=links[encoder])]
-        found = ranking.row(encoder)
-        if has_rank:
-            row.append(Cell(f"{found['mean_rank']:.2f}", found["mean_rank"]))
-        if has_interval:
-            row.append(Cell(span(found["low"], found["high"]), found["low"]))
-            row.append(Cell(f"{found['p_first']:.0%}", found["p_first"]))
-            row += [Cell(f"{found['p_top']:.0%}", found["p_top"])] if len(study.encoders) > TOP else []
-        n_best = len(study.best_on(encoder))
-        row.append(Cell(f"{n_best} of {len(study.scores(encoder))}", n_best))
-        row += [_value(about.loc[encoder, name]) for name in columns]
-        rows.append(row)
-    caption = "Encoders" + (f", by mean rank over {_count(ranking.n_tasks, 'end task')}" if has_rank else "")
-    note: object = ""
-    if has_interval:
-        note = tag("p", tag("a", "ranks.csv", href="ranks.csv"), " has these numbers at full precision.", class_="soft")
-    return joined([table(caption, heads, [Section(rows)]), note])
-
-
-def _value(value: object) -> object:
-    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return Cell(as_text(value), float(value)) if is_number and as_text(value) else as_text(value) or "–"  # type: ignore[arg-type]
-
-
-def _for_what(study: Study, ranking: Ranking, links: Mapping[str, str]) -> Markup:
-    """Mean rank inside each category: an encoder that is best for labels need not be for depth."""
-    ranks = ranking.by_category
-    if ranks.empty:
-        return Markup("")
-    best = ranks.min().to_numpy()
-    heads = ["encoder", *[f"{name} ({_count(len(by_category(study)[str(name)]), 'task')})" for name in ranks.columns]]
-    rows = []
-    for encoder, values in zip(ranks.index, ranks.to_numpy(float), strict=True):
-        cells = [
-            Cell(f"{'★ ' if value <= low else ''}{value:.2f}", value, "best" if value <= low else "")
-            for value, low in zip(values, best, strict=True)
-        ]
-        rows.append((tag("a", encoder, href=links[str(encoder)]), *cells))
-    return joined(
-        [
-            tag("h3", "For what"),
-            table("Mean rank inside each category of end tasks (1 is best; ★ the best of a column)", heads, [Section(rows)],
-                  is_vertical=len(heads) > MANY),
-        ]
-    )  # fmt: skip
-
-
-def _provenance(study: Study, made: Made) -> Markup:
-    records = study.records_of()
-    return facts(
-        [
-            ("command", tag("code", made.command) if made.command else None),
-            ("date", made.date),
-            ("virb", __version__),
-            ("scores from", made.source),
-            ("scores", f"{_count(len(study.frame), 'row')}, of which {_count(len(records), 'record')} with details"),
-            ("sha256 of scores.csv", tag("code", made.sha256)),
-            ("settings that depart from the protocol", "; ".join(overrides(study)) or "none"),
-            ("records made with", versions_text(records) or "not known: a table of scores does not say"),
-            ("devices", ", ".join(sorted({str(r["device"]) for r in records if r.get("device")})) or "not known"),
-        ]
+def _tasks(study: Study, links: Links) -> Table:
+    """Every end task with who is best on it, and where the encoders lie between its lowest and highest score."""
+    sections = []
+    for category, tasks in by_category(study).items():
+        rows = []
+        for task in tasks:
+            values = study.means[task].dropna()
+            best = str(values.idxmax())
+            chance = study.chance.get(task)
+            scale = (min([values.min(), *([chance] if chance is not None else [])]), values.max())
+            quarters = np.quantile(values, [0.25, 0.75])
+            bar = Bar.on(float(quarters[0]), float(quarters[1]), float(values.max()), scale=scale, ticks=values)
+            rows.append(
+                [
+                    Cell(task, href=links["tasks"][task]),
+                    Cell(", ".join(study.said("metric", task=task)) or "–"),
+                    Cell("–") if chance is None else Cell(score_text(chance), chance),
+                    Cell(", ".join(study.said("n_test", task=task)) or "–"),
+                    Cell(best, href=links["encoders"][best]),
+                    Cell(score_text(values.max()), float(values.max()), is_best=True),
+                    Cell(score_text(float(values.median())), float(values.median()), bar=bar),
+                ]
+            )
+        sections.append(Section(rows, category))
+    columns = heads(
+        "end task", "metric", "chance", "test examples", "best encoder", "best score", "median of the encoders"
     )
+    return Table("End tasks, and how far the encoders lie apart on them", columns, sections)
+
+
+def _provenance(settings: Sequence[Setting], made: Made) -> list[Fact]:
+    records = [record for setting in settings for record in setting.study.records_of()]
+    n_rows = sum(len(setting.study.frame) for setting in settings)
+    departs = list(dict.fromkeys(said for setting in settings for said in overrides(setting.study)))
+    return [
+        *([Fact("command", made.command, is_code=True)] if made.command else []),
+        *facts(
+            [
+                ("date", made.date),
+                ("virb", __version__),
+                ("scores from", made.source),
+                ("scores", f"{_count(n_rows, 'row')}, of which {_count(len(records), 'record')} with details"),
+            ]
+        ),
+        Fact("sha256 of scores.csv", made.sha256, is_code=True),
+        *facts(
+            [
+                ("settings that depart from the protocol", "; ".join(departs) or "none"),
+                ("records made with", versions_text(records) or "not known: a table of scores does not say"),
+                ("devices", ", ".join(sorted({str(r["device"]) for r in records if r.get("device")})) or "not known"),
+            ]
+        ),
+    ]

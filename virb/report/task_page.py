@@ -1,8 +1,8 @@
-"""The page of one end task: how it was measured, and the encoders on it."""
+"""The page of one end task: the encoders on it, what they mistake, and how it was measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,31 +10,48 @@ import pandas as pd
 
 from virb.errors import VirbError
 from virb.records.store import base_probe
-from virb.report.html import Cell, Markup, Section, facts, joined, page, table, tag
+from virb.report.confusion import confusions
+from virb.report.encoder_page import interval_cell
+from virb.report.leaderboard import intervals_note, legend, scale, score_cell
+from virb.report.pages import render
 from virb.report.provenance import MINI, is_mini, plain, versions_text
-from virb.report.scores_table import MANY, interval_cell, intervals_note, legend, score_cell
+from virb.report.settings import Setting
 from virb.report.study import Study, as_text, score_text
+from virb.report.view import Cell, Fact, Section, Table, facts, heads
 
 SHOWN_CLASSES = 50
+MANY = 8  # encoders, beyond which their names stand upright
 
 
 def task_page(
-    study: Study, task: str, *, home: str, encoder_links: Mapping[str, str], per_class_link: str | None = None
-) -> str:
+    settings: Sequence[Setting], task: str, *, encoder_links: Mapping[str, str], per_class_link: str | None = None
+) -> bytes:
     """The whole page of ``task``; ``per_class_link`` is the CSV of its scores by class, where there is one."""
+    with_it = [setting for setting in settings if task in setting.study.means.columns]
+    study = with_it[0].study
     summary = _declared(study, task)
-    parts: list[object] = [tag("h1", task)]
-    if summary:
-        parts.append(tag("p", f"{summary[0].upper()}{summary[1:]}.", class_="lead"))
-    if is_mini(study, task):
-        parts.append(tag("p", tag("strong", MINI)))
-    parts += [tag("h2", "How it is measured"), facts(_facts(study, task)), tag("h2", "Encoders")]
-    parts += [_ranking(study, task, encoder_links), tag("p", legend(study), class_="soft")]
-    parts.append(intervals_note(study, task=task))
     by_class = per_class(study, task)
-    if by_class is not None:
-        parts.append(_by_class(by_class, encoder_links, per_class_link))
-    return page(f"End task {task}", *parts, home=home)
+    return render(
+        "task.html",
+        root="../",
+        title=task,
+        summary=f"{summary[0].upper()}{summary[1:]}." if summary else "",
+        mini=MINI if is_mini(study, task) else "",
+        settings=[
+            {
+                "label": setting.label,
+                "ranked": _ranked(setting.study, task, encoder_links),
+                "legend": legend(setting.study),
+                "notes": intervals_note(setting.study, task=task),
+            }
+            for setting in with_it
+        ],
+        examples=None,
+        confusions=confusions(study, task, encoder_links),
+        by_class=None if by_class is None else _by_class(by_class, encoder_links),
+        per_class_link=Cell(per_class_link, href=per_class_link) if per_class_link else None,
+        about=_facts(study, task),
+    )
 
 
 def per_class(study: Study, task: str) -> pd.DataFrame | None:
@@ -60,29 +77,31 @@ def _declared(study: Study, task: str) -> str:
     return str(declared.summary) if study.said("metric", task=task) == [declared.metric] else ""
 
 
-def _facts(study: Study, task: str) -> list[tuple[str, object]]:
+def _facts(study: Study, task: str) -> list[Fact]:
     records = study.records_of(task=task)
     about = records[0]["task"] if records else {}
     data = records[0].get("data") if records else None
     chance = study.chance.get(task)
     seconds = _seconds(records)
-    return [
-        ("category", str(study.categories[task])),
-        ("suite", ", ".join(study.said("suite", task=task))),
-        ("metric", ", ".join(study.said("metric", task=task))),
-        ("head", plain(about.get("head")) if _has_own_head(study, task) else None),
-        ("training examples", ", ".join(study.said("n_train", task=task))),
-        ("test examples", ", ".join(study.said("n_test", task=task))),
-        ("chance", None if chance is None else score_text(chance)),
-        ("probe", ", ".join(study.said("probe", task=task))),
-        ("protocol", _protocol(records)),
-        ("departs from it by", "; ".join(study.said("overrides", task=task))),
-        ("version of the task", plain(about.get("version"))),
-        ("revision of the data", _pairs(data)),
-        ("made with", versions_text(records)),
-        ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
-        ("seconds a record, mean", "; ".join(f"{name} {value:.1f}" for name, value in seconds.items())),
-    ]
+    return facts(
+        [
+            ("category", str(study.categories[task])),
+            ("suite", ", ".join(study.said("suite", task=task))),
+            ("metric", ", ".join(study.said("metric", task=task))),
+            ("head", plain(about.get("head")) if _has_own_head(study, task) else None),
+            ("training examples", ", ".join(study.said("n_train", task=task))),
+            ("test examples", ", ".join(study.said("n_test", task=task))),
+            ("chance", None if chance is None else score_text(chance)),
+            ("probe", ", ".join(study.said("probe", task=task))),
+            ("protocol", _protocol(records)),
+            ("departs from it by", "; ".join(study.said("overrides", task=task))),
+            ("version of the task", plain(about.get("version"))),
+            ("revision of the data", _pairs(data)),
+            ("made with", versions_text(records)),
+            ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
+            ("seconds a record, mean", "; ".join(f"{name} {value:.1f}" for name, value in seconds.items())),
+        ]
+    )
 
 
 def _has_own_head(study: Study, task: str) -> bool:
@@ -119,17 +138,18 @@ def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def _ranking(study: Study, task: str, links: Mapping[str, str]) -> Markup:
+def _ranked(study: Study, task: str, links: Mapping[str, str]) -> Table:
     has_seconds = bool(_seconds(study.records_of(task=task)))
+    ends = scale(study, task)
     rows = []
     for name in study.ranks[task].sort_values(kind="stable").index:
         encoder = str(name)
         rank: Any = study.ranks.loc[encoder, task]
         n_seeds = study.n_seeds(encoder, task)
         row = [
-            tag("a", encoder, href=links[encoder]),
-            "–" if np.isnan(rank) else Cell(f"{rank:g}", rank),
-            score_cell(study, encoder, task),
+            Cell(encoder, href=links[encoder]),
+            Cell("–") if np.isnan(rank) else Cell(f"{rank:g}", float(rank)),
+            score_cell(study, encoder, task, ends),
             interval_cell(study, encoder, task),
             Cell(as_text(n_seeds), n_seeds),
         ]
@@ -137,11 +157,11 @@ def _ranking(study: Study, task: str, links: Mapping[str, str]) -> Markup:
             seconds = sum(_seconds(study.records_of(encoder=encoder, task=task)).values())
             row.append(Cell(f"{seconds:.1f}", seconds))
         rows.append(row)
-    columns = ["encoder", "rank", "score", "95% interval", "seeds", *(["seconds a record"] if has_seconds else [])]
-    return table(f"Encoders on {task}, best first", columns, [Section(rows)])
+    columns = heads("encoder", "rank", "score", "95% interval", "seeds", *(["seconds a record"] if has_seconds else []))
+    return Table(f"Encoders on {task}, best first", columns, [Section(rows)])
 
 
-def _by_class(scores: pd.DataFrame, links: Mapping[str, str], link: str | None) -> Markup:
+def _by_class(scores: pd.DataFrame, links: Mapping[str, str]) -> Table:
     """Every class where they are few; else those on which the encoders differ most. The CSV has all."""
     shown, which = scores, "every class"
     if len(scores) > SHOWN_CLASSES:
@@ -151,19 +171,19 @@ def _by_class(scores: pd.DataFrame, links: Mapping[str, str], link: str | None) 
         which = f"the {SHOWN_CLASSES} classes of {len(scores)} {most}"
     rows = []
     for name, row in shown.iterrows():
-        best = row.max()
+        best, low = row.max(), row.min()
         cells = [
             Cell("–")
             if np.isnan(value)
-            else Cell(score_text(value), value, "best" if len(row) > 1 and value >= best else "")
+            else Cell(
+                score_text(value),
+                float(value),
+                is_best=len(row) > 1 and value >= best,
+                shade=round((value - low) / (best - low) * 8) if best > low else None,
+            )
             for value in row.to_numpy(float)
         ]
-        rows.append((str(name), *cells))
-    heads = ["class", *[tag("a", encoder, href=links[str(encoder)]) for encoder in shown.columns]]
-    parts: list[object] = [tag("h2", "By class")]
-    parts.append(
-        table(f"Scores of {which} (means over seeds; bold: best)", heads, [Section(rows)], is_vertical=len(row) > MANY)
-    )
-    if link:
-        parts.append(tag("p", "All classes: ", tag("a", link, href=link), class_="soft"))
-    return joined(parts)
+        rows.append([Cell(str(name)), *cells])
+    columns = [Cell("class"), *[Cell(str(encoder), href=links[str(encoder)]) for encoder in shown.columns]]
+    caption = f"Scores of {which} (means over seeds; bold: best; colour: inside the class)"
+    return Table(caption, columns, [Section(rows)], is_vertical=scores.shape[1] > MANY)

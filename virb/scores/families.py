@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from virb.contracts.analysis import Option, Outputs, names_in_words
+from virb.contracts.analysis import Option, names_in_words
+from virb.contracts.tables import Notes
 from virb.errors import UsageError
 from virb.scores.schema import as_words, encoder_table
 from virb.stats.correlation import CorrelationMatrix
@@ -28,13 +29,15 @@ class Families:
     """Which encoders are not independent of each other: a label an encoder, and the column that says it.
 
     ``labels`` is None where every encoder is counted: none is declared, each is a family of its own, or all are of fewer
-    than three, across which nothing can be said; ``warning`` then says what is wrong with that.
+    than three, across which nothing can be said; ``warning`` then says what is wrong with that. ``members`` is a table of
+    encoder and family, where families were found.
     """
 
     labels: list[str] | None
     column: str
     n: int
     warning: str = ""
+    members: pd.DataFrame | None = None
 
     @property
     def among(self) -> str:
@@ -42,7 +45,7 @@ class Families:
         return f" of {self.n} families ({self.column})" if self.labels is not None else ""
 
 
-def declared_families(frame: pd.DataFrame, encoders: Sequence[Any], out: Outputs, *, column: str = "") -> Families:
+def declared_families(frame: pd.DataFrame, encoders: Sequence[Any], notes: Notes, *, column: str = "") -> Families:
     """The families of ``encoders`` as the option ``FAMILY`` asks for them; what nothing is said of is named.
 
     Raises:
@@ -66,17 +69,17 @@ def declared_families(frame: pd.DataFrame, encoders: Sequence[Any], out: Outputs
     if n == len(labels):
         return Families(None, name, n)
     if given.isna().any():
-        out.say(
+        notes.say(
             f"no {name} is given for {names_in_words(list(given.index[given.isna()]))}: each is a family of its own"
         )
-    out.table(as_words(given, missing="").rename("family").rename_axis("encoder").reset_index(), "families")
+    members = as_words(given, missing="").rename("family").rename_axis("encoder").reset_index()
     if n < MIN_FAMILIES:
         warning = (
             f"all are of {n} famil{'y' if n == 1 else 'ies'} ({name}), so that p and intervals, which count encoders, are "
             "too small"
         )
-        return Families(None, name, n, warning)
-    return Families(labels.tolist(), name, n)
+        return Families(None, name, n, warning, members)
+    return Families(labels.tolist(), name, n, members=members)
 
 
 def basis_of(result: CorrelationMatrix, families: Families) -> str:

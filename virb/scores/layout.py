@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from virb.contracts.analysis import Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Option, comma_list, names_in_words
+from virb.contracts.tables import Notes
 from virb.errors import ScoresError, UsageError
 from virb.scores.schema import CATEGORIES, as_words
 from virb.scores.units import of_one_unit
@@ -64,7 +65,10 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
         ScoresError: probes or label quantities are mixed, cells are missing and ``missing`` is "refuse", or dropping
             leaves nothing.
     """
-    for column, advice in (("probe", "Choose one with --probe."), ("labels", "Keep the rows of one of them.")):
+    keep = "Keep the rows of one of them."
+    for column, advice in (
+        ("probe", "Choose one with --probe."), ("labels", keep), ("label_fraction", keep), ("labels_per_class", keep)
+    ):  # fmt: skip
         if column in frame.columns and frame[column].nunique(dropna=False) > 1:
             found = names_in_words(sorted(as_words(frame[column], missing="none given").unique()))
             raise ScoresError(
@@ -132,7 +136,7 @@ class Prepared:
 
 def prepare(
     scores: pd.DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     exclude: tuple[str, ...] = (),
     missing: str = "fewest",
@@ -168,24 +172,24 @@ def prepare(
     if pick is not None:
         kept = kept[kept["encoder"].isin(pick(kept))]
     wide = matrix(kept, missing="keep" if missing == "fewest" and not is_complete else missing)
-    notes = []
+    left_out = Notes()
     if exclude:
-        notes.append(f"Left out as asked: {', '.join(exclude)}.")
+        left_out.say(f"Left out as asked: {', '.join(exclude)}.")
     if wide.attrs["dropped"]:
         cells = names_in_words(wide.attrs["cells"])
-        notes.append(f"Left out because a score is missing: {', '.join(wide.attrs['dropped'])} ({cells}).")
+        left_out.say(f"Left out because a score is missing: {', '.join(wide.attrs['dropped'])} ({cells}).")
     elif wide.isna().to_numpy().any():
         n = int(wide.isna().to_numpy().sum())
         cells = names_in_words(wide.attrs["cells"])
-        notes.append(f"{n} of {wide.size} scores {'is' if n == 1 else 'are'} missing ({cells}); the others are used.")
+        left_out.say(f"{n} of {wide.size} scores {'is' if n == 1 else 'are'} missing ({cells}); the others are used.")
     if is_varying and len(wide) > 1:
         same = [str(name) for name in wide if _is_constant(wide[name])]
         if same and len(same) < wide.shape[1]:
-            notes.append(f"Left out because all encoders score the same there: {', '.join(same)}.")
+            left_out.say(f"Left out because all encoders score the same there: {', '.join(same)}.")
             wide = wide.drop(columns=same)
-    out.say(*notes)
+    notes.say(*left_out)
     kept = kept[kept["encoder"].isin(wide.index) & kept["task"].isin(wide.columns)]
-    return Prepared(kept, wide, task_categories(kept).loc[wide.columns], " ".join(notes))
+    return Prepared(kept, wide, task_categories(kept).loc[wide.columns], " ".join(left_out))
 
 
 def _is_constant(scores: pd.Series) -> bool:
@@ -193,7 +197,7 @@ def _is_constant(scores: pd.Series) -> bool:
     return bool(len(values) and np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
-def without_outliers(data: Prepared, outliers: tuple[str, ...], out: Outputs) -> Prepared:
+def without_outliers(data: Prepared, outliers: tuple[str, ...], notes: Notes) -> Prepared:
     """Return ``data`` with single scores left out (NaN in ``wide``), each named ``ENCODER@TASK``, and say so.
 
     Raises:
@@ -212,23 +216,23 @@ def without_outliers(data: Prepared, outliers: tuple[str, ...], out: Outputs) ->
         wide.loc[encoder, task] = np.nan
         frame = frame[(frame["encoder"] != encoder) | (frame["task"] != task)]
     said = f"Single scores left out as asked: {', '.join(name.replace('@', ' on ') for name in outliers)}."
-    out.say(said)
+    notes.say(said)
     return Prepared(frame, wide, data.categories, f"{data.note} {said}".strip())
 
 
-def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, out: Outputs) -> pd.Series:
+def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> pd.Series:
     """Score of each of ``encoders`` on ``task``, else its mean over the tasks of one unit; NaN, and said, where one of
     those is missing: a mean over other tasks is another thing."""
     rows = data.wide.loc[list(encoders)]
     if task:
         return rows[task]
-    means = rows[of_one_unit(data.frame, rows, out)].mean(axis=1, skipna=False)
+    means = rows[of_one_unit(data.frame, rows, notes)].mean(axis=1, skipna=False)
     if means.isna().any():
-        out.say(f"left out, a score being missing: {names_in_words(list(means.index[means.isna()]))}")
+        notes.say(f"left out, a score being missing: {names_in_words(list(means.index[means.isna()]))}")
     return means
 
 
-def as_counts(values: pd.Series, what: str, out: Outputs) -> pd.Series:
+def as_counts(values: pd.Series, what: str, notes: Notes) -> pd.Series:
     """A column of counts (images, epochs, batch sizes) as numbers, NaN where it is none; say whose that is.
 
     ``1.3M`` and ``500k`` are read; a word such as ``all`` and a nought are no counts.
@@ -244,7 +248,7 @@ def as_counts(values: pd.Series, what: str, out: Outputs) -> pd.Series:
             wrong[str(name)] = str(value)
     if wrong:
         said = names_in_words([f"{name} ({value})" for name, value in wrong.items()])
-        out.say(f"left out, {what} being no positive number: {said}")
+        notes.say(f"left out, {what} being no positive number: {said}")
     return numbers
 
 

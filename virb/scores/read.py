@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from virb import registry
 from virb.contracts.analysis import names_in_words
-from virb.contracts.importer import Importer
 from virb.errors import ScoresError
+from virb.scores.imported import read_imported
 from virb.scores.roles import declared_by_methods, with_meta
 from virb.scores.schema import (
     ENCODER_WORDS,
@@ -42,6 +41,7 @@ def read_scores(
     meta: str | os.PathLike[str] | None = None,
     units: Sequence[str] = (),
     better: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Read scores and check them; see :mod:`virb.scores.schema` for what comes out.
 
@@ -56,13 +56,14 @@ def read_scores(
         meta: a CSV with the column encoder and what else is known about encoders (role, family, repeat, ...); what it
             says goes before what the source says.
         units, better: "percent", or "TASK=percent" for one task; "lower" likewise, for errors.
+        metrics: which metric to take, likewise, of an importer's that knows several of a score.
 
     Raises:
         ScoresError: the source does not exist, cannot be read, is empty, or fails a check.
     """
     path = Path(source)
     is_folder = path.is_dir()
-    imported = None if path.exists() else _imported(os.fspath(source))
+    imported = None if path.exists() else read_imported(os.fspath(source), metrics=metrics)
     if imported is not None:
         frame = imported
     elif is_folder:
@@ -86,28 +87,6 @@ def read_scores(
     if meta is not None:
         frame = with_meta(frame, read_meta(meta), name=str(meta))
     return one_scale(frame, units=units, better=better, name=str(path))
-
-
-def _imported(source: str) -> pd.DataFrame | None:
-    """Read NAME:PATH by the importer called NAME; None where there is no such importer.
-
-    Raises:
-        ScoresError: the path is not there, or the importer fails on it.
-    """
-    name, colon, place = source.partition(":")
-    if not colon or name not in registry.names("importers"):
-        return None
-    importer: Importer = registry.load("importers", name)
-    path = Path(place)
-    if not (path.is_dir() if importer.reads == "folder" else path.is_file()):
-        raise ScoresError(f"{source}: the importer {name} reads a {importer.reads}, and {place!r} is none.")
-    try:
-        rows = [dict(row) for row in importer.rows(path)]
-    except Exception as error:
-        raise ScoresError(f"{source} cannot be read by the importer {name}: {type(error).__name__}: {error}") from error
-    if not rows:
-        raise ScoresError(f"{source}: the importer {name} finds no scores there.")
-    return pd.DataFrame(rows)
 
 
 def _folder(path: Path) -> pd.DataFrame:

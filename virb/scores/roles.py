@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from virb.contracts.analysis import NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import NotApplicable, Option, comma_list, names_in_words
 from virb.contracts.roles import ROLES
+from virb.contracts.tables import Notes
 from virb.errors import RegistryError, ScoresError, UsageError
 from virb.scores.schema import as_words, check_scores, encoder_table
 
@@ -107,7 +108,7 @@ def role_of_method(method: Any) -> str | None:
         return None
 
 
-def analysed(frame: pd.DataFrame, out: Outputs, *, asked: Sequence[str] = ()) -> list[str]:
+def analysed(frame: pd.DataFrame, notes: Notes, *, asked: Sequence[str] = ()) -> list[str]:
     """Names of the encoders that an analysis of pretraining is about, and say which are left out.
 
     Where any role is declared these are the self-supervised ones; where none is, every encoder, which is said; and with
@@ -126,7 +127,7 @@ def analysed(frame: pd.DataFrame, out: Outputs, *, asked: Sequence[str] = ()) ->
         return [str(name) for name in of.index]
     if not wanted:
         if (of == "unknown").all():
-            out.say(
+            notes.say(
                 f"no role is declared, so all {len(of)} encoders are taken, whatever they are; --meta FILE.csv (encoder, "
                 "role) says which are self-supervised"
             )
@@ -140,7 +141,7 @@ def analysed(frame: pd.DataFrame, out: Outputs, *, asked: Sequence[str] = ()) ->
         )
     if (~kept).any():
         parts = [f"{names_in_words(list(of.index[of == role]))} ({role})" for role in dict.fromkeys(of[~kept])]
-        out.say(f"left out by their role: {'; '.join(parts)}")
+        notes.say(f"left out by their role: {'; '.join(parts)}")
     return [str(name) for name in of.index[kept]]
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from virb import registry
-from virb.contracts.analysis import Outputs, names_in_words
+from virb.contracts.analysis import names_in_words
 from virb.contracts.metric import OF_TARGET, Metric
+from virb.contracts.tables import Notes
 from virb.errors import RegistryError, ScoresError, UsageError
 
 _BETTER = ("higher", "lower")
@@ -170,7 +171,7 @@ def units_by_task(frame: pd.DataFrame) -> pd.Series:
     return frame.dropna(subset=["unit"]).drop_duplicates("task").set_index("task")["unit"].reindex(tasks).fillna("")
 
 
-def of_one_unit(frame: pd.DataFrame, wide: pd.DataFrame, out: Outputs, *, what: str = "means over tasks") -> list[str]:
+def of_one_unit(frame: pd.DataFrame, wide: pd.DataFrame, notes: Notes, *, what: str = "means over tasks") -> list[str]:
     """Tasks whose raw scores may be averaged or drawn together: those of the commonest declared unit; say of ``what``
     which are left out, or that none is declared."""
     tasks = [str(task) for task in wide.columns]
@@ -179,12 +180,12 @@ def of_one_unit(frame: pd.DataFrame, wide: pd.DataFrame, out: Outputs, *, what: 
     units = units_by_task(frame).reindex(tasks).fillna("")
     if units.nunique() == 1:
         if units.iloc[0] == "":
-            out.say(f"no unit is declared (--unit): {what} take all scores to be of one unit")
+            notes.say(f"no unit is declared (--unit): {what} take all scores to be of one unit")
         return tasks
     commonest = units[units != ""].value_counts().index[0]
     kept = [task for task in tasks if units[task] == commonest]
     left = [f"{task} ({units[task] or 'unit not declared'})" for task in tasks if units[task] != commonest]
-    out.say(f"{what} are of the {len(kept)} tasks measured in {commonest}; left out: {names_in_words(left)}")
+    notes.say(f"{what} are of the {len(kept)} tasks measured in {commonest}; left out: {names_in_words(left)}")
     return kept
 
 

@@ -7,37 +7,94 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from virb.errors import UsageError
+from virb.contracts.tables import Tables
+from virb.errors import ScoresError, UsageError
 from virb.evaluation.batteries.common import Checks, must
+from virb.scores.schema import check_scores
 
 
 def analysis_checks(analysis: Any) -> Checks:
-    """On the smallest table, a sparse one and one of mixed units: it is done, or says why not."""
-    import pandas as pd
+    """On the smallest table, a sparse one, one of mixed units and one with every usual column: it computes, or says why not;
+    and what it draws and says comes of its tables alone, as they are read back from their files."""
 
-    from virb.contracts.analysis import run_by_name
-    from virb.scores.schema import check_scores
-
-    def table(n_encoders: int, n_tasks: int) -> pd.DataFrame:
-        rng = np.random.default_rng(0)
-        rows = [(f"e{e}", f"t{t}", float(rng.random())) for e in range(n_encoders) for t in range(n_tasks)]
-        return pd.DataFrame(rows, columns=["encoder", "task", "score"])
+    def three_functions() -> str:
+        for name in ("compute", "draw", "say"):
+            must(callable(getattr(analysis, name, None)), f"{name} is no function.")
+        analysis.parse_options({})
+        return f"{len(analysis.options)} options"
 
     def ran(frame: pd.DataFrame) -> str:
+        scores = check_scores(frame)
+        before = scores.copy()
+        why_not = analysis.reason_not_to_run(scores)
+        if why_not is not None:
+            return f"skipped: {why_not}"
+        try:
+            tables = analysis.tables(scores)
+        except (ScoresError, UsageError) as error:
+            must(len(str(error)) > 15, f"it ends with {str(error)!r}, which says nothing.")
+            return f"skipped: {error}"
+        pd.testing.assert_frame_equal(scores, before)
         with tempfile.TemporaryDirectory() as folder:
-            found = run_by_name(analysis.name, check_scores(frame), Path(folder))
-        must(found.status != "failed", found.reason)
-        return f"{found.status}{': ' + found.reason if found.reason else ''}"
+            tables.write(Path(folder), analysis.name)
+            again = Tables.read(Path(folder), analysis.name)
+        must(list(again) == list(tables) and again.facts == tables.facts, "its facts are not what is read back.")
+        for part, table in tables.items():
+            pd.testing.assert_frame_equal(table, again[part])
+        lines = list(analysis.say(again))
+        must(all(isinstance(line, str) and line for line in lines), "it says something that is no sentence.")
+        must(lines == list(analysis.say(tables)), "it says another thing of its tables when they are read back.")
+        figures = analysis.draw(again)
+        for figure in figures.values():
+            figure.canvas.draw()
+            figure.clear()
+        return f"{len(tables)} tables, {len(lines)} sentences, {len(figures)} figures"
 
     return [
-        ("the smallest table", lambda: ran(table(1, 1))),
-        ("a sparse table", lambda: ran(table(6, 5).sample(frac=0.6, random_state=0))),
+        ("three functions", three_functions),
+        ("the smallest table", lambda: ran(_scores(1, 1))),
+        ("a sparse table", lambda: ran(_scores(6, 5).sample(frac=0.6, random_state=0))),
         (
             "mixed units",
-            lambda: ran(table(6, 5).assign(unit=lambda f: f["task"].map({"t0": "metre"}).fillna("fraction"))),
+            lambda: ran(_scores(6, 5).assign(unit=lambda f: f["task"].map({"t0": "metre"}).fillna("fraction"))),
         ),
+        ("every usual column", lambda: ran(_with_usual_columns(_scores(16, 6)))),
     ]
+
+
+def _scores(n_encoders: int, n_tasks: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [(f"e{e}", f"t{t}", float(rng.random())) for e in range(n_encoders) for t in range(n_tasks)]
+    return pd.DataFrame(rows, columns=["encoder", "task", "score"])
+
+
+def _with_usual_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Scores of two seeds with what virb's own records and common metadata say of encoders and tasks."""
+    k, t = frame["encoder"].str[1:].astype(int), frame["task"].str[1:].astype(int)
+    about: dict[str, Any] = {
+        "role": np.where(k == 0, "supervised", "self-supervised"),
+        "method": np.where(k == 0, "third", np.where(k % 2, "one", "other")),
+        "dataset": np.where(k < 12, np.array(["t0", "t1"])[k // 2 % 2], "t0+t1"),
+        "dataset_size": np.array([100, 300, 1000])[k % 3],
+        "epochs": np.array([10, 20])[k // 4 % 2],
+        "batch_size": np.array([256, 512])[k // 2 % 2],
+        "corruption": np.array(["none", "blur", "noise"])[k // 2 % 3],
+        "resized": np.array(["no", "yes"])[k // 8],
+        "augmentation_a": np.array(["crop", "colour"])[k // 2 % 2],
+        "augmentation_b": np.array(["crop", "colour"])[k // 4 % 2],
+        "head": np.array(["linear", "nonlinear"])[k // 2 % 2],
+        "head_dim": np.array([64, 128])[k // 4 % 2],
+        "parts": np.where(k == 15, "e1+e2", ""),
+        "category": np.array(["semantic image-level", "structural image-level", "semantic pixelwise"])[t % 3],
+        "chance": 0.1,
+        "unit": "fraction",
+        "n_test": 500,
+        "probe": "any",
+    }
+    again = [frame.assign(seed=seed, score=frame["score"] * (1 - 0.01 * seed * (k % 3)), **about) for seed in (0, 1)]
+    return pd.concat(again, ignore_index=True)
 
 
 def layout_checks(layout: Any) -> Checks:

@@ -1,0 +1,1 @@
+"""What other programs wrote: one file a source, each an importer."""
