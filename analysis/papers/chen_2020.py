@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
-
 from virb.analysis.papers import chen_claims as claims
+
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
 IMAGENET = "cole-imagenet"  # a linear probe of ImageNet by this paper's protocol
@@ -35,7 +35,9 @@ def table1(raw: pd.DataFrame) -> pd.DataFrame:
 
 def table3(raw: pd.DataFrame) -> pd.DataFrame:
     """What two layers tell of the transformation of an image."""
-    out = raw.rename(columns={"target": "task", "h": "h", "g_h": "g(h)"}).melt(["task", "random_guess"], ["h", "g(h)"], "layer", "score")
+    out = raw.rename(columns={"target": "task", "h": "h", "g_h": "g(h)"}).melt(
+        ["task", "random_guess"], ["h", "g(h)"], "layer", "score"
+    )
     return out.assign(encoder="SimCLR " + out["layer"], chance=out["random_guess"] / 100)
 
 
@@ -46,15 +48,22 @@ def table4(raw: pd.DataFrame) -> pd.DataFrame:
 
 def table5(raw: pd.DataFrame) -> pd.DataFrame:
     """The l2 norm and the temperature."""
-    names = [f"SimCLR {'l2' if norm else 'no l2'} tau {tau:g}" for norm, tau in zip(raw["l2_norm"], raw["tau"], strict=True)]
+    names = [
+        f"SimCLR {'l2' if norm else 'no l2'} tau {tau:g}" for norm, tau in zip(raw["l2_norm"], raw["tau"], strict=True)
+    ]
     return raw.rename(columns={"tau": "temperature", "top1": "score"}).assign(encoder=names, task=IMAGENET)
 
 
 def table6(raw: pd.DataFrame) -> pd.DataFrame:
     """Linear evaluation of all methods, and the supervised networks of Appendix B.8."""
-    out = raw.rename(columns={"top1": "score"}).assign(task=IMAGENET, role="self-supervised", width=raw["architecture"].map(WIDTHS))
+    out = raw.rename(columns={"top1": "score"}).assign(
+        task=IMAGENET, role="self-supervised", width=raw["architecture"].map(WIDTHS)
+    )
     out = out.assign(encoder=out["method"] + " " + out["architecture"])
-    more = [("Supervised", f"ResNet-50 ({w}x)" if w > 1 else "ResNet-50", s, IMAGENET, "supervised", w) for w, s in SUPERVISED.items()]
+    more = [
+        ("Supervised", f"ResNet-50 ({w}x)" if w > 1 else "ResNet-50", s, IMAGENET, "supervised", w)
+        for w, s in SUPERVISED.items()
+    ]
     rows = pd.DataFrame(more, columns=["method", "architecture", "score", "task", "role", "width"])
     return pd.concat([out, rows.assign(encoder=rows["method"] + " " + rows["architecture"])], ignore_index=True)
 
@@ -62,7 +71,9 @@ def table6(raw: pd.DataFrame) -> pd.DataFrame:
 def _few_labels(raw: pd.DataFrame, measure: str) -> pd.DataFrame:
     columns = {f"{measure}_1pct": 1, f"{measure}_10pct": 10}
     out = raw.melt(["method", "architecture", "group"], list(columns), "labels", "score")
-    return out.assign(labels=out["labels"].map(columns), encoder=out["method"] + " " + out["architecture"], task=IMAGENET)
+    return out.assign(
+        labels=out["labels"].map(columns), encoder=out["method"] + " " + out["architecture"], task=IMAGENET
+    )
 
 
 def table7(raw: pd.DataFrame) -> pd.DataFrame:
@@ -77,15 +88,22 @@ def table_b4(raw: pd.DataFrame) -> pd.DataFrame:
 
 def table8(raw: pd.DataFrame) -> pd.DataFrame:
     """Twelve data sets; Table B.5 is of the same form."""
-    out = raw.rename(columns={"protocol": "probe"}).melt(["architecture", "probe", "init"], list(TASKS), "column", "score")
-    return out.assign(encoder=out["init"] + " " + out["architecture"], task=out["column"].map(TASKS)).drop(columns="column")
+    out = raw.rename(columns={"protocol": "probe"}).melt(
+        ["architecture", "probe", "init"], list(TASKS), "column", "score"
+    )
+    return out.assign(encoder=out["init"] + " " + out["architecture"], task=out["column"].map(TASKS)).drop(
+        columns="column"
+    )
 
 
 def table_b1(raw: pd.DataFrame) -> pd.DataFrame:
     """Batch x epochs under two rules of the learning rate."""
     rules = {"top1_linear_lr": "linear", "top1_sqrt_lr": "sqrt"}
     out = raw.rename(columns=rules).melt(["batch_size", "epochs"], list(rules.values()), "lr_rule", "score")
-    names = [f"SimCLR batch {b} epochs {e} {r}" for b, e, r in zip(out["batch_size"], out["epochs"], out["lr_rule"], strict=True)]
+    names = [
+        f"SimCLR batch {b} epochs {e} {r}"
+        for b, e, r in zip(out["batch_size"], out["epochs"], out["lr_rule"], strict=True)
+    ]
     return out.assign(encoder=names, task=IMAGENET, method="simclr")
 
 
@@ -98,8 +116,12 @@ def table_b2(raw: pd.DataFrame) -> pd.DataFrame:
 
 def table_b3(raw: pd.DataFrame) -> pd.DataFrame:
     """Supervised training, longer and with more augmentation."""
-    out = raw.rename(columns={"model": "network"}).melt(["network", "epochs"], var_name="augmentation", value_name="score")
-    names = [f"Supervised {n} {e} {a}" for n, e, a in zip(out["network"], out["epochs"], out["augmentation"], strict=True)]
+    out = raw.rename(columns={"model": "network"}).melt(
+        ["network", "epochs"], var_name="augmentation", value_name="score"
+    )
+    names = [
+        f"Supervised {n} {e} {a}" for n, e, a in zip(out["network"], out["epochs"], out["augmentation"], strict=True)
+    ]
     return out.assign(encoder=names, task=IMAGENET, role="supervised")
 
 
@@ -109,15 +131,27 @@ def table_c1(raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def _simclr(name: str, line: str, **about: object) -> Member:
-    return Member(name, f"recipe:{line}", {"method": "simclr", "role": "self-supervised", "dataset": "ImageNet", **about})
+    return Member(
+        name, f"recipe:{line}", {"method": "simclr", "role": "self-supervised", "dataset": "ImageNet", **about}
+    )
 
 
 def _supervised(name: str, line: str, **about: object) -> Member:
-    return Member(name, f"recipe:{line}", {"method": "supervised", "role": "supervised", "dataset": "ImageNet", **about})
+    return Member(
+        name, f"recipe:{line}", {"method": "supervised", "role": "supervised", "dataset": "ImageNet", **about}
+    )
 
 
 #: Augmentations of Figure 5 -> the words of `virb pretrain --option augment=`.
-AUGMENTATIONS = {"crop": "crop+flip", "cutout": "cutout", "color": "jitter+gray", "sobel": "sobel", "noise": "noise", "blur": "blur", "rotate": "rotate"}
+AUGMENTATIONS = {
+    "crop": "crop+flip",
+    "cutout": "cutout",
+    "color": "jitter+gray",
+    "sobel": "sobel",
+    "noise": "noise",
+    "blur": "blur",
+    "rotate": "rotate",
+}
 MINI_AUGMENTATIONS = ("crop", "color", "blur", "rotate")
 LOSSES = {
     "Margin": "margin", "NT-Logistic": "nt-logistic", "Margin (semi-hard)": "margin-semi-hard", "NT-Logistic (semi-hard)": "nt-logistic-semi-hard",
@@ -163,7 +197,7 @@ FULL = Scale(
         ),
         "widths": tuple(_simclr(f"SimCLR ResNet-50{tail}", f"simclr-1000{line}", width=w) for tail, line, w in (("", "", 1), (" (2x)", "-x2", 2), (" (4x)", "-x4", 4))),
         "widths-supervised": tuple(_supervised(f"Supervised ResNet-50{tail}", f"supervised-1000{line}", width=w) for tail, line, w in (("", "", 1), (" (4x)", "-x4", 4))),
-        "depths": tuple(_simclr(f"SimCLR ResNet-{d}", f"simclr-resnet{d}", depth=d) for d in (18, 34, 50, 101)),
+        "depths": tuple(_simclr(f"SimCLR ResNet-{d}, 100 epochs", f"simclr-resnet{d}", depth=d) for d in (18, 34, 50, 101)),
         "others": (
             Member("MoCo ResNet-50", "zoo:moco-v1-imagenet-200", {"method": "moco-v1", "role": "self-supervised", "width": 1}),
             Member("PIRL ResNet-50", "zoo:pirl-imagenet-800", {"method": "pirl", "role": "self-supervised", "width": 1}),
@@ -212,7 +246,15 @@ MINI = Scale(
 LINEAR = {"probe": "linear", "labels": "all"}
 
 
-def _part(name: str, title: str, where: str, analysis: str, encoders: tuple[str, ...], tasks: tuple[str, ...] = ("imagenet",), **given: object) -> Part:
+def _part(
+    name: str,
+    title: str,
+    where: str,
+    analysis: str,
+    encoders: tuple[str, ...],
+    tasks: tuple[str, ...] = ("imagenet",),
+    **given: object,
+) -> Part:
     given.setdefault("protocol", LINEAR)
     return Part(name, title, where, analysis, encoders=encoders, tasks=tasks, **given)  # type: ignore[arg-type]
 

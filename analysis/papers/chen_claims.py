@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from virb.analysis.papers.common import of_cells, of_units
 
-from virb.analysis.papers.common import of_cells, of_units, wide
-from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Evidence
+from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, Evidence, NotThere
 from virb.stats.claims import mcnemar_bounds, sign_p
 from virb.stats.comparisons import above_chance, rule_differences
 
@@ -46,7 +46,11 @@ def crop_and_colour_stand_out(tables: Evidence) -> Answer:
     best_other = max(value for pair, value in rows if pair != frozenset((crop, colour)))
     own = max(value for pair, value in rows if pair == frozenset((crop, colour)))
     return of_cells(
-        [own - best_other], ROUND, f"{crop} and {colour} {own:.1f} %, the best other pair {best_other:.1f} %.", "matrix of pairs", "points"
+        [own - best_other],
+        ROUND,
+        f"{crop} and {colour} {own:.1f} %, the best other pair {best_other:.1f} %.",
+        "matrix of pairs",
+        "points",
     )
 
 
@@ -64,7 +68,8 @@ def stronger_colour_helps_contrast(tables: Evidence) -> Answer:
     frame = _percent(tables.get("table1", "strength", "role"))
     frame = frame.dropna(subset=["strength"])
     curves = {
-        role: group.groupby(group["strength"].astype(float))["score"].mean().sort_index() for role, group in frame.groupby("role")
+        role: group.groupby(group["strength"].astype(float))["score"].mean().sort_index()
+        for role, group in frame.groupby("role")
     }
     if not {"self-supervised", "supervised"} <= set(curves) or len(curves["supervised"]) < 3:
         raise NotThere("A self-supervised and a supervised method, at three strengths each, are needed.")
@@ -86,7 +91,13 @@ def autoaugment_is_no_better(tables: Evidence) -> Answer:
     if "AutoAug" not in ours:
         raise NotThere("No encoder was trained with AutoAugment; virb has none.")
     gap = float(ours.drop("AutoAug").max() - ours["AutoAug"])
-    return of_cells([gap], ROUND, f"AutoAugment {ours['AutoAug']:.1f} %, the best other {ours.drop('AutoAug').max():.1f} %.", "pair of runs", "points")
+    return of_cells(
+        [gap],
+        ROUND,
+        f"AutoAugment {ours['AutoAug']:.1f} %, the best other {ours.drop('AutoAug').max():.1f} %.",
+        "pair of runs",
+        "points",
+    )
 
 
 def wider_is_better(tables: Evidence) -> Answer:
@@ -127,7 +138,13 @@ def depth_helps(tables: Evidence) -> Answer:
     curve = frame.groupby(frame["depth"].astype(float))["score"].mean().sort_index()
     if len(curve) < 2:
         raise NotThere("Two depths are needed.")
-    return of_cells([float(step) for step in np.diff(curve)], ROUND, f"Depths {', '.join(f'{d:g} {s:.1f}' for d, s in curve.items())} %.", "steps", "points")
+    return of_cells(
+        [float(step) for step in np.diff(curve)],
+        ROUND,
+        f"Depths {', '.join(f'{d:g} {s:.1f}' for d, s in curve.items())} %.",
+        "steps",
+        "points",
+    )
 
 
 def longer_supervised_training_does_not_help(tables: Evidence) -> Answer:
@@ -224,7 +241,9 @@ def normalisation_matters(tables: Evidence) -> Answer:
 def _rule(tables: Evidence, rule: str) -> pd.DataFrame:
     frame = _percent(tables.get("tableB1", "batch_size", "epochs", "lr_rule"))
     frame = frame[frame["lr_rule"].eq(rule)]
-    x = frame.pivot_table(index=frame["batch_size"].astype(float), columns=frame["epochs"].astype(float), values="score")
+    x = frame.pivot_table(
+        index=frame["batch_size"].astype(float), columns=frame["epochs"].astype(float), values="score"
+    )
     if x.shape[0] < 2 or x.shape[1] < 2:
         raise NotThere(f"Two batch sizes and two lengths under the {rule} rule are needed.")
     return x
@@ -244,9 +263,13 @@ def large_batches_help_short_training(tables: Evidence) -> Answer:
 def gap_closes_with_length(tables: Evidence) -> Answer:
     """With more epochs the gap between batch sizes shrinks or disappears."""
     gaps = {rule: _rule(tables, rule) for rule in ("linear", "sqrt") if _has(tables, rule)}
+    if not gaps:
+        raise NotThere("Two batch sizes and two lengths under one learning rate rule are needed.")
     by = {rule: (x.iloc[-1] - x.iloc[0]) for rule, x in gaps.items()}
     shrinks = {rule: of_cells([-float(s) for s in np.diff(gap)], ROUND, "", "", "").verdict for rule, gap in by.items()}
-    said = "; ".join(f"{rule} rule {', '.join(f'{e:g} epochs {g:+.1f}' for e, g in gap.items())}" for rule, gap in by.items())
+    said = "; ".join(
+        f"{rule} rule {', '.join(f'{e:g} epochs {g:+.1f}' for e, g in gap.items())}" for rule, gap in by.items()
+    )
     verdicts = set(shrinks.values())
     return Answer(
         HOLDS if verdicts == {HOLDS} else FAILS if verdicts == {FAILS} else UNTOLD,
@@ -273,7 +296,11 @@ def longer_is_better(tables: Evidence) -> Answer:
     if not steps:
         raise NotThere("Two lengths of training are needed.")
     return of_cells(
-        steps, ROUND, f"{sum(s > 0 for s in steps)} of {len(steps)} doublings of the epochs gain, the least {min(steps):+.1f} points.", "steps", "points"
+        steps,
+        ROUND,
+        f"{sum(s > 0 for s in steps)} of {len(steps)} doublings of the epochs gain, the least {min(steps):+.1f} points.",
+        "steps",
+        "points",
     )
 
 

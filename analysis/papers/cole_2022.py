@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pandas as pd
-
 from virb.analysis.papers import cole_claims as claims
 from virb.analysis.papers.common import melted
+
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
 TASKS = {"iNat21": "cole-inat21", "ImageNet": "cole-imagenet", "Places365": "cole-places365", "GLC20": "cole-glc20"}
@@ -18,7 +18,9 @@ MILLION = 1_000_000
 def table1(raw: pd.DataFrame) -> pd.DataFrame:
     """Pretraining set x task; the supervised row is an encoder a column, trained on that column's set."""
     ours = raw[raw["method"].eq("SimCLR")].rename(columns={"pretrain_dataset": "dataset"})
-    ours = ours.assign(encoder="SimCLR " + ours["dataset"] + " 1M", role="self-supervised", method="simclr", dataset_size=MILLION)
+    ours = ours.assign(
+        encoder="SimCLR " + ours["dataset"] + " 1M", role="self-supervised", method="simclr", dataset_size=MILLION
+    )
     out = melted(ours, ["encoder", "dataset", "method", "role", "dataset_size"], TASKS)
     top = raw[raw["method"].eq("Supervised")].iloc[0]
     rows = [(f"Supervised {name}", name, "supervised", "supervised", TASKS[name], float(top[name])) for name in SETS]
@@ -39,7 +41,9 @@ def table2(raw: pd.DataFrame) -> pd.DataFrame:
         else:
             rows += [(f"SimCLR {name} {_k(total)}", name, total, name, row[f"eval_{name}"]) for name in SETS[:3]]
     out = pd.DataFrame(rows, columns=["encoder", "dataset", "thousands", "task", "score"])
-    return out.assign(task=out["task"].map(TASKS), dataset_size=out["thousands"] * 1000, method="simclr", role="self-supervised")
+    return out.assign(
+        task=out["task"].map(TASKS), dataset_size=out["thousands"] * 1000, method="simclr", role="self-supervised"
+    )
 
 
 def _k(thousands: int) -> str:
@@ -79,13 +83,21 @@ def figure4(raw: pd.DataFrame) -> pd.DataFrame:
         cost[name] = int(raw.loc[raw["quantity"].eq(f"SimCLR drop, Downsample {mark}"), "value"].iloc[0])
     rows = [("none", 0.647), *((name, 0.647 - value / 100) for name, value in cost.items())]
     out = pd.DataFrame(rows, columns=["corruption", "score"])
-    return out.assign(encoder="SimCLR ImageNet " + out["corruption"], task="cole-imagenet", method="simclr", role="self-supervised", dataset="ImageNet")
+    return out.assign(
+        encoder="SimCLR ImageNet " + out["corruption"],
+        task="cole-imagenet",
+        method="simclr",
+        role="self-supervised",
+        dataset="ImageNet",
+    )
 
 
 def text(raw: pd.DataFrame) -> pd.DataFrame:
     """Numbers of the text that are one number."""
     value = pd.to_numeric(raw["value"], errors="coerce")
-    task = raw["quantity"].map(lambda words: "supervised minus BYOL" if re.search(r"supervised minus BYOL", words) else words)
+    task = raw["quantity"].map(
+        lambda words: "supervised minus BYOL" if re.search(r"supervised minus BYOL", words) else words
+    )
     return pd.DataFrame({"encoder": raw["figure"], "task": task, "score": value}).dropna(subset=["score"])
 
 
@@ -203,7 +215,9 @@ LINEAR = {"probe": "linear", "labels": "all"}
 FULL_ONLY = ("full",)
 
 
-def _part(name: str, title: str, where: str, analysis: str, encoders: tuple[str, ...], tasks: tuple[str, ...], **given: object) -> Part:
+def _part(
+    name: str, title: str, where: str, analysis: str, encoders: tuple[str, ...], tasks: tuple[str, ...], **given: object
+) -> Part:
     return Part(name, title, where, analysis, encoders=encoders, tasks=tasks, protocol=LINEAR, **given)  # type: ignore[arg-type]
 
 

@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 import pandas as pd
-
 from virb.analysis.papers.common import components, of_cells, of_units, points, told, wide
-from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Evidence
+
+from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, Evidence, NotThere
 from virb.stats.claims import mean_interval, side
 from virb.stats.exact import permutation_p
 
@@ -222,10 +222,14 @@ def _fused(tables: Evidence) -> pd.DataFrame:
         if len(parts) < 2 or any((part, row.task) not in single for part in parts):
             continue
         scores = [single[part, row.task] for part in parts]
-        own = [single[part, row.task] for part in parts if domain[part] == home.get(row.task) and kind[part] == "SimCLR"]
+        own = [
+            single[part, row.task] for part in parts if domain[part] == home.get(row.task) and kind[part] == "SimCLR"
+        ]
         kinds = "+".join(sorted(kind[part] for part in parts))
         across = len({domain[part] for part in parts}) > 1
-        rows.append((row.task, row.parts, kinds, across, row.score - max(scores), row.score - own[0] if own else np.nan))
+        rows.append(
+            (row.task, row.parts, kinds, across, row.score - max(scores), row.score - own[0] if own else np.nan)
+        )
     if not rows:
         raise NotThere("No features were concatenated.")
     return pd.DataFrame(rows, columns=["task", "parts", "kinds", "across", "gain", "over_own"])
@@ -368,7 +372,9 @@ def byol_gap(tables: Evidence) -> Answer:
 
 def improved_classes(tables: Evidence) -> Answer:
     """In-domain pretraining improves about 60 % of the classes."""
-    raise NotThere("The paper prints about 60 % and no table of classes; the analysis class-deltas counts them in results with predictions.")
+    raise NotThere(
+        "The paper prints about 60 % and no table of classes; the analysis class-deltas counts them in results with predictions."
+    )
 
 
 def resizing_matters_by_a_point_or_two(tables: Evidence) -> Answer:

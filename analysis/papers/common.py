@@ -131,7 +131,9 @@ def grid(frame: pd.DataFrame) -> Grid:
     def matrix(column: str) -> np.ndarray:
         if column not in frame:
             return np.zeros(x.shape)
-        found = frame.assign(score=frame[column].astype(float)).pivot_table(index="encoder", columns="task", values="score", sort=False)
+        found = frame.assign(score=frame[column].astype(float)).pivot_table(
+            index="encoder", columns="task", values="score", sort=False
+        )
         return found.reindex(index=x.index, columns=x.columns).fillna(0.0).to_numpy()
 
     role = about(frame, "role").reindex(x.index)
@@ -184,7 +186,16 @@ def of_units(
     mean, low, high = mean_interval(values)
     found = side(low, high, at)
     return Answer(
-        told(found if above else -found), why, len(list(values)), of, mean, low, high, unit, p, about=reach or f"{of} like these"
+        told(found if above else -found),
+        why,
+        len(list(values)),
+        of,
+        mean,
+        low,
+        high,
+        unit,
+        p,
+        about=reach or f"{of} like these",
     )
 
 
@@ -199,4 +210,6 @@ def of_cells(
     surely, maybe = int((g > error).sum()), int((g >= -error).sum())
     need = len(g) - most
     verdict = HOLDS if surely >= need else FAILS if maybe < need else UNTOLD
-    return Answer(verdict, why, len(g), of, float(g.mean()), float(g.min()), float(g.max()), f"{unit} (least to most)", p)
+    return Answer(
+        verdict, why, len(g), of, float(g.mean()), float(g.min()), float(g.max()), f"{unit} (least to most)", p
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
-
 from virb.analysis.papers import hammoud_claims as claims
 from virb.analysis.papers.common import melted
+
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
 #: The paper's name of a method -> virb's.
@@ -19,7 +19,12 @@ TASKS = {
 SMALL = {"CIFAR-100": "cifar-100", "TinyImageNet": "tiny-imagenet"}  # with "hammoud-" before it, the task
 CIFAR, TINY = (5_000, 25_000, 50_000), (10_000, 50_000, 100_000)
 IMAGENET_N = (128_000, 256_000, 640_000, 1_281_000)
-NETWORKS = {"ResNet-50": "resnet50", "ViT-B/16": "vit_base_patch16", "ResNet-101": "resnet101", "ViT-S/16": "vit_small_patch16"}
+NETWORKS = {
+    "ResNet-50": "resnet50",
+    "ViT-B/16": "vit_base_patch16",
+    "ResNet-101": "resnet101",
+    "ViT-S/16": "vit_small_patch16",
+}
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +52,9 @@ def table2(raw: pd.DataFrame) -> pd.DataFrame:
 
 def table3(raw: pd.DataFrame) -> pd.DataFrame:
     """Distances between pretraining set and task."""
-    raw = raw.rename(columns={"pretrain_dataset": "dataset", "backbone": "network"}).assign(encoder=lambda f: f["metric"] + " " + f["network"] + " " + f["dataset"])
+    raw = raw.rename(columns={"pretrain_dataset": "dataset", "backbone": "network"}).assign(
+        encoder=lambda f: f["metric"] + " " + f["network"] + " " + f["dataset"]
+    )
     return melted(raw, ["encoder", "metric", "network", "dataset"], TASKS)
 
 
@@ -68,8 +75,12 @@ def table5(raw: pd.DataFrame) -> pd.DataFrame:
 
 def supp1(raw: pd.DataFrame) -> pd.DataFrame:
     """Tiny ImageNet: images x budget."""
-    out = raw.rename(columns={"N": "dataset_size"}).melt(["method", "dataset", "dataset_size"], var_name="budget", value_name="score")
-    return _named(out.assign(images_seen=out["budget"].str.removeprefix("C_").astype(float), task="hammoud-tiny-imagenet"))
+    out = raw.rename(columns={"N": "dataset_size"}).melt(
+        ["method", "dataset", "dataset_size"], var_name="budget", value_name="score"
+    )
+    return _named(
+        out.assign(images_seen=out["budget"].str.removeprefix("C_").astype(float), task="hammoud-tiny-imagenet")
+    )
 
 
 def figure3(raw: pd.DataFrame) -> pd.DataFrame:
@@ -79,11 +90,23 @@ def figure3(raw: pd.DataFrame) -> pd.DataFrame:
     change = float(value["SimCLR change for each Out augmentation"])
     rows = [("none", base), ("out", base + change)]
     out = pd.DataFrame(rows, columns=["added", "score"])
-    return out.assign(encoder="SimCLR B " + out["added"], task="hammoud-imagenet-100", method="SimCLR", dataset="ImageNet-100", role="self-supervised")
+    return out.assign(
+        encoder="SimCLR B " + out["added"],
+        task="hammoud-imagenet-100",
+        method="SimCLR",
+        dataset="ImageNet-100",
+        role="self-supervised",
+    )
 
 
 def _member(name: str, line: str, method: str, dataset: str, n: int, c: float, **more: object) -> Member:
-    said = {"method": METHODS.get(method, method), "role": "self-supervised", "dataset": dataset, "dataset_size": n, "images_seen": c}
+    said = {
+        "method": METHODS.get(method, method),
+        "role": "self-supervised",
+        "dataset": dataset,
+        "dataset_size": n,
+        "images_seen": c,
+    }
     return Member(name, f"recipe:{line}", {**said, **more})
 
 
@@ -168,7 +191,9 @@ MINI = Scale(
 LINEAR = {"probe": "linear", "labels": "all"}
 
 
-def _part(name: str, title: str, where: str, analysis: str, encoders: tuple[str, ...], tasks: tuple[str, ...], **given: object) -> Part:
+def _part(
+    name: str, title: str, where: str, analysis: str, encoders: tuple[str, ...], tasks: tuple[str, ...], **given: object
+) -> Part:
     given.setdefault("protocol", LINEAR)
     return Part(name, title, where, analysis, encoders=encoders, tasks=tasks, **given)  # type: ignore[arg-type]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-
 from virb.analysis.papers.common import of_cells, of_units, told, wide
-from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Evidence
+
+from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, Evidence, NotThere
 from virb.errors import ScoresError
 from virb.stats.claims import mean_interval, side, sign_p
 from virb.stats.dyads import affinity
@@ -292,4 +292,14 @@ def yfcc_saturates(tables: Evidence) -> Answer:
     if not gains:
         raise NotThere("Three sizes of one set are needed.")
     mean, low, high = mean_interval(gains)
-    return Answer(told(-side(low, high, 1.0)), f"Last step {mean:+.1f} points.", len(gains), "encoders", mean, low, high, "points", about="encoders like these")
+    return Answer(
+        told(-side(low, high, 1.0)),
+        f"Last step {mean:+.1f} points.",
+        len(gains),
+        "encoders",
+        mean,
+        low,
+        high,
+        "points",
+        about="encoders like these",
+    )

@@ -73,7 +73,8 @@ def seeds(raw: pd.DataFrame) -> pd.DataFrame:
 
 def registry_table(raw: pd.DataFrame) -> pd.DataFrame:
     """A registry (Tables 1 to 3): no scores, its rows as they are."""
-    return raw.rename(columns={"end_task": "task"}).assign(score=np.nan)
+    named = raw.rename(columns={"end_task": "task"})
+    return named.assign(**{column: "" for column in ("encoder", "task") if column not in named}, score=np.nan)
 
 
 def _zoo(name: str, method: str, dataset: str, size: int, epochs: int, balance: str = "balanced") -> Member:
@@ -116,11 +117,15 @@ FULL = Scale(
             ),
         ),
         "multicrop": (
-            Member("MoCov2+MultiCrop", missing="its authors published no weights; virb has no MoCo v2 with six small crops"),
+            Member(
+                "MoCov2+MultiCrop", missing="its authors published no weights; virb has no MoCo v2 with six small crops"
+            ),
         ),
         "simsiam": (
             Member(
-                "SimSiam", "zoo:simsiam-imagenet-100", {"method": "simsiam", "dataset": "ImageNet", "epochs": 100},
+                "SimSiam",
+                "zoo:simsiam-imagenet-100",
+                {"method": "simsiam", "dataset": "ImageNet", "epochs": 100},
                 missing="published for 100 epochs, the paper has 200",
             ),
         ),
@@ -130,7 +135,12 @@ FULL = Scale(
         "imagenet": "imagenet",
         "near_imagenet": ("imagenet", "imagenet-v2", "pets"),
         "methods": ("moco-v2", "swav"),
-        "home": {"sun397": "Places", "caltech-101": "ImageNet", "kinetics-action": "Kinetics", "taskonomy-depth": "Taskonomy"},
+        "home": {
+            "sun397": "Places",
+            "caltech-101": "ImageNet",
+            "kinetics-action": "Kinetics",
+            "taskonomy-depth": "Taskonomy",
+        },
     },
     pretrain_images_per_second=1_281_167 * 200 / (500 * 3600),
 )
@@ -156,7 +166,9 @@ MINI = Scale(
             ),
             *_REPEATS,
         ),
-        "supervised": (Member("supervised-objects", "supervised-objects", {"method": "supervised", "role": "supervised"}),),
+        "supervised": (
+            Member("supervised-objects", "supervised-objects", {"method": "supervised", "role": "supervised"}),
+        ),
         "floor": (Member("random", "random", {"method": "random", "role": "untrained"}),),
     },
     tasks={"all": {"suite:mini": "suite:mini"}},
@@ -190,8 +202,8 @@ PARTS = (
     Part("table2", "training of the heads", "Table 2", why_not="settings, not results: docs/tasks.md and `virb list tasks --json` say ours"),
     _part("table3", "encoders", "Table 3", "catalogue"),
     _part("figure3", "best self-supervised encoder against the supervised one", "Figure 3", "best-vs-supervised"),
-    _part("figure4", "every task against ImageNet", "Figure 4", "task-scatter", table="figure4", options={"x": "imagenet"}, scale_options={"mini": {"x": "mini-object-class"}}),
-    _part("figure5", "MoCo v2 less SwAV, task by task", "Figure 5", "method-difference", options={"first": "moco-v2", "second": "swav"}),
+    _part("figure4", "every task against ImageNet", "Figure 4", "task-scatter", table="figure4", options={"anchor": "imagenet"}, scale_options={"mini": {"anchor": "mini-object-class"}}),
+    _part("figure5", "MoCo v2 less SwAV, task by task", "Figure 5", "method-difference", options={"compare": "moco-v2,swav"}),
     _part("figure6", "scores in sd from the supervised one, by category", "Figure 6", "normalised-violins"),
     _part(
         "figure7", "tasks with pretraining data of their own", "Figure 7", "matched-pairs",

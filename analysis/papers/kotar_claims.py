@@ -17,7 +17,7 @@ from virb.analysis.papers.common import (
     wide,
 )
 
-from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere, Evidence
+from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, Evidence, NotThere
 from virb.stats.claims import (
     difference_interval,
     jackknife,
@@ -79,8 +79,8 @@ def self_supervised_is_the_better_default(tables: Evidence) -> Answer:
         return won
 
     def asked(x: np.ndarray) -> tuple[float, float, float]:
-        own = np.nanmean(above(x), axis=1)
-        return jackknife(lambda rows: float(own[rows].mean()), g.groups)
+        won = above(x)
+        return jackknife(lambda rows: float(np.nanmean(won[rows])), g.groups)
 
     mean, low, high = asked(g.values)
     by = dict(sorted(_by(g, np.nanmean(above(g.values), axis=0)).items(), key=lambda item: item[1]))

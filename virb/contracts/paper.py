@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from virb.errors import RegistryError, ScoresError
 
@@ -286,7 +286,10 @@ class Paper:
                     yield f"claim {claim.name}: there is no table {table!r}"
 
 
-def _named(items: Any, name: str, what: str) -> Any:
+_Item = TypeVar("_Item", Published, Part)
+
+
+def _named(items: tuple[_Item, ...], name: str, what: str) -> _Item:
     for item in items:
         if item.name == name:
             return item

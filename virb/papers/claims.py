@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from virb.contracts.paper import HOLDS, UNTOLD, VERDICTS, Answer, Claim, NotThere, Paper, Evidence
+from virb.contracts.paper import HOLDS, UNTOLD, VERDICTS, Answer, Claim, Evidence, NotThere, Paper
 from virb.errors import RegistryError, ScoresError
 
 
@@ -24,7 +24,12 @@ class Answered:
         found = self.answer
         numbers = {
             key: None if value is None or not math.isfinite(value) else value
-            for key, value in (("estimate", found.estimate), ("low", found.low), ("high", found.high), ("p", found.pvalue))
+            for key, value in (
+                ("estimate", found.estimate),
+                ("low", found.low),
+                ("high", found.high),
+                ("p", found.pvalue),
+            )
         }
         return {
             "claim": self.claim.name,
@@ -64,10 +69,11 @@ def answer(claim: Claim, tables: Evidence) -> Answer:
 
 
 def counted(answers: Sequence[Answered]) -> str:
-    """"3 hold, 1 fails, 5 cannot be told"."""
+    """ "3 hold, 1 fails, 5 cannot be told"."""
     n = {verdict: sum(one.answer.verdict == verdict for one in answers) for verdict in VERDICTS}
     return ", ".join(
-        f"{count} {word.replace('holds', 'hold').replace('fails', 'fail') if count != 1 else word}" for word, count in n.items()
+        f"{count} {word.replace('holds', 'hold').replace('fails', 'fail') if count != 1 else word}"
+        for word, count in n.items()
     )
 
 

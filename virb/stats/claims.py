@@ -77,7 +77,7 @@ def labelling_p(values: Sequence[float], is_inside: Sequence[bool], *, samples: 
     total = x.sum()
 
     def gap(sums: np.ndarray) -> np.ndarray:
-        return np.abs(sums / k - (total - sums) / (n - k))
+        return np.asarray(np.abs(sums / k - (total - sums) / (n - k)))
 
     observed = float(gap(np.array([x[inside].sum()]))[0])
     if math.comb(n, k) <= samples:
