@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
 #: Departures from a protocol that a probe may take, beside ``limit`` and ``skip_corrupt``, which all take.
-TRAINING_OPTIONS = ("epochs", "optimizer", "lr")
-OPTIONS = (*TRAINING_OPTIONS, "dtype")
+TRAINING_OPTIONS = ("epochs", "steps", "batch_size", "optimizer", "lr", "weight_decay")
+#: Settings of single probes, which reach them by :attr:`Setup.options` and ``Probe.settings``.
+OWN_OPTIONS = ("weight_decay_on", "k", "temperature", "penalties")
+OPTIONS = (*TRAINING_OPTIONS, *OWN_OPTIONS, "dtype")
 
 Report = Callable[[int, int], None]  # of progress, as report(done, total); it may raise to end the job
 
@@ -73,6 +75,7 @@ class Setup:
     source: Source  # the train split's images
     seed: int
     protocol: Protocol
+    options: Mapping[str, Any] = field(default_factory=dict)  # of OWN_OPTIONS those that were given
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,11 @@ class Probe:
     length, and their protocols differ in optimiser and learning rate alone.
 
     ``takes`` are the kinds of target (:data:`virb.contracts.parts.TARGETS`). ``options`` are those of :data:`OPTIONS` that
-    it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head. ``is_random``: its result
+    it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head, or the one called ``head`` in its place. ``is_random``: its result
     depends on the seed. ``is_frozen``: it reads cached features, and does not train a copy of the encoder on the images.
     ``protocol`` is its own where it does not follow the task's. ``settings(protocol, augmentations)`` returns every setting
     that decides its result, with its value, as far as it is known before the data are; by default the protocol's.
+    ``protocol`` is a mapping there, and has those of :data:`OWN_OPTIONS` that were given too.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Probe:
     )
     options: frozenset[str] = field(default_factory=frozenset)
     why_not: str = "it has no such setting"
+    head: str | None = None
     together: bool = False
     trains_head: bool = False
     is_random: bool = True
@@ -130,9 +135,11 @@ class Probe:
 
 def training(protocol: Protocol) -> dict[str, Any]:
     """Return what records say of a head that was trained by gradient descent."""
+    later = {"weight_decay": protocol.weight_decay, "schedule": protocol.schedule}
     return {
-        "epochs": protocol.epochs,
+        **({"epochs": protocol.epochs} if protocol.steps is None else {"steps": protocol.steps}),
         "batch_size": protocol.batch_size,
         "optimizer": protocol.optimizer,
         "lr": protocol.lr,
+        **{name: value for name, value in later.items() if name in protocol.of_training},
     }

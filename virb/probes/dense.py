@@ -12,6 +12,7 @@ Tasks whose protocol has a crop train on random crops and are evaluated on whole
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,8 @@ from virb.images.geometry import PIXELS, Grid, resample
 from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import core_pool
-from virb.training.head_optimizers import make_optimizer
+from virb.training import schedules
+from virb.training.head_optimizers import make_optimizer, set_lr
 
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
@@ -202,12 +204,14 @@ def train_dense_head(
     head = build(seed, _mean_target(targets) if target == "map" else 0.0)
     device = torch.device(device)
     head = head.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr)
+    optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr, protocol.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     n_batches = -(-source.n // protocol.batch_size)
-    n_steps = protocol.epochs * n_batches
+    n_steps = protocol.n_steps(n_batches)
     is_good = torch.ones((), dtype=torch.bool, device=device)
-    for step, (pyramids, wanted, size) in enumerate(_batches(source, protocol, generator, device)):
+    for step, (pyramids, wanted, size) in enumerate(_batches(source, protocol, n_steps, generator, device)):
+        if protocol.schedule == "cosine":
+            set_lr(optimizer, schedules.cosine(step, n_steps, protocol.lr, 0.0))
         with _autocast(device, dtype):
             output = head(*pyramids, size)
         value = _loss(output.float(), wanted, loss, target == "map", ignore_index)
@@ -216,10 +220,11 @@ def train_dense_head(
             value.backward()
             is_good &= torch.isfinite(value.detach())
         # On a GPU the answer is read once an epoch, as it is waited for.
-        is_read = device.type == "cpu" or (step + 1) % n_batches == 0
+        is_read = device.type == "cpu" or (step + 1) % n_batches == 0 or step + 1 == n_steps
         if is_read and not bool(is_good):
             raise TrainingError(
-                f"The loss was not finite in epoch {step // n_batches + 1} of {protocol.epochs} (lr {protocol.lr}, "
+                f"The loss was not finite in epoch {step // n_batches + 1} of {-(-n_steps // n_batches)} (lr "
+                f"{protocol.lr}, "
                 f"seed {seed}). Lower the learning rate."
             )
         if value is not None:
@@ -229,22 +234,25 @@ def train_dense_head(
     return head.eval()
 
 
-def _batches(source: Source, protocol: Protocol, generator: torch.Generator, device: torch.device) -> Iterator[Batch]:
-    """Yield the batches of all epochs, each in a fresh order; for a GPU the next one is made while one is used."""
+def _batches(
+    source: Source, protocol: Protocol, n_steps: int, generator: torch.Generator, device: torch.device
+) -> Iterator[Batch]:
+    """Yield the batches of ``n_steps`` updates, those of each epoch in a fresh order; for a GPU the next one is made while one is used."""
 
-    def asked() -> Iterator[tuple[np.ndarray, int]]:
-        for epoch in range(protocol.epochs):
+    def all_asked() -> Iterator[tuple[np.ndarray, int]]:
+        for epoch in itertools.count():
             order = torch.randperm(source.n, generator=generator).numpy()
             for start in range(0, source.n, protocol.batch_size):
                 yield order[start : start + protocol.batch_size], epoch
 
+    asked = itertools.islice(all_asked(), n_steps)
     if device.type != "cuda":
-        for rows, epoch in asked():
+        for rows, epoch in asked:
             yield source.batch(rows, epoch)
         return
     with core_pool(1) as pool:
         ahead: Future[Batch] | None = None
-        for rows, epoch in asked():
+        for rows, epoch in asked:
             upcoming = pool.submit(source.batch, rows, epoch)
             if ahead is not None:
                 yield ahead.result()
