@@ -54,7 +54,18 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
     ]
     said += ["--lr", "0.1", "--limit", "5", "--epochs", "2", "--dtype", "bf16", "--skip-corrupt", "--cache-gb", "1"]
     said += ["--cache-limit", "2", "--label-fraction", "1,.1", "--labels-per-class", "5", "--batch-size", "9"]
-    said += ["--weight-decay", "0", "--weight-decay-on", "head", "--k", "auto", "--temperature", "1", "--penalties", "all"]
+    said += [
+        "--weight-decay",
+        "0",
+        "--weight-decay-on",
+        "head",
+        "--k",
+        "auto",
+        "--temperature",
+        "1",
+        "--penalties",
+        "all",
+    ]
     options = parsed(*said)
     other = dataclasses.replace(options, epochs=None, steps=7)
     assert all(

@@ -42,7 +42,9 @@ def task(name: str, targets=None, **changes) -> Task:
     return Task(name=name, data=data, **{**declared, **changes})
 
 
-@pytest.mark.parametrize("probe", sorted(set(registry.names("probes")) - {"linear_sgd"}))  # whose rate is not for pixels
+@pytest.mark.parametrize(
+    "probe", sorted(set(registry.names("probes")) - {"linear_sgd"})
+)  # whose rate is not for pixels
 def test_numbers_are_predicted_in_their_own_unit(tmp_path, probe):
     encoder = ENCODER if probe not in ("finetune", "attentive") else "random:resnet18:width=0.125,size=32"
     table = virb.evaluate([encoder], [task("brightness", **NUMBER)], out=tmp_path, probe=probe, device="cpu")
@@ -60,7 +62,9 @@ def test_numbers_are_predicted_in_their_own_unit(tmp_path, probe):
     assert record["protocol"]["target_scale"][0] == pytest.approx(np.std(target), rel=0.5)
 
 
-@pytest.mark.parametrize("probe", sorted(set(registry.names("probes")) - {"linear_sgd"}))  # whose rate is not for pixels
+@pytest.mark.parametrize(
+    "probe", sorted(set(registry.names("probes")) - {"linear_sgd"})
+)  # whose rate is not for pixels
 def test_several_labels_are_scored_class_by_class(tmp_path, probe):
     def some_unknown(found: np.ndarray) -> np.ndarray:
         return np.where(np.arange(60)[:, None] % 10 == [0, 1, 2], -1, found)

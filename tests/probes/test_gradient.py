@@ -84,9 +84,7 @@ def test_it_is_plain_adam_on_the_mean_cross_entropy():
 @pytest.mark.parametrize("kind", ["adam", "nesterov"])
 def test_a_schedule_over_steps_with_decay_is_plain_pytorchs(kind):
     n_steps = 8  # of three batches an epoch
-    how = Protocol(
-        epochs=1, batch_size=64, lr=5e-2, optimizer=kind, steps=n_steps, weight_decay=0.1, schedule="cosine"
-    )
+    how = Protocol(epochs=1, batch_size=64, lr=5e-2, optimizer=kind, steps=n_steps, weight_decay=0.1, schedule="cosine")
     (found,) = train_heads(build, [data(0)], FRAMES, TARGETS, seeds=[3], protocol=how)
     head, order = build(3), torch.Generator().manual_seed(3)
     optimizer = (

@@ -198,7 +198,9 @@ class RunOptions:
         found = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.metadata.get("overrides") and (value := getattr(self, field.name)) is not None and value is not False
+            if field.metadata.get("overrides")
+            and (value := getattr(self, field.name)) is not None
+            and value is not False
         }
         return {key: 1 if value is True else value for key, value in found.items()}
 

@@ -121,7 +121,8 @@ class Probe:
     it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head, or the one called ``head`` in its place. ``is_random``: its result
     depends on the seed. ``is_frozen``: it reads cached features, and does not train a copy of the encoder on the images.
     ``holds_out``: it chooses something on a part of the train split (:meth:`Problem.hold_out`).
-    ``protocol`` is its own where it does not follow the task's. ``settings(protocol, augmentations)`` returns every setting
+    ``protocol`` is its own where it does not follow the task's. ``grids`` are settings that ``virb tune`` tries, by name, each
+    a mapping of options to values; the first is what it tries if none is named. ``settings(protocol, augmentations)`` returns every setting
     that decides its result, with its value, as far as it is known before the data are; by default the protocol's.
     ``protocol`` is a mapping there, and has those of :data:`OWN_OPTIONS` that were given too.
     """
@@ -142,12 +143,16 @@ class Probe:
     is_frozen: bool = True
     holds_out: bool = False
     protocol: Protocol | None = None
+    grids: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "takes", checked_targets(self.takes, f"Probe {self.name!r}"))
         unknown = sorted(frozenset(self.options) - set(OPTIONS))
         if unknown:
             raise RegistryError(f"Probe {self.name!r}: unknown option {unknown[0]!r}; expected some of {OPTIONS}.")
+        for name, grid in self.grids.items():
+            if not all(set(setting) <= self.options for setting in grid):
+                raise RegistryError(f"Probe {self.name!r}: its grid {name!r} has options that it does not take.")
 
     @property
     def fits_pixelwise(self) -> bool:

@@ -92,8 +92,12 @@ class Piece:
 
 def effective(protocol: Protocol, options: RunOptions) -> Protocol:
     """Return ``protocol`` with what ``options`` say instead; epochs that are asked for end its steps."""
-    said = {name: value for name in TRAINING_OPTIONS if (value := getattr(options, name)) is not None}
-    return replace(protocol, **({"steps": None} if "epochs" in said else {}), **said)
+    said: dict[str, Any] = {
+        name: value for name in TRAINING_OPTIONS if (value := getattr(options, name)) is not None
+    }
+    if "epochs" in said:
+        said["steps"] = None
+    return replace(protocol, **said)
 
 
 def own_options(probe: Probe, options: RunOptions) -> dict[str, Any]:

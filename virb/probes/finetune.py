@@ -271,6 +271,18 @@ def settings(protocol: Mapping[str, Any], augmentations: Sequence[str]) -> dict[
     return {**protocol, "momentum": MOMENTUM, "augmentations": list(augmentations)}
 
 
+def _grid(rates: tuple[float, float], decays: tuple[float, float], n_decays: int) -> list[dict[str, float]]:
+    """Return 7 rates by ``n_decays`` weight decays, each divided by the rate (Chen et al. 2020, Appendix B.8.1)."""
+    chosen = [float(f"{lr:.4g}") for lr in np.geomspace(*rates, 7)]
+    values = np.geomspace(*decays, n_decays)
+    return [{"lr": lr, "weight_decay": float(f"{decay / lr:.4g}")} for lr in chosen for decay in values]
+
+
+# From pretrained weights also without any weight decay; from random ones larger, and for twice as many steps.
+PRETRAINED = _grid((1e-4, 1e-1), (1e-6, 1e-3), 7)
+PRETRAINED = [{"lr": lr, "weight_decay": 0.0} for lr in sorted({setting["lr"] for setting in PRETRAINED})] + PRETRAINED
+UNTRAINED = _grid((1e-3, 1.0), (1e-5, 10**-1.5), 8)
+
 PROBE = Probe(
     name="finetune",
     summary="a copy of the encoder trained together with a linear head",
@@ -281,4 +293,5 @@ PROBE = Probe(
     why_not="the encoder's copy trains in fp32",
     is_frozen=False,
     protocol=Protocol(epochs=30, batch_size=64, optimizer="sgd", lr=0.01),
+    grids={"pretrained": PRETRAINED, "untrained": UNTRAINED},
 )

@@ -292,4 +292,10 @@ PROBE = Probe(
     options=frozenset({*TRAINING_OPTIONS, "dtype"}),
     together=True,
     trains_head=True,
+    grids={
+        "kotar": [
+            {"optimizer": optimizer, "lr": lr}
+            for optimizer, lr in (("adam", 3e-4), ("adam", 3e-3), ("sgd", 3e-3), ("sgd", 3e-2))
+        ]
+    },
 )
