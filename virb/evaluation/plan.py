@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class Planner:
 
     def _add(self, unit: Unit, found: Plan, *, may_leave_out: bool) -> None:
         try:
-            train, tests = stages.read(unit, self.context, self.options, self.progress)
+            unit, train, tests = stages.read(unit, self.context, self.options, self.progress)
         except VirbError as error:
             unchecked = {job for job in self.jobs_of(unit) if self._agrees_but_for_data(unit, job)}
             missing = [job for job in self.jobs_of(unit) if job not in unchecked]
@@ -147,13 +147,15 @@ class Planner:
                 return
             found.unread.append((unit, missing))
             raise
+        if not self.probe.holds_out:
+            train = train.without_hold_out()
         parts = parts_of(unit.trains)
         layer = parts.head.layer if self.probe.trains_head else "embedding"
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         pieces = self._pieces(unit, train, tests, parts, layer, found)
         for task in unit.scores:
-            data["test"] = digests_of(tests[task.name])
+            data["test"] = digests_of(tests[task.name].without_hold_out())
             asked, said = task_fields(unit.trains, task), self.about.task(task)
             for piece, seeds in pieces:
                 probes = {k: probe_fields(self.probe, unit.trains, self.options, k, piece.budget) for k in seeds}
@@ -207,7 +209,8 @@ class Planner:
             train = train.subset(used).with_own_images()
             rows = {key: np.searchsorted(used, chosen) for key, chosen in rows.items()}
         for (budget, seed), chosen in rows.items():
-            pieces.append((Piece(unit, train.subset(chosen), tests, {}, parts, layer, budget), [seed]))
+            few = replace(train.subset(chosen), validation=None)  # its labels are none of the budget's
+            pieces.append((Piece(unit, few, tests, {}, parts, layer, budget), [seed]))
         return pieces
 
     def _say_again(self, unit: Unit, again: Sequence[tuple[str, str]]) -> None:
@@ -277,14 +280,18 @@ def fingerprint_now(
     )
 
 
-def read_data(trains: Task, scored: Task, context: DataContext, options: RunOptions) -> Fields:
-    """Return the digests of a job's data.
+def read_data(
+    trains: Task, scored: Task, context: DataContext, options: RunOptions, probe: Probe
+) -> tuple[Unit, Fields]:
+    """Return the digests of a job's data, as far as they decide what the probe computes, and its tasks as the data name
+    their classes.
 
     Raises:
         DataError: they are not there or cannot be read.
     """
-    train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
-    return {"train": digests_of(train), "test": digests_of(tests[scored.name])}
+    unit, train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
+    train = train if probe.holds_out else train.without_hold_out()
+    return unit, {"train": digests_of(train), "test": digests_of(tests[scored.name].without_hold_out())}
 
 
 def task_fields(trains: Task, scored: Task) -> Fields:

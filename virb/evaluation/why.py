@@ -47,7 +47,8 @@ def why(path: Path, *, context: DataContext, encoder: str | None = None) -> list
     (loaded,) = load_encoders([source], dtype=options.dtype or "fp32")
     was, out = record["fingerprint"], []
     try:
-        data = read_data(trains, task, context, options)
+        unit, data = read_data(trains, task, context, options, probes.find(options.probe))
+        trains, task = unit.trains, unit.scores[0]
     except DataError as error:
         data = was["data"]
         out.append(f"data: not compared, as they cannot be read here: {error}")
