@@ -92,9 +92,7 @@ class Piece:
 
 def effective(protocol: Protocol, options: RunOptions) -> Protocol:
     """Return ``protocol`` with what ``options`` say instead; epochs that are asked for end its steps."""
-    said: dict[str, Any] = {
-        name: value for name in TRAINING_OPTIONS if (value := getattr(options, name)) is not None
-    }
+    said: dict[str, Any] = {name: value for name in TRAINING_OPTIONS if (value := getattr(options, name)) is not None}
     if "epochs" in said:
         said["steps"] = None
     return replace(protocol, **said)
