@@ -12,9 +12,9 @@ EPILOG = """The test split is never read. Tune with one encoder, then use the sa
 Appendix C): put it into the task's protocol, or pass it to virb evaluate, which records it.
 
 examples:
-  virb tune encoders/supervised-objects.pt --tasks mini-scene,mini-count
+  virb tune supervised-objects --tasks mini-scene,mini-count
   virb tune mine.pt --tasks pets --data /data --grid adam:3e-4,adam:1e-3,sgd:1e-2,sgd:1e-1
-  virb evaluate encoders/*.pt --tasks mini-scene --optimizer adam --lr 3e-3
+  virb evaluate mine.pt supervised-objects --tasks mini-scene --optimizer adam --lr 3e-3
 """
 
 
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="[NAME=]DIR", action="append", default=[], help="as for virb evaluate")
     add_run_flags(parser, only=("out", "seeds", "device", "limit", "epochs", "dtype", "skip_corrupt"), out="tuning")
     parser.add_argument("--json", action="store_true", help="print a JSON array")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from virb.figures.tables import print_table
     from virb.system.progress import Progress
 
-    with Progress() as progress:
+    with Progress(is_quiet=args.quiet) as progress:
         table, failures = tuning.tune(
             args.encoder,
             [name.strip() for name in args.tasks.split(",") if name.strip()],
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
             rows, sections="end task", caption="scores on a validation part of train; the test split was not read."
         )
     for failure in failures:
-        print(f"FAILED {failure.what}: {failure.reason}", file=sys.stderr)
+        if failure.line not in progress.told:
+            print(failure.line, file=sys.stderr)
     if not failures:
         return 0
     return 1 if len(table) else 2
