@@ -13,9 +13,9 @@ EPILOG = """The test split is never read. Tune with one encoder, then use the sa
 Appendix C): put it into the task's protocol, or pass it to virb evaluate, which records it.
 
 examples:
-  virb tune encoders/supervised-objects.pt --tasks mini-scene,mini-count
+  virb tune supervised-objects --tasks mini-scene,mini-count
   virb tune mine.pt --tasks pets --data /data --grid adam:3e-4,adam:1e-3,sgd:1e-2,sgd:1e-1
-  virb evaluate encoders/*.pt --tasks mini-scene --optimizer adam --lr 3e-3
+  virb evaluate mine.pt supervised-objects --tasks mini-scene --optimizer adam --lr 3e-3
   virb tune mine.pt --probe finetune --tasks pets --data /data --steps 20000 --batch-size 256      # SimCLR's 7 x 8
   virb tune random:resnet50 --probe finetune --tasks pets --data /data --steps 40000 --grid untrained
 """
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         out="tuning",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print a JSON array")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from virb.figures.tables import print_table
     from virb.system.progress import Progress
 
-    with Progress() as progress:
+    with Progress(is_quiet=args.quiet) as progress:
         table, failures = tuning.tune(
             args.encoder,
             [name.strip() for name in args.tasks.split(",") if name.strip()],
@@ -80,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
             rows, sections="end task", caption="scores on a validation part of train; the test split was not read."
         )
     for failure in failures:
-        print(f"FAILED {failure.what}: {failure.reason}", file=sys.stderr)
+        if failure.line not in progress.told:
+            print(failure.line, file=sys.stderr)
     if not failures:
         return 0
     return 1 if len(table) else 2
