@@ -5,16 +5,18 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from virb.contracts.parts import TARGETS
-from virb.errors import DataAbsent, DataError, RegistryError
+from virb.contracts.parts import QUANTITIES, TARGETS
+from virb.errors import DataAbsent, DataError, RegistryError, VirbError
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
 
 AUGMENTATIONS = ("crop", "flip")
+OPTIMIZERS = ("adam", "sgd", "nesterov")
+SCHEDULES = ("constant", "cosine")
 RESIZES = ("squash", "crop")
 
 
@@ -45,6 +47,9 @@ class Protocol:
     ``resize`` is how: "squash" takes both sides to the encoder's size (Kotar et al. 2021, Section 3.1); "crop" takes the
     centre square first, whose side is ``resize_share`` of the image's shorter side (1: SimCLR, Appendix B.8, shorter side
     to 224 and a centre crop of 224; .875: Cole et al. 2022, Appendix C.2).
+
+    ``steps`` is how many updates a head makes, in place of ``epochs``. ``schedule`` "cosine" brings the learning rate from
+    ``lr`` to 0 over them. "sgd" has momentum 0.9, "nesterov" Nesterov's; ``weight_decay`` is added to the gradient.
     """
 
     epochs: int
@@ -56,6 +61,9 @@ class Protocol:
     crop_mirror: bool = False
     resize: str = "squash"
     resize_share: float = 1.0
+    steps: int | None = None
+    weight_decay: float = 0.0
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
@@ -63,8 +71,16 @@ class Protocol:
                 f"A protocol needs epochs >= 1, batch_size >= 1 and lr > 0; found epochs={self.epochs}, "
                 f"batch_size={self.batch_size}, lr={self.lr}."
             )
-        if self.optimizer not in ("adam", "sgd"):
-            raise RegistryError(f"Unknown optimizer {self.optimizer!r} in a protocol; expected 'adam' or 'sgd'.")
+        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES:
+            raise RegistryError(
+                f"Unknown optimizer {self.optimizer!r} or schedule {self.schedule!r} in a protocol; expected one of "
+                f"{', '.join(OPTIMIZERS)} and one of {', '.join(SCHEDULES)}."
+            )
+        if (self.steps is not None and self.steps < 1) or not self.weight_decay >= 0:
+            raise RegistryError(
+                f"A protocol needs steps >= 1 and weight_decay >= 0; found steps={self.steps}, "
+                f"weight_decay={self.weight_decay}."
+            )
         low, high = self.crop_scales
         if (self.crop is not None and self.crop < 1) or not 0 < low <= high:
             raise RegistryError(
@@ -88,8 +104,43 @@ class Protocol:
 
     @property
     def of_training(self) -> dict[str, Any]:
-        """The settings of the head's training, by name."""
-        return {key: value for key, value in asdict(self).items() if key not in ("resize", "resize_share")}
+        """The settings of the head's training, by name.
+
+        Those that came later are there where they say something else than what was always done: a record that was made
+        without them is what would be made now.
+        """
+        later = {"steps": None, "weight_decay": 0.0, "schedule": "constant"}
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in ("resize", "resize_share") and (key not in later or value != later[key])
+        }
+
+    def n_steps(self, n_batches: int) -> int:
+        """Return how many updates a head makes whose epoch has ``n_batches``."""
+        return self.steps or self.epochs * n_batches
+
+
+def _whence(error: BaseException) -> str:
+    """Return an error in one sentence, with the file and line of the innermost code that is not a library's."""
+    import os
+    import sysconfig
+    import traceback
+
+    libraries = tuple(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "platlib", "purelib"))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((*libraries, "<"))]
+    text = f"{type(error).__name__}: {error}".rstrip(": .")
+    return f"{text} ({own[-1].filename}, line {own[-1].lineno})." if own else f"{text}."
+
+
+class FromData(enum.Enum):
+    """Where a task's classes stand: in the data, whose reader names them (folders, a column, a file's metadata)."""
+
+    FROM_DATA = "from the data"
+
+
+FROM_DATA = FromData.FROM_DATA
 
 
 @dataclass(frozen=True)
@@ -109,7 +160,9 @@ class Task:
     metric: str
     data: Callable[[DataContext, str], Examples]
     protocol: Protocol
-    classes: Sequence[str] | int | None = None  # names, or how many; None where targets are numbers
+    # Names, in the order of the data's own where those are names too; or how many; FROM_DATA: as the data name them; None
+    # where targets are numbers.
+    classes: Sequence[str] | int | FromData | None = None
     n_frames: int = 1
     version: int = 1
     heads_of: str | None = (
@@ -127,6 +180,7 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
     target: str | None = None  # one of TARGETS, where the loss and the metric take several kinds of them
     unit: str = ""  # of targets that are numbers (metre, degree, ...)
+    quantity: str = ""  # one of QUANTITIES: what the numbers of a map are, for probes, pictures and blind baselines
     # Those of AUGMENTATIONS that keep the target, for probes that train on images; None: see label_preserving.
     augmentations: Sequence[str] | None = None
 
@@ -139,6 +193,10 @@ class Task:
         if self.target is not None and self.target not in TARGETS:
             raise RegistryError(
                 f"Task {self.name!r}: unknown target {self.target!r}; expected one of {', '.join(TARGETS)}."
+            )
+        if self.quantity and self.quantity not in QUANTITIES:
+            raise RegistryError(
+                f"Task {self.name!r}: unknown quantity {self.quantity!r}; expected one of {', '.join(QUANTITIES)}."
             )
         twice = [name for name, n in Counter(self.class_names).items() if n > 1][:3]
         if twice:
@@ -157,17 +215,20 @@ class Task:
         return {"heads": self.head, "losses": self.loss, "metrics": self.metric}
 
     def examples(self, context: DataContext, split: str) -> Examples:
-        """Return ``data(context, split)``, its targets numbered as ``classes`` names them, its images cropped as the
-        protocol says.
+        """Return ``data(context, split)``, whose classes are those of the task, its images cropped as the protocol says.
 
         Raises:
             DataAbsent: the data are not there; the text says how to obtain them.
-            DataError: the data name classes that are not quite those of the task.
+            DataError: the data name classes that are not quite those of the task, or the reader's own code failed.
         """
         try:
             examples = self.data(context, split)
         except DataAbsent as error:
             raise DataAbsent(f"{error} To obtain it: {self.obtain}" if self.obtain else str(error)) from error
+        except (VirbError, MemoryError):
+            raise
+        except Exception as error:  # the code of the task's own reader, which may raise anything
+            raise DataError(f"{self.name}/{split}: its reader failed: {_whence(error)}") from error
         from virb.contracts.examples import Examples
 
         if not isinstance(examples, Examples):
@@ -177,20 +238,50 @@ class Task:
             )
         if self.protocol.resize == "crop":
             examples = examples.centre_squares(self.protocol.resize_share)
+        self.check_classes(examples.classes, split)
+        return examples
+
+    def check_classes(self, found: Sequence[str], split: str) -> None:
+        """Compare the classes that the data name with those of the task; nothing is compared where one has no names.
+
+        Raises:
+            DataError: they are others, or in another order, so that the numbers of the targets mean other classes.
+        """
         wanted = [] if isinstance(self.classes, int) else self.class_names
-        if not wanted or not examples.classes or list(examples.classes) == wanted:
-            return examples
-        missing, extra = set(wanted) - set(examples.classes), set(examples.classes) - set(wanted)
+        if not wanted or not found or list(found) == wanted:
+            return
+        where = f"{self.name}/{split}"
+        missing, extra = set(wanted) - set(found), set(found) - set(wanted)
         if not missing and not extra:
-            return examples.with_classes(wanted)
-        if len(examples.classes) != len(wanted) or set(wanted) & set(examples.classes):
+            k = next(k for k, (ours, theirs) in enumerate(zip(wanted, found, strict=True)) if ours != theirs)
             raise DataError(
-                f"{self.name}/{split}: the data have {len(examples.classes)} classes, the task declares {len(wanted)}"
+                f"{where}: the task declares its classes in another order than the data's: number {k} is {wanted[k]!r} in the "
+                f"task and {found[k]!r} in the data. Write classes=FROM_DATA, or the order {', '.join(list(found)[:5])}"
+                f"{', ...' if len(found) > 5 else ''}."
+            )
+        if len(found) != len(wanted) or set(wanted) & set(found):
+            raise DataError(
+                f"{where}: the data have {len(found)} classes, the task declares {len(wanted)}"
                 + (f"; not in the data: {', '.join(sorted(missing)[:5])}" if missing else "")
                 + (f"; not declared: {', '.join(sorted(extra)[:5])}" if extra else "")
-                + ". Correct the task's classes, or the folders."
+                + ". Correct the task's classes (FROM_DATA takes the data's), or the data."
             )
-        return examples  # the task has names of its own for all of them, in the order of the data's
+        # The task has names of its own for all of them, in the order of the data's.
+
+    def resolved(self, examples: Examples) -> Task:
+        """Return the task with the classes that its data name, where it leaves them to the data.
+
+        Raises:
+            DataError: the data name none.
+        """
+        if self.classes is not FROM_DATA:
+            return self
+        if not examples.classes:
+            raise DataError(
+                f"{self.name}: the task takes its classes from the data, and its reader gives no names (Examples.classes). "
+                "Declare classes= in the task."
+            )
+        return replace(self, classes=tuple(examples.classes))
 
     @property
     def label_preserving(self) -> tuple[str, ...]:
@@ -213,13 +304,13 @@ class Task:
 
     @property
     def n_classes(self) -> int:
-        """How many classes the target has; 0 for a regression."""
-        if self.classes is None:
+        """How many classes the target has; 0 for a regression, and where they stand in data that are not read yet."""
+        if self.classes is None or isinstance(self.classes, FromData):
             return 0
         return self.classes if isinstance(self.classes, int) else len(self.classes)
 
     @property
     def class_names(self) -> list[str]:
-        if self.classes is None:
+        if self.classes is None or isinstance(self.classes, FromData):
             return []
         return [str(k) for k in range(self.classes)] if isinstance(self.classes, int) else list(self.classes)

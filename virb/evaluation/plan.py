@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from virb.contracts.task import Task
 from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
 from virb.evaluation import labelled, stages
 from virb.evaluation.about import About
-from virb.evaluation.grid import Failure, Job, Piece, Unit, effective
+from virb.evaluation.grid import Failure, Job, Piece, Unit, effective, own_options
 from virb.evaluation.guard import Guard
 from virb.evaluation.parts import Parts, parts_of
 from virb.networks.encoder import FrozenEncoder
@@ -127,7 +127,7 @@ class Planner:
 
     def _add(self, unit: Unit, found: Plan, *, may_leave_out: bool) -> None:
         try:
-            train, tests = stages.read(unit, self.context, self.options, self.progress)
+            unit, train, tests = stages.read(unit, self.context, self.options, self.progress)
         except VirbError as error:
             unchecked = {job for job in self.jobs_of(unit) if self._agrees_but_for_data(unit, job)}
             missing = [job for job in self.jobs_of(unit) if job not in unchecked]
@@ -147,13 +147,15 @@ class Planner:
                 return
             found.unread.append((unit, missing))
             raise
+        if not self.probe.holds_out:
+            train = train.without_hold_out()
         parts = parts_of(unit.trains)
-        layer = parts.head.layer if self.probe.trains_head else "embedding"
+        layer = self.probe.layer or (parts.head.layer if self.probe.trains_head else "embedding")
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         pieces = self._pieces(unit, train, tests, parts, layer, found)
         for task in unit.scores:
-            data["test"] = digests_of(tests[task.name])
+            data["test"] = digests_of(tests[task.name].without_hold_out())
             asked, said = task_fields(unit.trains, task), self.about.task(task)
             for piece, seeds in pieces:
                 probes = {k: probe_fields(self.probe, unit.trains, self.options, k, piece.budget) for k in seeds}
@@ -207,7 +209,8 @@ class Planner:
             train = train.subset(used).with_own_images()
             rows = {key: np.searchsorted(used, chosen) for key, chosen in rows.items()}
         for (budget, seed), chosen in rows.items():
-            pieces.append((Piece(unit, train.subset(chosen), tests, {}, parts, layer, budget), [seed]))
+            few = replace(train.subset(chosen), validation=None)  # its labels are none of the budget's
+            pieces.append((Piece(unit, few, tests, {}, parts, layer, budget), [seed]))
         return pieces
 
     def _say_again(self, unit: Unit, again: Sequence[tuple[str, str]]) -> None:
@@ -277,14 +280,18 @@ def fingerprint_now(
     )
 
 
-def read_data(trains: Task, scored: Task, context: DataContext, options: RunOptions) -> Fields:
-    """Return the digests of a job's data.
+def read_data(
+    trains: Task, scored: Task, context: DataContext, options: RunOptions, probe: Probe
+) -> tuple[Unit, Fields]:
+    """Return the digests of a job's data, as far as they decide what the probe computes, and its tasks as the data name
+    their classes.
 
     Raises:
         DataError: they are not there or cannot be read.
     """
-    train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
-    return {"train": digests_of(train), "test": digests_of(tests[scored.name])}
+    unit, train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
+    train = train if probe.holds_out else train.without_hold_out()
+    return unit, {"train": digests_of(train), "test": digests_of(tests[scored.name].without_hold_out())}
 
 
 def task_fields(trains: Task, scored: Task) -> Fields:
@@ -303,6 +310,7 @@ def task_fields(trains: Task, scored: Task) -> Fields:
         "n_classes": trains.n_classes,
         "class_names": digest(scored.class_names),
         "n_frames": trains.n_frames,
+        **({"quantity": trains.quantity} if trains.quantity else {}),
         **trains.protocol.of_images,  # nothing where images are squashed, as before there was a choice
     }
 
@@ -324,7 +332,9 @@ def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int, bud
     return {
         **outside,
         "name": probe.name,
-        "settings": prints.plain(probe.settings(protocol.of_training, trains.label_preserving)),
+        "settings": prints.plain(
+            probe.settings({**protocol.of_training, **own_options(probe, options)}, trains.label_preserving)
+        ),
         "limit": options.limit,
         "skip_corrupt": options.skip_corrupt,
         "precision": options.dtype or "fp32",
@@ -338,16 +348,29 @@ def digests_of(examples: Examples) -> Fields:
     return {**examples.digests(), "n": len(examples)}
 
 
-def units_of(tasks: Sequence[Task]) -> list[Unit]:
-    """Put together the tasks that share heads."""
+def units_of(tasks: Sequence[Task], probe: Probe) -> list[Unit]:
+    """Put together the tasks that share heads, with the probe's own head where it has one."""
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         groups.setdefault(task.heads_of or task.name, []).append(task)
     by_name = {task.name: task for task in tasks}
     return [
-        Unit(by_name[name] if name in by_name else registry.load("tasks", name), tuple(scored))
+        Unit(
+            as_probed(by_name[name] if name in by_name else registry.load("tasks", name), probe),
+            tuple(as_probed(task, probe) for task in scored),
+        )
         for name, scored in groups.items()
     ]
+
+
+def as_probed(task: Task, probe: Probe) -> Task:
+    """Return ``task`` with the probe's own head in place of the task's, if it has one."""
+    if probe.head is None:
+        return task
+    of_head = {option.name for option in parts_of(task).head.options}
+    return replace(
+        task, head=probe.head, options={name: value for name, value in task.options.items() if name not in of_head}
+    )
 
 
 def select_tasks(
