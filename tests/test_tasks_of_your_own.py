@@ -39,7 +39,7 @@ def test_the_hierarchy_is_evaluated_at_every_level(tmp_path, monkeypatch, capsys
     for command in re.findall(r"^ {4}virb (.*)$", section, re.MULTILINE):
         assert main(shlex.split(command)) == 0, command
         said.append(capsys.readouterr().out)
-    (row,) = csv.DictReader(io.StringIO(Path("scores.csv").read_text(encoding="utf-8")))
+    (row,) = csv.DictReader(Path("scores.csv").read_text(encoding="utf-8").splitlines())
     levels = [float(row[f"accuracy@{level}"]) for level in ("class", "family", "order")]
     assert levels == sorted(levels)
     assert [int(float(row[f"classes@{level}"])) for level in ("class", "family", "order")] == [4, 3, 2]
