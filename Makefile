@@ -7,9 +7,6 @@ BIN := $(PREFIX)/bin
 READY := $(PREFIX)/.virb-ready
 RESULTS ?= results
 FIGURES ?= figures
-# Nine of the suite: what fits into a few minutes on two cores.
-DEMO := mini-object-class,mini-scene,mini-material,mini-digits,mini-action,mini-count,mini-steps,mini-egomotion
-DEMO := $(DEMO),mini-depth
 
 .PHONY: demo test test-old-processor test-processors lint types docs check encoders study clean help
 
@@ -24,8 +21,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY) ## evaluate encoders/*.pt on nine mini tasks, print the table, draw the correlation heatmap
-	$(BIN)/virb evaluate encoders/*.pt --tasks $(DEMO) --out $(RESULTS)
-	$(BIN)/virb analyze correlation --results $(RESULTS) --out $(FIGURES)
+	$(BIN)/virb demo --out $(RESULTS) --figures $(FIGURES)
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n auto
@@ -53,10 +49,10 @@ types: $(READY) ## check the engine's types
 check: lint types docs test ## everything that must hold before a commit
 
 encoders: $(READY) ## make the reference encoders again (a quarter of an hour on 2 cores)
-	$(BIN)/virb pretrain --recipe pretrain/recipes/reference.yaml --out encoders --jobs 2
+	$(BIN)/virb pretrain --recipe reference --out encoders --jobs 2
 
 study: $(READY) ## the study in miniature: pretrain 30 encoders, evaluate them (docs/study.md; an afternoon on 2 cores)
-	$(BIN)/virb pretrain --recipe pretrain/recipes/study.yaml --out study --jobs 2
+	$(BIN)/virb pretrain --recipe study --out study --jobs 2
 	$(BIN)/virb evaluate study/*.pt encoders/random.pt encoders/supervised-objects.pt --suite mini --out $(RESULTS)-study
 	$(BIN)/virb results export docs/study.csv --results $(RESULTS)-study
 
