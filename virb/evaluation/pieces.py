@@ -26,7 +26,7 @@ from virb.errors import DataError, VirbError
 from virb.evaluation import checks, levels
 from virb.evaluation.about import About
 from virb.evaluation.blind import blind_score
-from virb.evaluation.grid import Failure, Job, Piece, effective
+from virb.evaluation.grid import Failure, Job, Piece, effective, own_options
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
 from virb.evaluation.plan import record_name
@@ -98,13 +98,14 @@ class Runner:
     def run(self, pieces: Sequence[Piece], failures: list[Failure]) -> int:
         """Run the pieces' jobs and return how many have a record now; what fails is added to ``failures``."""
         self.failures = failures
-        self.progress.set_jobs(sum(piece.n_jobs for piece in pieces))
         ready = []
         for piece in pieces:
             with self._guard(piece.unit.trains.name):
                 make_ready(piece, self.options, self.progress)
                 self._drop(piece, self.encoding.unfit(piece))
                 ready.append(piece)
+        work = sum(_n_images(piece) * (len(piece.encoders) + piece.n_jobs) for piece in ready)
+        self.progress.set_jobs(sum(piece.n_jobs for piece in pieces), work=work)
         # On CPU, heads train side by side on one core each while the next images are encoded; a GPU takes them in turn.
         with contextlib.ExitStack() as stack:
             if self.device.type == "cpu":
@@ -125,7 +126,7 @@ class Runner:
         """Take the jobs of encoders that cannot do a task out of its piece."""
         for found in failed.values():
             self.failures.append(found)
-            self.progress.note(f"{found.what}: FAILED: {found.reason}")
+            self.progress.note(found.line)
         piece.jobs = {key: tasks for key, tasks in piece.jobs.items() if key[0] not in failed}
 
     def _submit(self, what: str, job: Callable[[], None]) -> None:
@@ -177,7 +178,7 @@ class Runner:
         features: Found = {}
         members: list[_Member] = []
         for piece in together:
-            task = piece.unit.trains
+            task, n_encoders = piece.unit.trains, len(piece.encoders)
             with self._guard(task.name):
                 begun = time.monotonic()
                 # On crops, or where it trains itself, the encoder runs anew in each epoch: there is nothing to keep.
@@ -185,6 +186,7 @@ class Runner:
                     found, failed = self.encoding.encode(piece, everything)
                     features |= found
                     self._drop(piece, failed)
+                self.progress.work_done(_n_images(piece) * n_encoders)
                 encode_s = (time.monotonic() - begun) / max(1, len(piece.encoders))
                 members += [_Member(piece, encoder, seed, encode_s) for encoder, seed in piece.jobs]
         for group in self._groups(members, features):
@@ -281,6 +283,7 @@ class Runner:
                         self._source(member, piece.train, features),
                         member.seed,
                         self._protocol(member.piece.unit.trains),
+                        own_options(self.probe, self.options),
                     )
                     for member in group
                 ]
@@ -366,6 +369,12 @@ class Runner:
         with self._lock:
             self.n_run += 1
             self.progress.job_done()
+            self.progress.work_done(_n_images(piece))
+
+
+def _n_images(piece: Piece) -> int:
+    """What a piece costs an encoder, and a head about as much: its examples."""
+    return len(piece.train) + sum(map(len, piece.tests.values()))
 
 
 def _score(
