@@ -77,7 +77,9 @@ def _against_chance(study: Study, scores: Mapping[str, float]) -> list[str]:
     tested = {
         task: n
         for task, n in tested.items()
-        if 0 <= scores[task] <= 1 and 0 <= study.chance[task] < 1 and study.said("metric", task=task) in ([], ["top1"])
+        if 0 <= scores[task] <= 1
+        and 0 <= study.chance[task] < 1
+        and not any("pixelwise" in category for category in study.said("category", task=task))
     }
     if not known:
         return []
