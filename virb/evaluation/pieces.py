@@ -25,7 +25,7 @@ from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation import checks, levels
 from virb.evaluation.about import About
-from virb.evaluation.grid import Failure, Job, Piece, effective
+from virb.evaluation.grid import Failure, Job, Piece, effective, own_options
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
 from virb.evaluation.plan import record_name
@@ -280,6 +280,7 @@ class Runner:
                         self._source(member, piece.train, features),
                         member.seed,
                         self._protocol(member.piece.unit.trains),
+                        own_options(self.probe, self.options),
                     )
                     for member in group
                 ]

@@ -64,6 +64,13 @@ def evaluate(
     epochs: int | None = None,
     optimizer: str | None = None,
     lr: float | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    weight_decay: float | None = None,
+    weight_decay_on: str | None = None,
+    k: int | str | None = None,
+    temperature: float | None = None,
+    penalties: str | None = None,
     dtype: str | None = None,
     skip_corrupt: bool = False,
     label_fraction: float | Sequence[float] | None = None,
@@ -87,7 +94,8 @@ def evaluate(
             :class:`~virb.contracts.examples.DataContext`, whose ``places`` say where single sets lie.
         probe: "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
         limit: examples a split; with ``epochs``, ``optimizer``, ``lr``, ``dtype`` and ``skip_corrupt`` a departure from
-            the protocol, whose scores are kept apart from those of full runs.
+            the protocol, whose scores are kept apart from those of full runs. So are ``steps``, ``batch_size``,
+            ``weight_decay`` and ``weight_decay_on`` (training), ``k`` and ``temperature`` (knn), ``penalties`` (lbfgs).
         label_fraction, labels_per_class: on how many labels heads train, one number or several: a share of each class's
             training examples, or examples a class. A seed draws them, the smaller number within the larger, the same for
             all encoders; the columns of these names say of each score which it is.
@@ -109,6 +117,13 @@ def evaluate(
         executor=executor,
         optimizer=optimizer,
         lr=lr,
+        steps=steps,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        weight_decay_on=weight_decay_on,
+        k=k,
+        temperature=temperature,
+        penalties=penalties,
         limit=limit,
         epochs=epochs,
         dtype=dtype,
@@ -201,7 +216,7 @@ def run(
         collect_leftovers(store.root / encoder.name)
     about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
     planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
-    units = units_of(chosen)
+    units = units_of(chosen, how)
     with devices.tf32(options.dtype == "tf32"):
         plan = planner.plan(units, may_leave_out=may_leave_out)
 
