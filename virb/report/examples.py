@@ -84,7 +84,7 @@ def _predictions(study: Study, task: str, known: Mapping[str, int]) -> dict[str,
     for encoder in study.ranks[task].sort_values(kind="stable").index:
         rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
         try:
-            (arrays,) = read_predictions(results, rows, task).values()
+            (arrays,) = read_predictions(str(results), rows, task).values()
         except ScoresError:
             continue
         said = arrays.get("prediction")
