@@ -23,6 +23,7 @@ VERBS = (
     "pretrain",
     "results",
     "data",
+    "show",
     "validate",
     "new",
 )
