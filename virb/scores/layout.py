@@ -17,7 +17,7 @@ from virb.contracts.analysis import Option, comma_list, names_in_words
 from virb.contracts.tables import Notes
 from virb.errors import ScoresError, UsageError
 from virb.scores.schema import CATEGORIES, as_words
-from virb.scores.units import of_one_unit
+from virb.scores.units import on_one_scale
 from virb.stats.budget import parse_count
 from virb.stats.exact import settled
 
@@ -217,16 +217,17 @@ def without_outliers(data: Prepared, outliers: tuple[str, ...], notes: Notes) ->
     return Prepared(frame, wide, data.categories, f"{data.note} {said}".strip())
 
 
-def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> pd.Series:
-    """Score of each of ``encoders`` on ``task``, else its mean over the tasks of one unit; NaN, and said, where one of
-    those is missing: a mean over other tasks is another thing."""
+def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> tuple[pd.Series, str]:
+    """Score of each of ``encoders`` on ``task``, else its mean over the tasks on one scale, and which of the two it is in
+    words; NaN, and said, where a score is missing: a mean over other tasks is another thing."""
     rows = data.wide.loc[list(encoders)]
-    if task:
-        return rows[task]
-    means = rows[of_one_unit(data.frame, rows, notes)].mean(axis=1, skipna=False)
+    if task or rows.shape[1] == 1:
+        return rows[task or rows.columns[0]], task or str(rows.columns[0])
+    scaled, scale = on_one_scale(data.frame, rows)
+    means = scaled.mean(axis=1, skipna=False)
     if means.isna().any():
         notes.say(f"left out, a score being missing: {names_in_words(list(means.index[means.isna()]))}")
-    return means
+    return means, f"mean over {rows.shape[1]} tasks {scale}"
 
 
 def as_counts(values: pd.Series, what: str, notes: Notes) -> pd.Series:
