@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, initial, losses, views
+from virb.pretraining import initial, losses, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment
+from virb.training import augment, distributed
 from virb.training.optimizers import parameter_groups
 
 

@@ -7,10 +7,11 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training, Variant
 from virb.networks import projections
-from virb.pretraining import distributed, losses, memory, views
+from virb.pretraining import losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment
+from virb.training import augment, distributed
 from virb.training.optimizers import clip_each
+from virb.training.precision import widen
 
 
 class DINO(Learner):
@@ -41,7 +42,7 @@ class DINO(Learner):
     def forward(self, views, batch, progress):
         features = [self.encoder(torch.cat(views[:2]))] + ([self.encoder(torch.cat(views[2:]))] if views[2:] else [])
         student = self.head(torch.cat(features)).chunk(len(views))
-        teacher = losses.widen(self.teacher(torch.cat(views[:2]))).chunk(2)
+        teacher = widen(self.teacher(torch.cat(views[:2]))).chunk(2)
         self.outputs.append(distributed.mean(torch.cat(teacher).mean(dim=0)))
         loss = losses.dino(
             student,

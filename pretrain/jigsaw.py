@@ -13,10 +13,10 @@ from torch import nn
 from virb.contracts.method import Method, Option, Training
 from virb.errors import UsageError
 from virb.networks import projections
-from virb.pretraining import distributed, views
+from virb.pretraining import views
 from virb.pretraining.learner import Learner, Outcome
 from virb.system import devices
-from virb.training import augment
+from virb.training import augment, distributed
 
 TILES = augment.JigsawBoard.n_tiles
 MOST = 10_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from virb.contracts.method import Method, Option, Training
-from virb.pretraining import batch_groups, distributed, losses, memory, views
+from virb.pretraining import batch_groups, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment
+from virb.training import augment, distributed
 from virb.training.optimizers import parameter_groups
 
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import batch_groups, distributed, losses, memory, views
+from virb.pretraining import batch_groups, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment
+from virb.training import augment, distributed
 from virb.training.optimizers import parameter_groups
 
 

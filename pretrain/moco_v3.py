@@ -7,9 +7,9 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training, Variant
 from virb.networks import projections
-from virb.pretraining import distributed, initial, losses, memory, views
+from virb.pretraining import initial, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment
+from virb.training import augment, distributed
 
 
 class MoCoV3(Learner):

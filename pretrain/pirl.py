@@ -7,9 +7,9 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, memory, views
+from virb.pretraining import losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment, image_ops
+from virb.training import augment, distributed, image_ops
 from virb.training.optimizers import parameter_groups
 
 

@@ -6,9 +6,9 @@ import torch
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, views
+from virb.pretraining import losses, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment
+from virb.training import augment, distributed
 
 
 class SimCLR(Learner):

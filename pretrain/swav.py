@@ -8,10 +8,11 @@ from torch import nn
 
 from virb.contracts.method import Method, Option, Training
 from virb.networks import projections
-from virb.pretraining import distributed, losses, memory, views
+from virb.pretraining import losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment
+from virb.training import augment, distributed
 from virb.training.optimizers import parameter_groups
+from virb.training.precision import widen
 
 
 class SwAV(Learner):
@@ -39,16 +40,16 @@ class SwAV(Learner):
     def forward(self, views, batch, progress):
         # One pass for each resolution.
         features = [self.encoder(torch.cat(views[:2]))] + ([self.encoder(torch.cat(views[2:]))] if views[2:] else [])
-        z = F.normalize(losses.widen(self.projector(torch.cat(features))), dim=1)
+        z = F.normalize(widen(self.projector(torch.cat(features))), dim=1)
         scores = self.prototypes(z).chunk(len(views))
         z = z.detach().chunk(len(views))
         use_queue = self.options["queue"] >= 0 and progress.epoch >= self.options["queue_epoch"]
         codes = []
         for crop, queue in enumerate(self.queues):
-            known = losses.widen(scores[crop].detach())
+            known = widen(scores[crop].detach())
             if use_queue and queue.is_full:
                 kept = queue.items.tensor_split(distributed.world_size())[distributed.rank()]
-                known = torch.cat([losses.widen(self.prototypes(kept).detach()), known])
+                known = torch.cat([widen(self.prototypes(kept).detach()), known])
             assigned = losses.sinkhorn(
                 known, self.options["epsilon"], self.options["iterations"], reduce=distributed.sinkhorn_reduce
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -26,8 +27,6 @@ WRONG_WAY = {
     ("contracts", "figures"),  # an analysis's outputs save figures
     ("contracts", "images"),  # Examples holds an ImageSet
     ("contracts", "registry"),  # an analysis is run by its name
-    ("networks", "pretraining"),  # projections synchronise their statistics
-    ("training", "pretraining"),  # and so do augmentations
 }
 CIRCLES: tuple[set[str], ...] = ()
 
@@ -141,7 +140,6 @@ def test_content_of_one_tree_imports_no_other_tree():
 DEFAULTS = {
     "gradient": {"virb/contracts/options.py"},
     "local": {"virb/contracts/options.py", "virb/evaluation/executors/dask.py"},
-    "linear": {"virb/cli/templates.py"},
 }
 KINDS = ("tasks", "methods", "heads", "losses", "metrics", "probes", "executors")
 #: Words that are names of parts and something else as well.
@@ -163,7 +161,6 @@ ORDINARY = {
 }
 #: Files that still know a part by name. Take one out when it no longer does; add none.
 KNOWS = {
-    "virb/cli/templates.py",  # what virb new writes names parts, as a user would
     "virb/evaluation/batteries/heads.py",  # a battery trains with some loss
     "virb/evaluation/batteries/probes.py",
     "virb/evaluation/checks.py",  # a depth is not negative
@@ -196,6 +193,7 @@ def test_the_engine_knows_no_part_by_name(kind):
     assert wrong == {}
 
 
+@functools.cache
 def _code(path: Path) -> str:
     """Return the file's code without its docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -20,6 +20,8 @@ ALIASES = {
     "virb.pretraining.method": "virb.contracts.method",
     "virb.ssl.augment": "virb.training.augment",
     "virb.ssl.image_ops": "virb.training.image_ops",
+    "virb.ssl.distributed": "virb.training.distributed",
+    "virb.pretraining.distributed": "virb.training.distributed",
     "virb.ssl.optimizers": "virb.training.optimizers",
     "virb.ssl.schedules": "virb.training.schedules",
     "virb.ssl.projections": "virb.networks.projections",

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from virb import registry
 from virb.contracts.task import Category, Task
 
 SUITE = "virb"
+SUITES = {
+    "simclr": "SimCLR's transfer tasks (Chen et al. 2020, Appendix B.8).",
+    "cole": "Cole et al. 2022, *When does contrastive visual representation learning work?*",
+    "hammoud": "Hammoud et al. 2024, *On pretraining data diversity for self-supervised learning*.",
+    "dense": "Dense tasks beyond those of the ViRB paper.",
+}
 
 _INTRODUCTION = """# The end tasks of the paper
 
@@ -69,9 +76,53 @@ def tasks_markdown() -> str:
     return "\n".join(parts)
 
 
+_SUITES = """# The end tasks of other papers
+
+<!-- Written by `python -m virb.docs` from the files in tasks/simclr/, cole/, hammoud/ and dense/. Change those, and run it again. -->
+
+    virb list tasks --suite simclr
+    virb data status --suite simclr --data DIR
+    virb evaluate mine.pt --suite simclr --data DIR --probe lbfgs
+
+Beside the paper's (tasks.md) there are suites with the end tasks of three other papers, and dense tasks. A name begins with its
+suite, because the same set of images is used in several ways: `cifar-100` squashes and `simclr-cifar-100` crops, so their scores
+are not one task's. `--data NAME=DIR` places a set by its own name (`--data food-101=DIR`), whichever suite reads it.
+
+**Input.** "centre square" takes the square in the middle of each image, whose side is all or 87.5 % of the shorter side, and then
+resizes it to the encoder's size: what "shorter side to 224, centre crop of 224" gives, but for a shift of less than a pixel
+where sides are rounded. It is part of the task's protocol (`Protocol(resize="crop", resize_share=...)`), of the record and of
+the fingerprint.
+
+**Label trees.** Where the data have one, the record and the table have `accuracy@LEVEL` and `kappa@LEVEL` (corrected for chance) at
+every level, from the same predictions. WordNet is no tree: of several hypernyms the first that it lists counts; levels are those
+of Cole et al. (Appendix C.3), "depth k" with nothing more than k steps below the root.
+
+**Public layouts.** Each task is tested on a tiny set in the layout that its publishers (or torchvision) give, and refuses what is
+not as published, by name. Counts are checked by `virb data status`.
+"""
+
+
+def suites_markdown() -> str:
+    """Return docs/suites.md."""
+    parts = [_SUITES]
+    header = ("end task", "probe's loss", "metric", "classes", "train", "test", "epochs", "batch", "input")
+    entries = [entry for entry in registry.entries("tasks") if entry.group in SUITES]
+    for suite in SUITES:
+        tasks = [registry.load_entry(entry) for entry in entries if entry.group == suite]
+        rows = [(row[0], *row[2:5], *row[6:]) for row in map(_row, tasks)]
+        shared = [text for text in tasks[0].deviations if len(tasks) > 1 and all(text in t.deviations for t in tasks)]
+        said = "".join(f"- {text}\n" for text in shared)
+        said = f"\nDepartures from the paper, or choices that it leaves open, in all of them:\n\n{said}" if said else ""
+        parts.append(f"## {suite}\n\n{SUITES[suite]}\n\n{_table(header, rows)}\n{said}")
+        parts += [_section(replace(t, deviations=[d for d in t.deviations if d not in shared])) for t in tasks]
+    return "\n".join(parts)
+
+
 def _row(task: Task) -> tuple[str, ...]:
     protocol = task.protocol
     size = "resized to the encoder's"
+    if protocol.resize == "crop":
+        size = "centre square" if protocol.resize_share == 1 else f"centre square of {protocol.resize_share:.1%}"
     if protocol.crop is not None:
         low, high = protocol.crop_scales
         mirrored = ", mirrored" if protocol.crop_mirror else ""
@@ -160,7 +211,7 @@ def layouts_markdown() -> str:
     return _ENCODERS.format(layouts=_table(header, rows), families=", ".join(registry.names("backbones")))
 
 
-PAGES = {"tasks.md": tasks_markdown}
+PAGES = {"tasks.md": tasks_markdown, "suites.md": suites_markdown}
 BLOCKS = {"encoders.md": ("layouts", layouts_markdown)}
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from virb.tasks.readers import wordnet
 from virb.tasks.readers.common import (
     check_split,
     counted_folders,
     first_by_hash,
+    label_out_of_range,
     labelled_files,
     read_lines,
     relative,
     require,
+    require_files,
     subfolders,
 )
 from virb.tasks.readers.common import (
     class_folders as class_folders,  # task files take it from here
 )
 
-from virb.contracts.examples import Examples
+from virb.contracts.examples import DataContext, Examples
 from virb.errors import DataError
 from virb.images.listing import Accounting
 
@@ -69,6 +73,31 @@ def caltech101(root: Path, split: str, *, n_classes: int = 102, n_train_per_clas
     return _part("caltech-101", folder, files, labels, is_train, split, seen)
 
 
+def imagenet_tree(root: Path, split: str, context: DataContext, *, n_classes: int = 1000) -> Examples:
+    """Return ImageNet's examples with the names of their classes, and WordNet's levels where WordNet is there."""
+    found = imagenet(root, split, n_classes=n_classes)
+    wnids = tuple(dict.fromkeys(path.partition("/")[0] for path in found.ids))  # in the order of their numbers
+    return replace(found, classes=wnids, tree=wordnet.tree(context, wnids))
+
+
+def imagenet_100(root: Path, whole: Path, split: str, context: DataContext, *, n_classes: int = 100) -> Examples:
+    """Read ``<root>/{train,val}/<wnid>/``, or the classes that ``<root>/imagenet100.txt`` lists out of ImageNet's ``whole``.
+
+    The list has WordNet ids between white space (Tian et al. 2020). Labels number them in their sorted order.
+    """
+    check_split("imagenet-100", split)
+    listing, part = root / "imagenet100.txt", "train" if split == "train" else "val"
+    if not listing.is_file() or (root / part).is_dir():
+        require("imagenet-100", root / part, expected="imagenet100.txt, or folders train/ and val/ of 100 classes")
+        return imagenet_tree(root, split, context, n_classes=n_classes)
+    wnids = sorted(wnid for line in read_lines("imagenet-100", listing) for wnid in line.split())
+    _check_n_classes("imagenet-100", listing, len(set(wnids)), n_classes)
+    require("imagenet-100", whole / part, expected=f"ImageNet's folder {part}/, of which {listing} lists the classes")
+    files, labels, seen = counted_folders("imagenet-100", whole / part, wnids)
+    found = labelled_files("imagenet-100", whole / part, files, labels, classes=wnids, accounting=seen)
+    return replace(found, tree=wordnet.tree(context, wnids))
+
+
 def eurosat(root: Path, split: str, *, n_classes: int = 10) -> Examples:
     """Read ``<root>/2750/<class>/*.jpg`` (Helber et al. 2019): 80 % of each class train, chosen by hash, 20 % test."""
     check_split("eurosat", split)
@@ -94,6 +123,30 @@ def sun397(root: Path, split: str, *, n_classes: int = 397) -> Examples:
     files, labels, seen = counted_folders("sun397", root, names)
     is_train = first_by_hash(relative(files, root), len(files) * 4 // 5)
     return _part("sun397", root, files, labels, is_train, split, seen)
+
+
+def sun397_partition(root: Path, split: str, *, n_classes: int = 397, partition: int = 1) -> Examples:
+    """Read the same folders by ``Training_01.txt`` and ``Testing_01.txt``, lines such as /a/abbey/sun_aaa.jpg.
+
+    The publishers' Partitions.zip has ten pairs of lists, 50 images of each class on either side.
+    """
+    check_split("sun397", split)
+    name = f"{'Training' if split == 'train' else 'Testing'}_{partition:02d}.txt"
+    places = [root / name, root / "Partitions" / name, root.parent / "Partitions" / name]
+    listing = next((path for path in places if path.is_file()), places[0])
+    table = next((path for path in (root / "ClassName.txt", listing.parent / "ClassName.txt") if path.is_file()), None)
+    require("sun397", table or root / "ClassName.txt", listing, expected=f"ClassName.txt and {name} of Partitions.zip")
+    assert table is not None
+    names = [line.lstrip("/") for line in read_lines("sun397", table)]
+    _check_n_classes("sun397", table, len(names), n_classes)
+    number = {name: k for k, name in enumerate(names)}
+    paths = [line.lstrip("/") for line in read_lines("sun397", listing)]
+    unknown = [path for path in paths if path.rpartition("/")[0] not in number]
+    if unknown:
+        raise label_out_of_range("sun397", str(listing), unknown[0], "an image of a class of ClassName.txt")
+    files = [root / path for path in paths]
+    require_files("sun397", files, listing)
+    return labelled_files("sun397", root, files, [number[p.rpartition("/")[0]] for p in paths], classes=names)
 
 
 def _check_n_classes(name: str, where: Path, found: int, expected: int) -> None:

@@ -276,11 +276,11 @@ def test_every_probe_is_named_in_the_help_which_needs_no_torch(capsys):
 @pytest.mark.parametrize("probe", ["knn", "lbfgs", "finetune"])
 def test_dask_workers_write_the_records_of_a_local_run(place, tmp_path, capsys, probe):
     pytest.importorskip("distributed")
-    few = ["--epochs", "1"] if probe == "finetune" else []
+    few = {"finetune": ["--epochs", "1"], "knn": ["--label-fraction", "0.5,1"]}.get(probe, [])
     argv = [TINY, OTHER, "--suite", "squares", "--probe", probe, "--seeds", "2", *few]
     assert call(place, *argv) == 0
     local = records(tmp_path / "results")
-    assert len(local) == (4 if probe == "knn" else 8)
+    assert len(local) == (4 + 8 if probe == "knn" else 8)
     place[3] = str(tmp_path / "remote")
     assert call(place, *argv, "--executor", "dask") == 0
     assert records(tmp_path / "remote") == local

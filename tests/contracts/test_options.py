@@ -15,7 +15,8 @@ from virb import probes, registry
 from virb.cli.common import add_run_flags, run_options
 from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
-from virb.errors import UsageError, VirbError, spoken_as_command
+from virb.contracts.parts import Option
+from virb.errors import RegistryError, UsageError, VirbError, spoken_as_command
 from virb.evaluation import run as evaluation
 from virb.evaluation.about import check_meta
 from virb.records.store import ResultStore
@@ -52,7 +53,7 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
         "sgd",
     ]
     said += ["--lr", "0.1", "--limit", "5", "--epochs", "2", "--dtype", "bf16", "--skip-corrupt", "--cache-gb", "1"]
-    options = parsed(*said, "--cache-limit", "2")
+    options = parsed(*said, "--cache-limit", "2", "--label-fraction", "1,.1", "--labels-per-class", "5")
     assert all(getattr(options, field.name) != field.default for field in dataclasses.fields(RunOptions))
     assert options.overrides() == {
         "optimizer": "sgd", "lr": 0.1, "limit": 5, "epochs": 2, "dtype": "bf16", "skip_corrupt": 1,
@@ -115,3 +116,8 @@ def test_a_refusal_names_the_argument_in_python_and_the_flag_on_the_command_line
     assert f"{name}=" in str(error.value)
     with spoken_as_command(), pytest.raises(VirbError, match=f"--{name}"):
         REFUSED[name](tmp_path / ".")
+
+
+def test_choices_in_the_place_of_the_type_are_named():
+    with pytest.raises(RegistryError, match="choices="):
+        Option("kind", "a", "", ("a", "b"))

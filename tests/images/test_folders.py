@@ -163,10 +163,14 @@ def flowers(context, split):
 
 @settings(max_examples=10, deadline=None)
 @given(st.permutations(["daisy", "rose", "tulip"]))
-def test_a_task_that_orders_its_classes_gets_them_in_that_order(order):
-    found = task(order, flowers).examples(DataContext(), "test")
-    assert [order[label] for label in found.targets] == ["daisy"] * 2 + ["rose"] * 2 + ["tulip"] * 2
-    assert found.classes == tuple(order)
+def test_a_task_that_orders_its_classes_otherwise_is_refused(order):
+    if order == ["daisy", "rose", "tulip"]:
+        found = task(order, flowers).examples(DataContext(), "test")
+        assert found.classes == tuple(order)
+        assert found.targets.tolist() == [0, 0, 1, 1, 2, 2]
+        return
+    with pytest.raises(DataError, match="in another order than the data's"):
+        task(order, flowers).examples(DataContext(), "test")
 
 
 def test_a_task_may_have_names_or_numbers_of_its_own():

@@ -112,7 +112,7 @@ def test_options_are_strict():
             Option("tau", 0.1, ""),
             Option("n", 3, ""),
             Option("on", True, ""),
-            Option("kind", "a", "", ("a", "b")),
+            Option("kind", "a", "", choices=("a", "b")),
         ),
     )
     assert method.resolve(["tau=0.5", "on=no"]) == {"tau": 0.5, "n": 3, "on": False, "kind": "a"}

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from virb.contracts.examples import held_out
+from virb.contracts.holdout import held_out
 from virb.errors import TrainingError, UsageError
 from virb.probes import lbfgs
 

@@ -6,9 +6,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from virb.contracts.options import RunOptions, flags
 
@@ -39,12 +39,22 @@ def add_run_flags(
         parser.add_argument(
             flag.name,
             dest=flag.field,
-            type=flag.type,
+            type=_several(flag.type) if flag.is_several else flag.type,
             default=default,
             metavar=flag.metavar,
             choices=flag.choices,
             help=text,
         )
+
+
+def _several(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    """Return a parser of values with commas between, named for what argparse says of others."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+
+    parse.__name__ = "list of numbers"
+    return parse
 
 
 def run_options(args: argparse.Namespace) -> RunOptions:

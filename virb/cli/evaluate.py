@@ -26,6 +26,7 @@ examples:
   virb evaluate mine.pth.tar random:resnet50 --seeds 3
   virb evaluate mine.pt --suite virb --data /data      # the paper's end tasks, on the data that are there
   virb evaluate mine.pt --tasks flowers --include ./my-tasks --data flowers=/data/flowers
+  virb evaluate mine.pt --label-fraction 0.01,0.1,1 --seeds 3   # how well with few labels
   virb evaluate mine.pt --probe knn                    # a second opinion: knn, lbfgs or finetune (docs/probes.md)
   virb evaluate encoders/*.pt --executor dask          # on every GPU here; dask:tcp://HOST:PORT: on a cluster
 
@@ -75,9 +76,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(outcome.table)
     elif len(outcome.table):
-        if args.probe != RunOptions.probe:
-            print(f"probe: {outcome.table['probe'].iloc[0]}")
-        print_scores(outcome.table)
+        parts = list(outcome.table.groupby("probe", sort=False))
+        for probe, part in parts:
+            if args.probe != RunOptions.probe or len(parts) > 1:
+                print(f"probe: {probe}")
+            print_scores(part)
     _print_closing(outcome, args.out, to=sys.stderr if args.json else sys.stdout)
     if not outcome.failures and not len(outcome.table) and outcome.left_out:
         names = ", ".join(failure.what for failure in outcome.left_out)
@@ -113,7 +116,8 @@ def print_scores(table: pd.DataFrame) -> None:
         notes = [f"mean ± standard deviation over {n_seeds} seeds"]
     else:
         is_fixed = {probe.name for probe in registry.load_all(registry.entries("probes"))[0] if not probe.is_random}
-        notes = ["nothing is random" if names <= is_fixed else "one seed"]
+        has_all = bool((table["label_fraction"] == 1).all())  # else a seed draws which examples have labels
+        notes = ["nothing is random" if names <= is_fixed and has_all else "one seed"]
     lower = sorted(
         {metric for metric, better in zip(table["metric"], table["better"], strict=True) if better == "lower"}
     )

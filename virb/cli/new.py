@@ -14,9 +14,9 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from virb.cli.templates import TEMPLATES
+    from virb.cli.templates import KINDS
 
-    parser.add_argument("what", choices=tuple(TEMPLATES), metavar="KIND", help="one of %(choices)s")
+    parser.add_argument("what", choices=tuple(KINDS), metavar="KIND", help="one of %(choices)s")
     parser.add_argument(
         "name", help="its name: lower-case letters, digits and dashes (underscores for a head, metric, ...)"
     )
@@ -28,10 +28,10 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from virb import registry
-    from virb.cli.templates import TEMPLATES, TEST
+    from virb.cli.templates import KINDS, start
     from virb.errors import UsageError
 
-    kind, text = TEMPLATES[args.what]
+    kind = KINDS[args.what]
     about = registry.KINDS[kind]
     mark = "_" if about.keeps_underscores else "-"
     if not re.fullmatch(rf"[a-z][a-z0-9]*({mark}[a-z0-9]+)*", args.name):
@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         title = args.name.replace("-", " ").replace("_", " ").capitalize()
-        path.write_text(text.replace("NAME", args.name).replace("TITLE", title), encoding="utf-8")
+        path.write_text(start(args.what).replace("NAME", args.name).replace("TITLE", title), encoding="utf-8")
         if kind != "tasks":
-            test.write_text(TEST.replace("NAME", args.name).replace("FILE", path.name), encoding="utf-8")
+            test.write_text(start("test").replace("NAME", args.name).replace("FILE", path.name), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from error
     if kind == "tasks":

@@ -157,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
 def _with_others(do: Callable[[], int]) -> int:
     """Return ``do()``, run together with the other processes under torchrun; what all of them find, the first one tells."""
     from virb.errors import VirbError
-    from virb.pretraining import distributed
+    from virb.training import distributed
 
     _prepare()
     with distributed.processes():
@@ -174,9 +174,9 @@ def _with_others(do: Callable[[], int]) -> int:
 
 
 def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
-    from virb.pretraining import distributed
     from virb.pretraining.runs import pretrain
     from virb.pretraining.settings import Settings
+    from virb.training import distributed
 
     settings = distributed.together(
         lambda: Settings(
@@ -226,8 +226,8 @@ def _line(made: Made) -> str:
 
 def _recipe(args: argparse.Namespace) -> int:
     from virb.errors import UsageError
-    from virb.pretraining import distributed
     from virb.pretraining.recipes import run_recipe, run_recipe_in_parallel
+    from virb.training import distributed
 
     out, only = args.out or Path("encoders"), tuple(args.only)
     if args.jobs > 1 and distributed.world_size() > 1:

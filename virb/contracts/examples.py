@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from virb.contracts import holdout
 from virb.contracts.tree import LabelTree
-from virb.errors import DataAbsent, DataError, UsageError, data_option
+from virb.errors import DataAbsent, DataError, data_option
 from virb.images import digests, squares
 from virb.images.listing import Accounting
 from virb.images.sets import IdentifiedImages, ImageSet, ImageSubset
@@ -62,6 +63,11 @@ class Examples:
     ``ids`` name the examples in the predictions file. ``classes`` are the names that belong to the numbers of the
     targets, where the data say so themselves (the names of folders); ``accounting`` says what became of every file.
     ``tree`` holds the ancestors of the classes, where the data have some.
+
+    ``groups`` (N,) say which examples belong together (frames of a video, pictures of a scene or a patient): whatever
+    holds some examples out holds out whole groups. ``validation`` is the data set's own validation part, for choosing
+    settings: examples over the same ``images``, which may be among the train split's own (as where train and validation
+    lists together are trained on) or beside them. Only a train split has one.
     """
 
     images: ImageSet
@@ -70,11 +76,19 @@ class Examples:
     ids: Sequence[str]
     classes: tuple[str, ...] = ()
     accounting: Accounting | None = None
+    groups: Sequence[str] | None = None
+    validation: Examples | None = None
     tree: LabelTree | None = None
 
     def __post_init__(self) -> None:
+        if self.validation is not None and self.validation.images is not self.images:
+            raise DataError(
+                f"{self.images.name}: the validation part must be over the same images object as train; found another."
+            )
         if not isinstance(self.images, ImageSet):
             object.__setattr__(self, "images", IdentifiedImages(self.images))
+            if self.validation is not None:
+                object.__setattr__(self, "validation", replace(self.validation, images=self.images))
         n = len(self.frames)
         if self.frames.ndim != 2 or not np.issubdtype(self.frames.dtype, np.integer):
             raise DataError(f"{self.images.name}: frames must be integers of shape (N, F); found {self.frames.shape}.")
@@ -83,6 +97,8 @@ class Examples:
                 f"{self.images.name}: {n} examples but {len(self.targets)} targets and {len(self.ids)} ids; "
                 "a reader must return as many of each."
             )
+        if self.groups is not None and len(self.groups) != n:
+            raise DataError(f"{self.images.name}: {n} examples but {len(self.groups)} groups; expected one each.")
         if n == 0:
             raise DataError(f"{self.images.name}: the split is empty; expected at least one example.")
         if self.frames.min() < 0 or self.frames.max() >= len(self.images):
@@ -103,66 +119,83 @@ class Examples:
 
         Only images that are used count, in the order of their first use, so that the same examples over a larger set
         have the same digests. Integer targets are one thing whatever their width. ``groups`` is empty where there are
-        none; ``tree`` is there only with a tree.
+        none; ``validation`` and ``tree`` are there where there is such a part, or a tree.
         """
         used, first, frames = np.unique(self.frames, return_index=True, return_inverse=True)
         order = np.argsort(first)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
         names = b"\0".join(str(name).encode("utf-8", "surrogatepass") for name in self.ids)
-        return {
+        found = {
             "images": digests.combined(self.images.digest_rows(used[order])),
             "targets": _digest_of_targets(self.targets),
             "frames": digests.of_array(rank[frames].reshape(self.frames.shape)).hex(),
             "ids": hashlib.sha256(names).hexdigest(),
-            "groups": "",
+            "groups": "" if self.groups is None else _digest_of_groups(self.groups),
             **({} if self.tree is None else {"tree": self.tree.digest}),
         }
+        if self.validation is not None:
+            found["validation"] = hashlib.sha256(repr(sorted(self.validation.digests().items())).encode()).hexdigest()
+        return found
 
     def subset(self, rows: np.ndarray) -> Examples:
-        """Return the examples ``rows``, over the same images."""
+        """Return the examples ``rows``, over the same images, with the same validation part."""
         targets = self.targets[rows] if isinstance(self.targets, np.ndarray) else Rows(self.targets, rows)
-        return replace(self, frames=self.frames[rows], targets=targets, ids=[self.ids[int(row)] for row in rows])
-
-    def with_classes(self, names: Sequence[str]) -> Examples:
-        """Return the same examples with their classes numbered as in ``names``, which are ``classes`` in another order."""
-        number = np.array([list(names).index(name) for name in self.classes], dtype=np.int64)
-        tree = None if self.tree is None else self.tree.reordered([self.classes.index(name) for name in names])
-        return replace(self, targets=number[np.asarray(self.targets)], classes=tuple(names), tree=tree)
+        return replace(
+            self,
+            frames=self.frames[rows],
+            targets=targets,
+            ids=[self.ids[int(row)] for row in rows],
+            groups=None if self.groups is None else [self.groups[int(row)] for row in rows],
+        )
 
     def centre_squares(self, share: float) -> Examples:
         """Return the same examples over the centre square of each image (:mod:`virb.images.squares`)."""
-        return replace(self, images=squares.centre_squares(self.images, share))
+        images = squares.centre_squares(self.images, share)
+        held = None if self.validation is None else replace(self.validation, images=images)
+        return replace(self, images=images, validation=held)
 
     def limited(self, n: int | None) -> Examples:
         """Return at most ``n`` examples: a fixed random choice, in their order, the same at every call.
 
         They come with their own images only: of a set of a million, a few hundred are decoded and encoded.
         """
-        if n is None or n >= len(self):
+        held = self.validation
+        if n is None or (n >= len(self) and (held is None or n >= len(held))):
             return self
-        return self.subset(np.sort(np.random.default_rng(0).permutation(len(self))[:n])).with_own_images()
+        chosen = self if n >= len(self) else self.subset(_some(len(self), n))
+        if held is not None and n < len(held):
+            held = held.subset(_some(len(held), n))
+        return replace(chosen, validation=held).with_own_images()
 
     def with_own_images(self) -> Examples:
-        """Return the same examples over those images alone that they use."""
-        rows, frames = np.unique(self.frames, return_inverse=True)
-        return replace(self, images=ImageSubset(self.images, rows), frames=frames.reshape(self.frames.shape))
+        """Return the same examples, and their validation part, over those images alone that they use."""
+        rows = np.unique(self.used_frames)
+        images = ImageSubset(self.images, rows)
+        held = self.validation
+        if held is not None:
+            held = replace(held, images=images, frames=np.searchsorted(rows, held.frames))
+        return replace(self, images=images, frames=np.searchsorted(rows, self.frames), validation=held)
+
+    @property
+    def used_frames(self) -> np.ndarray:
+        """int (M,): every frame of the examples and of their validation part."""
+        parts = [self.frames] + ([] if self.validation is None else [self.validation.frames])
+        return np.concatenate([part.ravel() for part in parts])
+
+    def without_hold_out(self) -> Examples:
+        """Return the same examples without what says how to hold some out: where nothing is chosen, it decides nothing."""
+        return self if self.groups is None and self.validation is None else replace(self, groups=None, validation=None)
+
+    def hold_out(self, share: float, *, seed: int = 0) -> tuple[Examples, Examples]:
+        """Cut a train split into the examples to fit and those to validate on (:func:`virb.contracts.holdout.cut`)."""
+        fitted, held = holdout.cut(self.frames, self.groups, self.validation, share, seed=seed)
+        whole = replace(self, validation=None)
+        return whole.subset(fitted), whole.subset(held) if self.validation is None else self.validation
 
 
-def held_out(n: int, share: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Cut ``n`` training examples at random into those to fit and those to validate on; both in their order.
-
-    Args:
-        share: of the examples, how many to validate on.
-
-    Raises:
-        UsageError: nothing would be left to fit.
-    """
-    order = np.random.default_rng(seed).permutation(n)
-    n_held_out = max(1, round(share * n))
-    if n_held_out >= n:
-        raise UsageError(f"{n} training examples are too few to hold some out for validation.")
-    return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+def _some(n: int, n_wanted: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(0).permutation(n)[:n_wanted])
 
 
 @dataclass(frozen=True)
@@ -199,6 +232,10 @@ def digests_of_targets(targets: Any, rows: np.ndarray) -> np.ndarray:
             return digests.UNREADABLE
 
     return digests.stacked(digests.in_threads(one, rows.tolist()))
+
+
+def _digest_of_groups(groups: Sequence[str]) -> str:
+    return hashlib.sha256(b"\0".join(str(name).encode("utf-8", "surrogatepass") for name in groups)).hexdigest()
 
 
 def _digest_of_targets(targets: Any) -> str:

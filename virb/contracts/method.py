@@ -10,49 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from virb.contracts.parts import Option as Option
 from virb.contracts.roles import ROLES
 from virb.errors import RegistryError, UsageError
-
-
-@dataclass(frozen=True)
-class Option:
-    """A choice that a method offers (``--option name=value``); its type is that of ``default``."""
-
-    name: str
-    default: bool | int | float | str
-    help: str
-    choices: tuple[str, ...] = ()
-
-    def parse(self, value: Any) -> bool | int | float | str:
-        """Return ``value`` (text from a command line, or a plain value from a recipe) as this option's type.
-
-        Raises:
-            UsageError: it cannot be read as that type, or is not one of the choices.
-        """
-        kind = type(self.default)
-        parsed: bool | int | float | str | None = None
-        if kind is bool:
-            parsed = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(
-                str(value).lower()
-            )
-        elif kind is str:
-            parsed = str(value)
-        else:
-            try:
-                parsed = kind(value) if not isinstance(value, bool) else None
-            except (TypeError, ValueError):
-                parsed = None
-            if isinstance(parsed, float) and not math.isfinite(parsed):
-                parsed = None
-            if kind is int and isinstance(value, float) and value != parsed:
-                parsed = None
-        if parsed is None:
-            raise UsageError(
-                f"Option {self.name}={value!r} is not of type {kind.__name__} (its default is {self.default!r})."
-            )
-        if self.choices and parsed not in self.choices:
-            raise UsageError(f"Option {self.name}={value!r}: expected one of {', '.join(self.choices)}.")
-        return parsed
 
 
 @dataclass(frozen=True)

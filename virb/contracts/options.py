@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from virb.contracts.budget import Budget
 from virb.errors import UsageError, option
 
 
@@ -22,6 +23,7 @@ class Flag:
     help: str
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
+    is_several: bool = False  # values with commas between
 
 
 def _option(default: Any, help: str, kind: type, **about: Any) -> Any:
@@ -53,6 +55,20 @@ class RunOptions:
     lr: float | None = _option(None, "instead of the task's learning rate; recorded as such", float, overrides=True)
     limit: int | None = _option(
         None, "use only N examples of each split; recorded as such", int, metavar="N", overrides=True
+    )
+    label_fraction: tuple[float, ...] | None = _option(
+        None,
+        "train on these shares of each class's training examples (0.01,0.1,1); recorded as such",
+        float,
+        metavar="F,F",
+        is_several=True,
+    )
+    labels_per_class: tuple[int, ...] | None = _option(
+        None,
+        "train on N examples of each class; recorded as such",
+        int,
+        metavar="N,N",
+        is_several=True,
     )
     epochs: int | None = _option(
         None, "train for N epochs instead of the task's; recorded as such", int, metavar="N", overrides=True
@@ -90,7 +106,10 @@ class RunOptions:
         for what in ("out",):
             object.__setattr__(self, what, os.fspath(getattr(self, what)))
         for flag in flags():
-            self._check_type(flag)
+            if flag.is_several:
+                self._take_several(flag)
+            else:
+                self._check_type(flag)
         for what in ("seeds", "limit", "epochs"):
             value = getattr(self, what)
             if value is not None and value < 1:
@@ -115,11 +134,32 @@ class RunOptions:
                 f"Unknown {flag.field} {value!r} ({option(flag.field)}); expected one of {', '.join(flag.choices)}."
             )
 
+    def _take_several(self, flag: Flag) -> None:
+        """Take one value or several, smallest first and each once."""
+        given = getattr(self, flag.field)
+        if given is None:
+            return
+        values = [given] if isinstance(given, (int, float, str)) else list(given)
+        allowed = (int, float) if flag.type is float else (int,)
+        top, kind = (1.0, "above 0 and at most 1") if flag.type is float else (math.inf, "of at least 1, whole")
+        for value in values:
+            if not isinstance(value, allowed) or isinstance(value, bool) or not 0 < value <= top:
+                raise UsageError(f"{option(flag.field)} must be a number {kind}, or several; found {value!r}.")
+        if not values:
+            raise UsageError(f"{option(flag.field)} must be a number {kind}, or several; found none.")
+        object.__setattr__(self, flag.field, tuple(sorted({flag.type(value) for value in values})))
+
+    def budgets(self) -> list[Budget]:
+        """The label budgets that were asked for, each once; all of train where none was."""
+        found = [Budget(label_fraction=value) for value in self.label_fraction or ()]
+        found += [Budget(labels_per_class=value) for value in self.labels_per_class or ()]
+        return found or [Budget()]
+
     def one_seed(self) -> RunOptions:
         return dataclasses.replace(self, seeds=1)
 
     def overrides(self) -> dict[str, int | float | str]:
-        """The departures from the protocol, by name."""
+        """The departures from the protocol, by name; label budgets are apart (:meth:`budgets`)."""
         found = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -133,7 +173,15 @@ def flags() -> Iterator[Flag]:
     for field in dataclasses.fields(RunOptions):
         about = field.metadata
         name = about.get("flag", f"--{field.name.replace('_', '-')}")
-        yield Flag(name, field.name, about["type"], about["help"], about.get("metavar"), about.get("choices"))
+        yield Flag(
+            name,
+            field.name,
+            about["type"],
+            about["help"],
+            about.get("metavar"),
+            about.get("choices"),
+            about.get("is_several", False),
+        )
 
 
 def _default(name: str) -> Any:

@@ -30,6 +30,10 @@ class Option:
     low: float | None = None
     high: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.type is not None and not callable(self.type):
+            raise RegistryError(f"Option {self.name!r}: type={self.type!r} is no type; choices are choices=(...).")
+
     def parse(self, value: Any) -> Any:
         """Return ``value`` (text from a command line or a plain value) as the option's type.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from virb.contracts import holdout
 from virb.contracts.parts import PIXELWISE, checked_targets
 from virb.contracts.task import Protocol
 from virb.errors import RegistryError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from virb.contracts.examples import Examples
     from virb.contracts.head import Head
     from virb.contracts.loss import Loss
     from virb.images.sets import ImageSet
@@ -46,6 +48,23 @@ class Problem:
     build_head: Callable[..., nn.Module]  # (encoder, seed, initial_output=0.0): the task's own head, with fresh weights
     score: Callable[[np.ndarray, np.ndarray], float]  # of outputs (N, n_out) and targets; higher is better
     ignore_index: int | None = None
+    groups: Sequence[str] | None = None  # (N,): which examples belong together, for a probe that holds some out
+    validation: Examples | None = None  # the data set's own part to choose settings on, over the same images
+
+    def hold_out(self, share: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Return what to choose settings on: the rows to fit (n,), and the frames (V, F) and targets (V, ...) to validate on.
+
+        They are the data set's own validation part, else ``share`` of the examples, by whole groups.
+
+        Raises:
+            UsageError: nothing would be left to fit.
+        """
+        fitted, held = holdout.cut(self.frames, self.groups, self.validation, share, seed=seed)
+        if self.validation is not None:
+            import numpy as np
+
+            return fitted, self.validation.frames, np.asarray(self.validation.targets)
+        return fitted, self.frames[held], self.targets[held]
 
 
 @dataclass(frozen=True)
@@ -98,6 +117,7 @@ class Probe:
     ``takes`` are the kinds of target (:data:`virb.contracts.parts.TARGETS`). ``options`` are those of :data:`OPTIONS` that
     it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head. ``is_random``: its result
     depends on the seed. ``is_frozen``: it reads cached features, and does not train a copy of the encoder on the images.
+    ``holds_out``: it chooses something on a part of the train split (:meth:`Problem.hold_out`).
     ``protocol`` is its own where it does not follow the task's. ``settings(protocol, augmentations)`` returns every setting
     that decides its result, with its value, as far as it is known before the data are; by default the protocol's.
     """
@@ -115,6 +135,7 @@ class Probe:
     trains_head: bool = False
     is_random: bool = True
     is_frozen: bool = True
+    holds_out: bool = False
     protocol: Protocol | None = None
 
     def __post_init__(self) -> None:

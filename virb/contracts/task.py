@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from virb.contracts.parts import TARGETS
-from virb.errors import DataAbsent, DataError, RegistryError
+from virb.errors import DataAbsent, DataError, RegistryError, VirbError
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
@@ -92,6 +92,28 @@ class Protocol:
         return {key: value for key, value in asdict(self).items() if key not in ("resize", "resize_share")}
 
 
+def _whence(error: BaseException) -> str:
+    """Return an error in one sentence, with the file and line of the innermost code that is not a library's."""
+    import os
+    import sysconfig
+    import traceback
+
+    libraries = tuple(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "platlib", "purelib"))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((*libraries, "<"))]
+    text = f"{type(error).__name__}: {error}".rstrip(": .")
+    return f"{text} ({own[-1].filename}, line {own[-1].lineno})." if own else f"{text}."
+
+
+class FromData(enum.Enum):
+    """Where a task's classes stand: in the data, whose reader names them (folders, a column, a file's metadata)."""
+
+    FROM_DATA = "from the data"
+
+
+FROM_DATA = FromData.FROM_DATA
+
+
 @dataclass(frozen=True)
 class Task:
     """An end task: data, and the names of its head, loss and metric, and the protocol that joins them.
@@ -109,7 +131,9 @@ class Task:
     metric: str
     data: Callable[[DataContext, str], Examples]
     protocol: Protocol
-    classes: Sequence[str] | int | None = None  # names, or how many; None where targets are numbers
+    # Names, in the order of the data's own where those are names too; or how many; FROM_DATA: as the data name them; None
+    # where targets are numbers.
+    classes: Sequence[str] | int | FromData | None = None
     n_frames: int = 1
     version: int = 1
     heads_of: str | None = (
@@ -157,17 +181,20 @@ class Task:
         return {"heads": self.head, "losses": self.loss, "metrics": self.metric}
 
     def examples(self, context: DataContext, split: str) -> Examples:
-        """Return ``data(context, split)``, its targets numbered as ``classes`` names them, its images cropped as the
-        protocol says.
+        """Return ``data(context, split)``, whose classes are those of the task, its images cropped as the protocol says.
 
         Raises:
             DataAbsent: the data are not there; the text says how to obtain them.
-            DataError: the data name classes that are not quite those of the task.
+            DataError: the data name classes that are not quite those of the task, or the reader's own code failed.
         """
         try:
             examples = self.data(context, split)
         except DataAbsent as error:
             raise DataAbsent(f"{error} To obtain it: {self.obtain}" if self.obtain else str(error)) from error
+        except (VirbError, MemoryError):
+            raise
+        except Exception as error:  # the code of the task's own reader, which may raise anything
+            raise DataError(f"{self.name}/{split}: its reader failed: {_whence(error)}") from error
         from virb.contracts.examples import Examples
 
         if not isinstance(examples, Examples):
@@ -177,20 +204,50 @@ class Task:
             )
         if self.protocol.resize == "crop":
             examples = examples.centre_squares(self.protocol.resize_share)
+        self.check_classes(examples.classes, split)
+        return examples
+
+    def check_classes(self, found: Sequence[str], split: str) -> None:
+        """Compare the classes that the data name with those of the task; nothing is compared where one has no names.
+
+        Raises:
+            DataError: they are others, or in another order, so that the numbers of the targets mean other classes.
+        """
         wanted = [] if isinstance(self.classes, int) else self.class_names
-        if not wanted or not examples.classes or list(examples.classes) == wanted:
-            return examples
-        missing, extra = set(wanted) - set(examples.classes), set(examples.classes) - set(wanted)
+        if not wanted or not found or list(found) == wanted:
+            return
+        where = f"{self.name}/{split}"
+        missing, extra = set(wanted) - set(found), set(found) - set(wanted)
         if not missing and not extra:
-            return examples.with_classes(wanted)
-        if len(examples.classes) != len(wanted) or set(wanted) & set(examples.classes):
+            k = next(k for k, (ours, theirs) in enumerate(zip(wanted, found, strict=True)) if ours != theirs)
             raise DataError(
-                f"{self.name}/{split}: the data have {len(examples.classes)} classes, the task declares {len(wanted)}"
+                f"{where}: the task declares its classes in another order than the data's: number {k} is {wanted[k]!r} in the "
+                f"task and {found[k]!r} in the data. Write classes=FROM_DATA, or the order {', '.join(list(found)[:5])}"
+                f"{', ...' if len(found) > 5 else ''}."
+            )
+        if len(found) != len(wanted) or set(wanted) & set(found):
+            raise DataError(
+                f"{where}: the data have {len(found)} classes, the task declares {len(wanted)}"
                 + (f"; not in the data: {', '.join(sorted(missing)[:5])}" if missing else "")
                 + (f"; not declared: {', '.join(sorted(extra)[:5])}" if extra else "")
-                + ". Correct the task's classes, or the folders."
+                + ". Correct the task's classes (FROM_DATA takes the data's), or the data."
             )
-        return examples  # the task has names of its own for all of them, in the order of the data's
+        # The task has names of its own for all of them, in the order of the data's.
+
+    def resolved(self, examples: Examples) -> Task:
+        """Return the task with the classes that its data name, where it leaves them to the data.
+
+        Raises:
+            DataError: the data name none.
+        """
+        if self.classes is not FROM_DATA:
+            return self
+        if not examples.classes:
+            raise DataError(
+                f"{self.name}: the task takes its classes from the data, and its reader gives no names (Examples.classes). "
+                "Declare classes= in the task."
+            )
+        return replace(self, classes=tuple(examples.classes))
 
     @property
     def label_preserving(self) -> tuple[str, ...]:
@@ -213,13 +270,13 @@ class Task:
 
     @property
     def n_classes(self) -> int:
-        """How many classes the target has; 0 for a regression."""
-        if self.classes is None:
+        """How many classes the target has; 0 for a regression, and where they stand in data that are not read yet."""
+        if self.classes is None or isinstance(self.classes, FromData):
             return 0
         return self.classes if isinstance(self.classes, int) else len(self.classes)
 
     @property
     def class_names(self) -> list[str]:
-        if self.classes is None:
+        if self.classes is None or isinstance(self.classes, FromData):
             return []
         return [str(k) for k in range(self.classes)] if isinstance(self.classes, int) else list(self.classes)

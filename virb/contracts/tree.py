@@ -68,10 +68,6 @@ class LabelTree:
         """Return every level from fine to coarse, the classes themselves first."""
         return {FINEST: tuple(classes), **dict(self._levels)}
 
-    def reordered(self, order: Sequence[int]) -> LabelTree:
-        """Return the tree of the classes ``order`` (their numbers now), in that order."""
-        return LabelTree({name: [above[k] for k in order] for name, above in self._levels}, self.rule)
-
 
 def read_tree(path: str | Path, classes: Sequence[str]) -> LabelTree:
     """Read a CSV with the column ``class`` and one column a level, fine to coarse, for ``classes`` in their order.

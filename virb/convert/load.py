@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from virb.contracts.encoder import MatchReport
 from virb.convert import hub, published, zoo
 from virb.convert.by_timm import match_by_timm
 from virb.convert.code import load_code
 from virb.convert.declared import take_declared, with_role
 from virb.convert.detect import assumed, detect_architecture
 from virb.convert.folder import Folder, is_inside_folder, read_folder
-from virb.convert.match import MatchReport, checked_weight, match_state
+from virb.convert.match import checked_weight, match_state
 from virb.convert.named import load_timm, load_torchvision, make_pixels, make_random
 from virb.convert.options import (
     COMMON,

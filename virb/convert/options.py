@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from virb.convert.match import MatchReport
+from virb.contracts.encoder import MatchReport
 from virb.errors import UsageError
 from virb.networks.backbones import canonical_architecture
 from virb.networks.base import Backbone

@@ -26,7 +26,9 @@ def read(
     Raises:
         DataAbsent, DataError: the data are not there, or are not what the task declares.
     """
-    examples = checked(task, split, task.examples(context, split), limit=limit, skip_corrupt=skip_corrupt)
+    found = task.examples(context, split)
+    task = task.resolved(found)
+    examples = checked(task, split, found, limit=limit, skip_corrupt=skip_corrupt)
     if not skip_corrupt:
         check_files(task, split, examples)
     return examples
@@ -42,6 +44,7 @@ def notes(task: Task, train: Examples, tests: Sequence[tuple[Task, Examples]]) -
         if twice:
             found.append(f"{of.name}: {split}: {twice}.")
     found += [check_splits(of, train, test) for of, test in tests]
+    found += [check_groups(of, train, test) for of, test in tests]
     return [note for note in found if note]
 
 
@@ -244,6 +247,23 @@ def check_splits(task: Task, train: Examples, test: Examples) -> str:
     return (
         f"{task.name}: {found.n_shared:,} of the {found.n_test:,} images of test are in train too; the first is "
         f"{found.in_test}, equal to {found.in_train}. The score counts them."
+    )
+
+
+def check_groups(task: Task, train: Examples, test: Examples) -> str:
+    """Return what a user should know of groups (a video, a patient) that are on both sides; nothing where there are none.
+
+    Official splits have some by right, so it is said and counted, and not refused.
+    """
+    if train.groups is None or test.groups is None:
+        return ""
+    ours = set(map(str, train.groups))
+    shared = [str(name) for name in test.groups if str(name) in ours]
+    if not shared:
+        return ""
+    return (
+        f"{task.name}: {len(shared):,} of the {len(test):,} test examples are of groups that train has too, as "
+        f"{shared[0]!r}: the score may say what the head remembers of them."
     )
 
 

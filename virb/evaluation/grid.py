@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from virb.contracts.budget import WHOLE, Budget
 from virb.contracts.examples import Examples
 from virb.contracts.executor import Failure
 from virb.contracts.options import RunOptions
@@ -21,11 +22,12 @@ __all__ = ["Failure", "Job", "Piece", "Unit", "effective"]
 
 @dataclass(frozen=True)
 class Job:
-    """One head to train: which encoder (by its place in the list), which task, which seed."""
+    """One head to train: which encoder (by its place in the list), which task, which seed, on how many labels."""
 
     encoder: int
     task: str
     seed: int
+    budget: Budget = WHOLE
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,10 @@ class Unit:
 
 @dataclass
 class Piece:
-    """Jobs that run together: those of one unit, with its data.
+    """Jobs that run together: those of one unit, with its data; of a part of the labels, those of one draw.
 
     Attributes:
+        train: what heads train on, which may be a part of the split.
         tests: the test split of every task that is scored.
         jobs: (encoder, seed) -> the tasks whose record is missing.
         parts: of the task that trains.
@@ -53,7 +56,12 @@ class Piece:
     jobs: dict[tuple[int, int], list[Task]]
     parts: Parts
     layer: str  # which features of an encoder the probe reads
+    budget: Budget = WHOLE
     fingerprints: dict[Job, Fields] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        return self.unit.trains.name if self.budget.is_whole else f"{self.unit.trains.name}, {self.budget}"
 
     @property
     def encoders(self) -> list[int]:

@@ -14,7 +14,7 @@ from virb.contracts.loss import Loss
 from virb.contracts.metric import OF_TARGET, Metric, State, TargetFacts
 from virb.contracts.parts import PIXELWISE, resolve
 from virb.contracts.probe import Problem
-from virb.contracts.task import Task
+from virb.contracts.task import FROM_DATA, Task
 from virb.errors import UsageError
 from virb.heads import build_head, find_head
 from virb.losses import find_loss
@@ -74,6 +74,8 @@ class Parts:
             build_head=self.build_head,
             score=score,
             ignore_index=self.ignore_index,
+            groups=train.groups,
+            validation=train.validation,
         )
 
     def build_head(self, encoder: FrozenEncoder, seed: int, initial_output: float = 0.0) -> nn.Module:
@@ -121,8 +123,13 @@ def parts_of(task: Task) -> Parts:
     if not head.fits(task.n_frames):
         raise UsageError(f"{where} has {task.n_frames} frames an example, which its head {head.name} does not take.")
     fewest = {"class": 2, "mask": 2, "labels": 1}.get(target, 0)
-    if task.n_classes < fewest or (fewest == 0 and task.n_classes):
-        wanted = f"needs classes=(names) or a number of at least {fewest}" if fewest else "has numbers, and no classes"
+    is_open = task.classes is FROM_DATA  # counted when the data are read
+    if (task.n_classes < fewest and not is_open) or (fewest == 0 and (task.n_classes or is_open)):
+        wanted = (
+            f"needs classes=(names), FROM_DATA or a number of at least {fewest}"
+            if fewest
+            else "has numbers, and no classes"
+        )
         raise UsageError(f"{where}: {loss.name} {wanted}.")
     of_head, of_metric = ({option.name for option in part.options} for part in (head, metric))
     for name in task.options:

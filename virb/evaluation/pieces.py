@@ -28,11 +28,12 @@ from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, effective
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
+from virb.evaluation.plan import record_name
 from virb.evaluation.stages import Encoding, Found, check_finite, make_ready
 from virb.features.cache import FeatureCache
 from virb.networks.encoder import FrozenEncoder
 from virb.probes import dense
-from virb.records.store import ResultStore, probe_name
+from virb.records.store import ResultStore
 from virb.system import devices
 from virb.system.commit import commit
 from virb.system.progress import Progress
@@ -73,7 +74,6 @@ class Runner:
         self.store = store
         self.about = about
         self.probe = probe
-        self.label = probe_name(probe.name, options.overrides())
         self.options = options
         self.device = encoders[0].device
         self.progress = progress
@@ -188,7 +188,7 @@ class Runner:
             self._submit(what, partial(self._run_group, group, features))
 
     def _name(self, member: _Member) -> str:
-        return f"{self.encoders[member.encoder].name} on {member.piece.unit.trains.name}, seed {member.seed}"
+        return f"{self.encoders[member.encoder].name} on {member.piece.what}, seed {member.seed}"
 
     def _groups(self, members: Sequence[_Member], features: Found) -> list[list[_Member]]:
         """Heads of one shape train as one problem, where the probe trains them so; all others are fitted one by one."""
@@ -233,10 +233,10 @@ class Runner:
         task = piece.unit.trains
         started = time.monotonic()
         if self.probe.together and not piece.parts.is_pixelwise:
-            what = f"{task.name}: {len(group)} head{'s' * (len(group) > 1)}"
+            what = f"{piece.what}: {len(group)} head{'s' * (len(group) > 1)}"
         else:
             which = "" if self.probe.trains_head else f"{self.probe.name}, "
-            what = f"{task.name}: {which}{self.encoders[group[0].encoder].name}, seed {group[0].seed}"
+            what = f"{piece.what}: {which}{self.encoders[group[0].encoder].name}, seed {group[0].seed}"
         is_too_large = False
         fitted: list[Predictor] = []
         with self._stage(what) as advance:
@@ -296,7 +296,7 @@ class Runner:
         record = {
             "encoder": self.about.encoder(e),
             "task": self.about.task(task),
-            "probe": self.label,
+            "probe": record_name(self.probe, self.options, piece.budget),
             "seed": member.seed,
             "score": metric.score,
             "metrics": metrics,
@@ -304,9 +304,9 @@ class Runner:
             "n_train": len(piece.train),
             "n_test": len(test),
             "files": checks.account(piece.train, test),
-            "overrides": self.options.overrides(),
+            "overrides": {**self.options.overrides(), **piece.budget.overrides()},
             "protocol": {**piece.unit.trains.protocol.of_images, **protocol},
-            "fingerprint": piece.fingerprints[Job(member.encoder, task.name, member.seed)],
+            "fingerprint": piece.fingerprints[Job(member.encoder, task.name, member.seed, piece.budget)],
             "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
             "device": str(self.device),
             "ran_on": devices.describe(e.device, e.dtype if self.probe.is_frozen else torch.float32),

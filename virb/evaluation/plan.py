@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from virb import registry
+from virb.contracts.budget import WHOLE, Budget
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
 from virb.contracts.probe import Probe
 from virb.contracts.task import Task
 from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
-from virb.evaluation import stages
+from virb.evaluation import labelled, stages
 from virb.evaluation.about import About
 from virb.evaluation.grid import Failure, Job, Piece, Unit, effective
 from virb.evaluation.guard import Guard
-from virb.evaluation.parts import parts_of
+from virb.evaluation.parts import Parts, parts_of
 from virb.networks.encoder import FrozenEncoder
 from virb.records import fingerprint as prints
 from virb.records.fingerprint import Fields
@@ -73,7 +77,6 @@ class Planner:
         self.options = options
         self.about = about
         self.progress = progress
-        self.label = probe_name(probe.name, options.overrides())
         self._encoder_fields = [prints.encoder_fields(encoder) for encoder in encoders]
         self._said_of = [about.encoder(encoder) for encoder in encoders]
         self._n_old = 0
@@ -97,11 +100,17 @@ class Planner:
     def jobs_of(self, unit: Unit) -> Iterator[Job]:
         for task in unit.scores:
             for encoder in range(len(self.encoders)):
-                for seed in range(self.options.seeds):
-                    yield Job(encoder, task.name, seed)
+                for budget in self.options.budgets():
+                    for seed in range(self._n_seeds(budget)):
+                        yield Job(encoder, task.name, seed, budget)
+
+    def _n_seeds(self, budget: Budget) -> int:
+        """Which examples have labels is drawn by the seed, so that of a part of them nothing is without chance."""
+        return self.options.seeds if self.probe.is_random or not budget.is_whole else 1
 
     def path(self, job: Job) -> Path:
-        return self.store.path(self.encoders[job.encoder].name, job.task, self.label, job.seed)
+        name = record_name(self.probe, self.options, job.budget)
+        return self.store.path(self.encoders[job.encoder].name, job.task, name, job.seed)
 
     def record(self, job: Job, plan: Plan) -> Record | None:
         """Return the job's record if it is the one that was asked for."""
@@ -118,7 +127,7 @@ class Planner:
 
     def _add(self, unit: Unit, found: Plan, *, may_leave_out: bool) -> None:
         try:
-            train, tests = stages.read(unit, self.context, self.options, self.progress)
+            unit, train, tests = stages.read(unit, self.context, self.options, self.progress)
         except VirbError as error:
             unchecked = {job for job in self.jobs_of(unit) if self._agrees_but_for_data(unit, job)}
             missing = [job for job in self.jobs_of(unit) if job not in unchecked]
@@ -138,31 +147,71 @@ class Planner:
                 return
             found.unread.append((unit, missing))
             raise
+        if not self.probe.holds_out:
+            train = train.without_hold_out()
         parts = parts_of(unit.trains)
         layer = parts.head.layer if self.probe.trains_head else "embedding"
-        piece = Piece(unit, train, tests, {}, parts, layer)
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
+        pieces = self._pieces(unit, train, tests, parts, layer, found)
         for task in unit.scores:
-            data["test"] = digests_of(tests[task.name])
+            data["test"] = digests_of(tests[task.name].without_hold_out())
             asked, said = task_fields(unit.trains, task), self.about.task(task)
-            probes = [probe_fields(self.probe, unit.trains, self.options, k) for k in range(self.options.seeds)]
-            for job in self.jobs_of(Unit(unit.trains, (task,))):
-                now = prints.fingerprint(
-                    encoder=self._encoder_fields[job.encoder], data=dict(data), task=asked, probe=probes[job.seed]
-                )
-                piece.fingerprints[job] = now
-                why = self._why_not(job, said, now)
-                if why is None:
-                    found.present.add(job)
-                    continue
-                piece.jobs.setdefault((job.encoder, job.seed), []).append(task)
-                if why:
-                    again.append((why, f"{self.encoders[job.encoder].name}, seed {job.seed}"))
-        found.fingerprints |= piece.fingerprints
+            for piece, seeds in pieces:
+                probes = {k: probe_fields(self.probe, unit.trains, self.options, k, piece.budget) for k in seeds}
+                for encoder, seed in product(range(len(self.encoders)), seeds):
+                    job = Job(encoder, task.name, seed, piece.budget)
+                    now = prints.fingerprint(
+                        encoder=self._encoder_fields[encoder], data=dict(data), task=asked, probe=probes[seed]
+                    )
+                    piece.fingerprints[job] = now
+                    why = self._why_not(job, said, now)
+                    if why is None:
+                        found.present.add(job)
+                        continue
+                    piece.jobs.setdefault((encoder, seed), []).append(task)
+                    if why:
+                        again.append((why, f"{self.encoders[encoder].name}, seed {seed}"))
         self._say_again(unit, again)
-        if piece.jobs:
-            found.pieces.append(piece)
+        for piece, _ in pieces:
+            found.fingerprints |= piece.fingerprints
+            if piece.jobs:
+                found.pieces.append(piece)
+
+    def _pieces(
+        self,
+        unit: Unit,
+        train: Examples,
+        tests: dict[str, Examples],
+        parts: Parts,
+        layer: str,
+        found: Plan,
+    ) -> list[tuple[Piece, Sequence[int]]]:
+        """Return the unit's pieces and the seeds of each: one for all labels, and one for each draw of a part of them.
+
+        Where no head trains on all of train, only the images that some head trains on are encoded.
+        """
+        rows: dict[tuple[Budget, int], np.ndarray] = {}
+        task, n_all = unit.trains, len(train)
+        for budget in self.options.budgets():
+            if budget.is_whole:
+                continue
+            with Guard(f"{task.name}, {budget}", found.failures, self.progress):
+                for seed in range(self._n_seeds(budget)):
+                    rows[budget, seed] = labelled.rows(
+                        parts.target, train.targets, budget, n=n_all, seed=seed, names=task.class_names
+                    )
+        pieces: list[tuple[Piece, Sequence[int]]] = []
+        if WHOLE in self.options.budgets():
+            pieces.append((Piece(unit, train, tests, {}, parts, layer), range(self._n_seeds(WHOLE))))
+        elif rows:
+            used = np.unique(np.concatenate(list(rows.values())))
+            train = train.subset(used).with_own_images()
+            rows = {key: np.searchsorted(used, chosen) for key, chosen in rows.items()}
+        for (budget, seed), chosen in rows.items():
+            few = replace(train.subset(chosen), validation=None)  # its labels are none of the budget's
+            pieces.append((Piece(unit, few, tests, {}, parts, layer, budget), [seed]))
+        return pieces
 
     def _say_again(self, unit: Unit, again: Sequence[tuple[str, str]]) -> None:
         for why, n in Counter(why for why, _ in again).items():
@@ -196,7 +245,7 @@ class Planner:
 
     def _now(self, trains: Task, scored: Task, data: Fields, job: Job) -> Fields:
         encoder = self.encoders[job.encoder]
-        return fingerprint_now(encoder, data, trains, scored, self.probe, self.options, job.seed)
+        return fingerprint_now(encoder, data, trains, scored, self.probe, self.options, job.seed, job.budget)
 
     def _agrees_but_for_data(self, unit: Unit, job: Job) -> bool:
         record = self.store.read(self.path(job))
@@ -207,26 +256,42 @@ class Planner:
         return bool(record["fingerprint"]["sha256"] == now["sha256"])
 
 
+def record_name(probe: Probe, options: RunOptions, budget: Budget) -> str:
+    """Return the name that the records of a probe carry: with the departures from the protocol, if there are any."""
+    return probe_name(probe.name, {**options.overrides(), **budget.overrides()})
+
+
 def fingerprint_now(
-    encoder: FrozenEncoder, data: Fields, trains: Task, scored: Task, probe: Probe, options: RunOptions, seed: int
+    encoder: FrozenEncoder,
+    data: Fields,
+    trains: Task,
+    scored: Task,
+    probe: Probe,
+    options: RunOptions,
+    seed: int,
+    budget: Budget = WHOLE,
 ) -> Fields:
     """Return the fingerprint of the job as it would be computed now."""
     return prints.fingerprint(
         encoder=prints.encoder_fields(encoder),
         data=data,
         task=task_fields(trains, scored),
-        probe=probe_fields(probe, trains, options, seed),
+        probe=probe_fields(probe, trains, options, seed, budget),
     )
 
 
-def read_data(trains: Task, scored: Task, context: DataContext, options: RunOptions) -> Fields:
-    """Return the digests of a job's data.
+def read_data(
+    trains: Task, scored: Task, context: DataContext, options: RunOptions, probe: Probe
+) -> tuple[Unit, Fields]:
+    """Return the digests of a job's data, as far as they decide what the probe computes, and its tasks as the data name
+    their classes.
 
     Raises:
         DataError: they are not there or cannot be read.
     """
-    train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
-    return {"train": digests_of(train), "test": digests_of(tests[scored.name])}
+    unit, train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
+    train = train if probe.holds_out else train.without_hold_out()
+    return unit, {"train": digests_of(train), "test": digests_of(tests[scored.name].without_hold_out())}
 
 
 def task_fields(trains: Task, scored: Task) -> Fields:
@@ -255,8 +320,11 @@ def _part(kind: str, name: str, options: Mapping[str, Any]) -> Fields:
     return fields if entry.is_built_in else {**fields, "source": entry.digest}
 
 
-def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int) -> Fields:
-    """What a probe does on a task: every setting with its value, the label budget and the seed."""
+def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int, budget: Budget = WHOLE) -> Fields:
+    """What a probe does on a task: every setting with its value, the label budget and the seed.
+
+    The data's digests are of the whole train split; which of its examples have labels follows from budget and seed.
+    """
     protocol = effective(probe.protocol or trains.protocol, options)
     entry = registry.find("probes", probe.name)
     outside: Fields = {} if entry.is_built_in else {"source": entry.digest}
@@ -267,7 +335,8 @@ def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int) -> 
         "limit": options.limit,
         "skip_corrupt": options.skip_corrupt,
         "precision": options.dtype or "fp32",
-        "seed": seed if probe.is_random else 0,
+        "seed": seed if probe.is_random or not budget.is_whole else 0,
+        **({} if budget.is_whole else {"labels": {**budget.overrides(), "draw": labelled.VERSION}}),
     }
 
 

@@ -66,6 +66,8 @@ def evaluate(
     lr: float | None = None,
     dtype: str | None = None,
     skip_corrupt: bool = False,
+    label_fraction: float | Sequence[float] | None = None,
+    labels_per_class: int | Sequence[int] | None = None,
     executor: str = RunOptions.executor,
     cache_gb: float = RunOptions.cache_gb,
     cache_limit_gb: float | None = None,
@@ -86,6 +88,9 @@ def evaluate(
         probe: "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
         limit: examples a split; with ``epochs``, ``optimizer``, ``lr``, ``dtype`` and ``skip_corrupt`` a departure from
             the protocol, whose scores are kept apart from those of full runs.
+        label_fraction, labels_per_class: on how many labels heads train, one number or several: a share of each class's
+            training examples, or examples a class. A seed draws them, the smaller number within the larger, the same for
+            all encoders; the columns of these names say of each score which it is.
         executor: "local", "dask" (workers on this machine: call it below ``if __name__ == "__main__":``, because they
             import the program anew) or "dask:tcp://HOST:PORT".
         include: folders of tasks, methods and analyses of your own.
@@ -108,6 +113,8 @@ def evaluate(
         epochs=epochs,
         dtype=dtype,
         skip_corrupt=skip_corrupt,
+        label_fraction=label_fraction,  # type: ignore[arg-type]  # one number or several become a tuple
+        labels_per_class=labels_per_class,  # type: ignore[arg-type]
         cache_gb=cache_gb,
         cache_limit_gb=cache_limit_gb,
     )
@@ -163,7 +170,7 @@ def run(
     chosen, suites = select_tasks(names, suite, failures)
     chosen = _fitting(how, chosen, is_named=bool(names), progress=progress)
     check_task_names(chosen)
-    if options.seeds > 1 and not how.is_random:
+    if options.seeds > 1 and not how.is_random and all(budget.is_whole for budget in options.budgets()):
         progress.note(
             f"Nothing in {option('probe', options.probe)} is random: one record a task says what {options.seeds} seeds would."
         )
@@ -205,7 +212,8 @@ def run(
     unread = (
         set() if executor.is_here else {unit.trains.name for unit, _ in plan.unread}
     )  # which a worker may have read
-    failures += [failure for failure in plan.failures if failure.what not in unread] + report.failures
+    failures += [failure for failure in plan.failures if failure.what not in unread]
+    failures += [failure for failure in report.failures if failure not in failures]  # workers plan for themselves
     left_out = plan.left_out + [skipped for skipped in report.left_out if skipped not in plan.left_out]
     table = _table(planner, plan, [job for unit in units for job in planner.jobs_of(unit)])
     return Outcome(table, n_run, len(plan.present | plan.unchecked), failures, left_out)
@@ -233,10 +241,13 @@ Missing = Sequence[tuple[Unit, Sequence[Job]]]
 
 def _missing(plan: Plan, *, is_here: bool) -> Missing:
     """Return the jobs to run, unit by unit; what this machine could not read, another may."""
-    pieces = [
-        (piece.unit, [Job(encoder, task.name, seed) for (encoder, seed), row in piece.jobs.items() for task in row])
-        for piece in plan.pieces
-    ]
+    found: dict[int, tuple[Unit, list[Job]]] = {}
+    for piece in plan.pieces:
+        _, jobs = found.setdefault(id(piece.unit), (piece.unit, []))
+        jobs += [
+            Job(encoder, task.name, seed, piece.budget) for (encoder, seed), row in piece.jobs.items() for task in row
+        ]
+    pieces = list(found.values())
     return pieces if is_here else pieces + plan.unread
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
-from virb.contracts.task import Task
+from virb.contracts.task import FROM_DATA, Task
 from virb.errors import DataError, UsageError, VirbError
 from virb.evaluation import checks
 from virb.evaluation.grid import Failure, Piece, Unit
@@ -31,8 +31,9 @@ Found = dict[tuple[int, str], "Features | None"]  # by (encoder, image set's dig
 
 def read(
     unit: Unit, context: DataContext, options: RunOptions, progress: Progress
-) -> tuple[Examples, dict[str, Examples]]:
-    """Return the train split of a unit and the test split of each task that it scores.
+) -> tuple[Unit, Examples, dict[str, Examples]]:
+    """Return the train split of a unit and the test split of each task that it scores; first the unit itself, with the
+    classes that the data name where a task leaves them to the data.
 
     Raises:
         DataAbsent, DataError: the data are not there, or are not what the task declares.
@@ -42,10 +43,12 @@ def read(
         context = replace(context, limit=options.limit, progress=lambda _what, done, total: advance(done, total))
         asked = partial(checks.read, context=context, limit=options.limit, skip_corrupt=options.skip_corrupt)
         train = asked(task, "train")
-        tests = {scored.name: asked(scored, "test") for scored in unit.scores}
-    for note in checks.notes(task, train, [(scored, tests[scored.name]) for scored in unit.scores]):
+        task = task.resolved(train)
+        scores = [replace(s, classes=task.classes) if s.classes is FROM_DATA else s for s in unit.scores]
+        tests = {scored.name: asked(scored, "test") for scored in scores}
+    for note in checks.notes(task, train, [(scored, tests[scored.name]) for scored in scores]):
         progress.note(note)
-    return train, tests
+    return Unit(task, tuple(scores)), train, tests
 
 
 def make_ready(piece: Piece, options: RunOptions, progress: Progress) -> None:
@@ -60,7 +63,8 @@ def make_ready(piece: Piece, options: RunOptions, progress: Progress) -> None:
         *((scored[name], "test", test) for name, test in piece.tests.items()),
     ):
         expected = of.n_examples.get(split)
-        if expected is not None and len(examples) != expected and options.limit is None:
+        is_part = options.limit is not None or (split == "train" and not piece.budget.is_whole)
+        if expected is not None and len(examples) != expected and not is_part:
             progress.note(
                 f"{of.name}: {split} has {len(examples):,} examples; expected {expected:,}. The score cannot be compared "
                 "with those on the whole set. See: virb data status."
@@ -71,6 +75,12 @@ def _readable(task: Task, split: str, examples: Examples, progress: Progress) ->
     """Leave out the examples that cannot be read, and name them."""
     with progress.stage(f"{task.name}: read {split}") as advance:
         bad = unreadable(examples, is_dense=task.category.is_pixelwise, progress=advance)
+    if examples.validation is not None:
+        held = _readable(task, "validation", examples.validation, progress)
+        if len(held) < len(examples.validation):
+            whole = examples.validation
+            kept = [k for k, name in enumerate(whole.ids) if name in set(held.ids)]
+            examples = replace(examples, validation=whole.subset(np.array(kept)))
     if not bad:
         return examples
     few = "; ".join(list(bad.values())[:5])
@@ -111,7 +121,7 @@ class Encoding:
                 for split in other.splits
                 if split.images.digest == images.digest and other.unit.trains.protocol.crop is None
             ]
-            upto = max(int(split.frames.max()) + 1 for _, split in uses)
+            upto = max(int(split.used_frames.max()) + 1 for _, split in uses)
             layers = sorted({other.layer for other, _ in uses})
             able = [k for k in piece.encoders if k not in failed]
             fits = [k for k in able if self._pyramid_bytes(k, upto, len(able)) <= self.cache_bytes]
@@ -222,7 +232,7 @@ def _alike(
 
 def check_finite(encoder: str, embedding: np.ndarray, split: Examples) -> None:
     """Raise VirbError if an embedding that ``split`` uses is not finite."""
-    rows, source = np.unique(split.frames), Rows(embedding)
+    rows, source = np.unique(split.used_frames), Rows(embedding)
     block = max(1, BLOCK_BYTES // (embedding.shape[1] * embedding.itemsize))
     for start in range(0, len(rows), block):
         chosen = rows[start : start + block]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from virb.contracts.examples import DataContext, Examples, held_out
+from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources
@@ -42,7 +42,8 @@ def tune(
     """Score every setting of ``grid`` on a validation part of each task's train split.
 
     Args:
-        validation: the share of the train split that is held out, a fixed random choice.
+        validation: the share of the train split that is held out, a fixed random choice of examples, or of whole groups
+            where the data have some; a validation part of the data set's own goes before it.
         options: of the evaluation; the records go into ``tuning`` by default, and what is there is not computed again.
 
     Returns:
@@ -88,9 +89,8 @@ def _variant(task: Task, optimizer: str, lr: float, validation: float) -> Task:
     """Return ``task`` with another setting, which trains and tests within the train split alone."""
 
     def data(context: DataContext, split: str) -> Examples:
-        examples = task.examples(context, "train")
-        fitted, held = held_out(len(examples), validation)
-        return examples.subset(fitted if split == "train" else held)
+        fitted, held = task.examples(context, "train").hold_out(validation)
+        return fitted if split == "train" else held
 
     return replace(
         task,

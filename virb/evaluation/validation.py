@@ -13,7 +13,7 @@ import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.parts import PIXELWISE
-from virb.contracts.task import Task
+from virb.contracts.task import FROM_DATA, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation import checks
 from virb.evaluation.parts import Parts, parts_of
@@ -80,6 +80,10 @@ def validate(
         check(f"{split} is read", functools.partial(read, split))
     if len(splits) < 2:
         return found
+    if task.classes is FROM_DATA:
+        if not check("classes are known", lambda: _named(task, splits)):
+            return found
+        task = task.resolved(splits["train"])
     check("sizes are as declared", lambda: _sizes(task, splits))
     unreadable: list[str] = []
     check("no image is in both splits", lambda: _disjoint(splits["train"], splits["test"], unreadable))
@@ -104,6 +108,14 @@ def validate(
 
 def _fail(text: str) -> str:
     raise VirbError(text)
+
+
+def _named(task: Task, splits: dict[str, Examples]) -> str:
+    """Look at the names of the classes, in the task and in both splits, which number the targets."""
+    named = task.resolved(splits["train"])
+    named.check_classes(splits["test"].classes, "test")
+    few = ", ".join(named.class_names[:4]) + (", ..." if named.n_classes > 4 else "")
+    return f"{named.n_classes} as the data name them: {few}"
 
 
 def _sizes(task: Task, splits: dict[str, Examples]) -> str:
@@ -141,8 +153,11 @@ def _disjoint(train: Examples, test: Examples, unreadable: list[str]) -> str:
             f"{len(same):,} images of test have the pixels of images of train, saved anew; the first is "
             f"{test.images.describe(theirs[first])}, equal to {train.images.describe(ours[first])}."
         )
-    said = f"all {len(rows[0]):,} and {len(rows[1]):,} images compared by their bytes"
-    return f"{said}, {len(chosen[0]):,} and {len(chosen[1]):,} by their pixels"
+    said = [f"{len(part):,} of {len(all_of):,}" for part, all_of in zip(chosen, rows, strict=True)]
+    return (
+        f"{len(rows[0]):,} of {len(rows[0]):,} images of train and {len(rows[1]):,} of {len(rows[1]):,} of test compared by "
+        f"their bytes; {said[0]} and {said[1]} by their pixels"
+    )
 
 
 def _by_pixels(examples: Examples, rows: np.ndarray, unreadable: list[str]) -> dict[bytes, int]:

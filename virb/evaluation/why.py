@@ -47,9 +47,11 @@ def why(path: Path, *, context: DataContext, encoder: str | None = None) -> list
     (loaded,) = load_encoders([source], dtype=options.dtype or "fp32")
     was, out = record["fingerprint"], []
     try:
-        data = read_data(trains, task, context, options)
+        unit, data = read_data(trains, task, context, options, probes.find(options.probe))
+        trains, task = unit.trains, unit.scores[0]
     except DataError as error:
         data = was["data"]
         out.append(f"data: not compared, as they cannot be read here: {error}")
-    now = fingerprint_now(loaded, data, trains, task, probes.find(options.probe), options, record["seed"])
+    (budget,) = options.budgets()
+    now = fingerprint_now(loaded, data, trains, task, probes.find(options.probe), options, record["seed"], budget)
     return [*differences(was, now), *out]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from virb.errors import UsageError
 from virb.networks.base import Backbone
-from virb.pretraining.distributed import SyncBatchNorm
 from virb.system.threads import own_generator
+from virb.training.distributed import SyncBatchNorm
 
 KINDS = ("identity", "linear", "nonlinear")
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}

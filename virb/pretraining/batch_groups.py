@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from virb.errors import UsageError
-from virb.pretraining import distributed
+from virb.training import distributed
 
 
 class GroupedBatchNorm2d(nn.BatchNorm2d):

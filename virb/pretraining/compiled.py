@@ -7,8 +7,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.errors import UsageError
 from virb.networks.base import Backbone
-from virb.pretraining import distributed
 from virb.pretraining.learner import Learner
+from virb.training import distributed
 
 
 def compile_encoders(learner: Learner, device: torch.device) -> None:

@@ -12,10 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def widen(x: Tensor) -> Tensor:
-    """Return half precision as float32, and every other type as it is."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+from virb.training.precision import widen
 
 
 def _unit(x: Tensor) -> Tensor:

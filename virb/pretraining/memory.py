@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from virb.pretraining import distributed
 from virb.system import devices
-from virb.training import schedules
+from virb.training import distributed, schedules
 
 
 class MomentumCopy(nn.Module):

@@ -9,8 +9,8 @@ import torch
 
 from virb.contracts.method import Training
 from virb.errors import UsageError
-from virb.pretraining import distributed
 from virb.system import devices
+from virb.training import distributed
 
 PRECISIONS = devices.DTYPES
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from virb.errors import UsageError, VirbError
-from virb.pretraining import distributed
 from virb.pretraining.runs import Made, pretrain
 from virb.pretraining.settings import Settings
 from virb.pretraining.state import StaleRun
 from virb.system import documents
 from virb.system.threads import n_cores
+from virb.training import distributed
 
 MOST_BYTES = 1 << 20  # of a recipe; the study in miniature has 3 KB
 

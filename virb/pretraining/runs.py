@@ -21,7 +21,7 @@ from virb.errors import UsageError
 from virb.networks import projections
 from virb.networks.backbones import build_backbone, canonical_architecture
 from virb.networks.base import Backbone
-from virb.pretraining import about, distributed, sources
+from virb.pretraining import about, sources
 from virb.pretraining.data import PretrainingData, check_batch_size
 from virb.pretraining.learner import Learner, check_batch
 from virb.pretraining.plan import Plan, stream_seed
@@ -32,7 +32,7 @@ from virb.pretraining.subsets import Manifest
 from virb.pretraining.trainer import Trainer
 from virb.system import files
 from virb.system.threads import own_generator
-from virb.training import augment
+from virb.training import augment, distributed
 
 MEAN, STD = augment.IMAGENET_MEAN, augment.IMAGENET_STD
 

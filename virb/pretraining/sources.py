@@ -25,6 +25,7 @@ from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.decoding import ProgressCallback
+from virb.pretraining.kept import Unreadable
 from virb.pretraining.pixels import DecodedPixels, JoinedPixels, KeptPixels, Pixels, SelectedPixels
 from virb.system.threads import n_cores
 
@@ -156,7 +157,7 @@ def _from_images(
     """Any image set, reduced to ``short_side``: decoded once into the cache, or, beyond ``limit`` bytes, as it is read."""
     size: int | None = None
     if _decoded_bytes(images, short_side) > limit:
-        bad: Sequence[decoding.Unreadable] = decoding.unreadable(images, progress)
+        bad: Sequence[Unreadable] = decoding.unreadable(images, progress)
         pixels: Pixels = DecodedPixels(images, short_side, n_cores())
     else:
         found = decoding.decoded(images, short_side, progress)

@@ -4,7 +4,7 @@ Nothing random is carried from step to step: the data order is a function of (se
 (seed, step). A checkpoint therefore needs the weights, the optimiser and the step, and a resumed run on a CPU gives the
 bits of an undisturbed one (with the same number of threads).
 
-Several processes (``virb.pretraining.distributed``) train on slices of the same batches with the same views, and give the
+Several processes (``virb.training.distributed``) train on slices of the same batches with the same views, and give the
 weights of one process but for rounding. Process 0 alone reads and writes files; what stops a run is decided together.
 """
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.errors import TrainingError, VirbError
-from virb.pretraining import distributed, watch
+from virb.pretraining import watch
 from virb.pretraining.compiled import compile_encoders
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
@@ -37,7 +37,7 @@ from virb.pretraining.reporting import Reporter
 from virb.pretraining.state import read_state, restore, write_state
 from virb.pretraining.stopping import Stopped, on_request
 from virb.system import devices
-from virb.training import augment, schedules
+from virb.training import augment, distributed, schedules
 from virb.training.canvas import Canvas
 from virb.training.optimizers import build_optimizer
 

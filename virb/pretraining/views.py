@@ -12,6 +12,7 @@ from typing import Any
 from virb.contracts.method import Option, Setup
 from virb.errors import UsageError
 from virb.training import augment
+from virb.training.transforms import Transform
 
 ALL = "crop+flip+jitter+gray+blur+solarize"
 SIMCLR_JITTER = (0.8, 0.8, 0.8, 0.2)  # Chen et al. 2020, Appendix A, at strength 1; SwAV's too
@@ -55,7 +56,7 @@ def chain(
     view: int = 0,
     names: str = ALL,
     crop_scale: tuple[float, float] | None = None,
-) -> tuple[augment.Transform, ...]:
+) -> tuple[Transform, ...]:
     """Return the transforms of the ``view``-th view as the ``chosen`` options say.
 
     Args:

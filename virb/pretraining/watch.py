@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from virb.pretraining import distributed
 from virb.probes import knn
+from virb.training import distributed
 
 
 @torch.no_grad()

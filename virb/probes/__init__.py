@@ -66,16 +66,21 @@ def fit(
         return probe.fit(problem, setups, device, progress)
     import numpy as np
 
+    held = problem.validation
     targets = np.asarray(problem.targets, dtype=np.float64).reshape(len(problem.frames), -1)
     mean, scale = np.nanmean(targets, axis=0), np.nanstd(targets, axis=0)
     scale[scale == 0] = 1.0
+
+    def standardised(values: np.ndarray) -> np.ndarray:
+        return ((np.asarray(values, dtype=np.float64).reshape(len(values), -1) - mean) / scale).astype(np.float32)
 
     def back(outputs: np.ndarray) -> np.ndarray:
         return outputs * scale + mean
 
     standard = replace(
         problem,
-        targets=((targets - mean) / scale).astype(np.float32),
+        targets=standardised(targets),
+        validation=None if held is None else replace(held, targets=standardised(held.targets)),
         score=lambda outputs, wanted: problem.score(back(outputs), back(wanted)),
     )
 

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from virb.contracts.examples import held_out
+from virb.contracts import holdout
 from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
 from virb.errors import TrainingError
 from virb.system.mapped import Rows
@@ -86,6 +86,7 @@ def choose_and_fit(
     target: str = "class",
     seed: int,
     score: Callable[[np.ndarray, np.ndarray], float],
+    held_out: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
     validation: float = VALIDATION,
     device: torch.device | str = "cpu",
     progress: Report | None = None,
@@ -102,6 +103,8 @@ def choose_and_fit(
         targets: int (N,), the classes; of ``target`` "labels" int (N, K), -1 counting for nothing; of "number" float (N, K),
             NaN counting for nothing.
         seed: of the validation part, a random choice of a share ``validation`` of the examples.
+        held_out: the rows to fit while choosing, and the frames (V, F) and targets (V, ...) to validate on; by default
+            drawn at random.
         score: of logits (V, K) and classes (V,); higher is better.
         progress: called as ``progress(done, total)`` in fits.
 
@@ -118,14 +121,17 @@ def choose_and_fit(
         if progress is not None:
             progress(n_done, n_fits)
 
-    fitted, held = held_out(len(frames), validation, seed=seed)
+    if held_out is None:
+        rows, drawn = holdout.held_out(len(frames), validation, seed=seed)
+        held_out = rows, frames[drawn], targets[drawn]
+    fitted, held_frames, held_targets = held_out
     device = torch.device(device)
-    link = _LINKS[target](targets[held], torch.device("cpu"))
+    link = _LINKS[target](held_targets, torch.device("cpu"))
 
     def quality(candidate: Fit) -> tuple[float, float, float]:
-        logits = candidate.scores(features, frames[held], device=device)
+        logits = candidate.scores(features, held_frames, device=device)
         loss = link.mean(torch.from_numpy(logits))
-        return float(score(logits, targets[held])), -loss, candidate.penalty
+        return float(score(logits, held_targets)), -loss, candidate.penalty
 
     part = _Problem(features, frames[fitted], targets[fitted], n_classes, device, target)
     tried, start = _search(part, quality, tick)
@@ -134,7 +140,7 @@ def choose_and_fit(
     found = _Problem(features, frames, targets, n_classes, device, target).solve(best[2], start, tick)
     if progress is not None:
         progress(n_fits, n_fits)
-    return Choice(found, {penalty: tried[penalty][0] for penalty in sorted(tried)}, len(held))
+    return Choice(found, {penalty: tried[penalty][0] for penalty in sorted(tried)}, len(held_frames))
 
 
 def _first_round() -> list[int]:
@@ -391,6 +397,7 @@ def fit_probe(problem: Problem, setups: Sequence[Setup], device: torch.device, r
         target=problem.target,
         seed=setup.seed,
         score=problem.score,
+        held_out=problem.hold_out(VALIDATION, seed=setup.seed),
         device=device,
         progress=report,
     )
@@ -430,5 +437,6 @@ PROBE = Probe(
     fit=fit_probe,
     settings=settings,
     options=frozenset({"dtype"}),
+    holds_out=True,
     why_not="L-BFGS takes all examples at once and chooses its own steps",
 )

@@ -19,15 +19,17 @@ META_COLUMNS = (
     "method", "dataset", "dataset_size", "balance", "epochs", "images_seen", "head", "head_dim", "features",
     "role", "family", "repeat",
 )  # fmt: skip
+LABELS = ("label_fraction", "labels_per_class")
 SHOWN_DIGITS = 12  # of a digest
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row a record, sorted by category, task, encoder, probe and seed.
 
-    Columns: encoder, task, probe, seed, score, metric, unit, better, category, suite, n_train, n_test, overrides,
-    task_version, data_digest, settings_digest, encoder_digest (what :mod:`virb.records.compare` asks), input_size,
-    accuracy@LEVEL, kappa@LEVEL and classes@LEVEL of tasks with a label tree, and every scalar of the encoders' meta: as it is called there, ``options.x`` for x
+    Columns: encoder, task, probe, seed, score, metric, unit, better, category, suite, n_train, n_test, label_fraction,
+    labels_per_class, overrides, task_version, data_digest, settings_digest, encoder_digest (what
+    :mod:`virb.records.compare` asks), input_size, accuracy@LEVEL, kappa@LEVEL and classes@LEVEL of tasks with a label
+    tree, and every scalar of the encoders' meta: as it is called there, ``options.x`` for x
     in its options, ``pretrain_seed`` for its seed, ``meta.x`` where x is a column of the row already.
     """
     import pandas as pd
@@ -39,7 +41,7 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     if frame.empty:
         return frame
     return frame.sort_values(
-        ["category", "task", "encoder", "probe", "seed"], key=natural_key, kind="stable"
+        ["category", "task", "encoder", *LABELS, "probe", "seed"], key=natural_key, kind="stable"
     ).reset_index(drop=True)
 
 
@@ -78,6 +80,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "suite": task["suite"],
         "n_train": record["n_train"],
         "n_test": record["n_test"],
+        **label_budget(record["overrides"]),
         "overrides": "+".join(f"{key}={value}" for key, value in sorted(record["overrides"].items())),
         "task_version": task["version"],
         **_digests(record),
@@ -90,6 +93,15 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in meta.items():
         about[f"meta.{key}" if key in own or key in about else key] = value
     return {**own, **about}
+
+
+def label_budget(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return on how many of its training examples a score was made: all of them (a fraction of 1), unless it says less."""
+    per_class = overrides.get("labels_per_class")
+    return {
+        "label_fraction": overrides.get("label_fraction", 1.0 if per_class is None else None),
+        "labels_per_class": per_class,
+    }
 
 
 def scalars(meta: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
@@ -127,7 +139,7 @@ def natural_key(column: pd.Series) -> pd.Series:
 
         order = {category.value: index for index, category in enumerate(Category)}
         return column.map(lambda value: order.get(value, len(order)))
-    if column.name == "seed":
+    if column.name in ("seed", *LABELS):
         return column
     padded = {
         text: "".join(part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", text))

@@ -65,7 +65,10 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
         ScoresError: probes or label quantities are mixed, cells are missing and ``missing`` is "refuse", or dropping
             leaves nothing.
     """
-    for column, advice in (("probe", "Choose one with --probe."), ("labels", "Keep the rows of one of them.")):
+    keep = "Keep the rows of one of them."
+    for column, advice in (
+        ("probe", "Choose one with --probe."), ("labels", keep), ("label_fraction", keep), ("labels_per_class", keep)
+    ):  # fmt: skip
         if column in frame.columns and frame[column].nunique(dropna=False) > 1:
             found = names_in_words(sorted(as_words(frame[column], missing="none given").unique()))
             raise ScoresError(

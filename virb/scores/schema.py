@@ -23,7 +23,7 @@ from virb.errors import ScoresError
 
 REQUIRED = ("encoder", "task", "score")
 #: What tells one measurement from another.
-KEYS = ("encoder", "task", "seed", "probe", "labels")
+KEYS = ("encoder", "task", "seed", "probe", "labels", "label_fraction", "labels_per_class")
 #: What tells apart scores that may not stand side by side (:func:`virb.records.compare.mixed`).
 DIGESTS = ("data_digest", "settings_digest", "encoder_digest")
 ROW_WORDS = frozenset({*KEYS, "score", "overrides", "n_train", "n_test", "task_version", *DIGESTS})

@@ -233,7 +233,7 @@ def _correlate(x: np.ndarray) -> np.ndarray:
     # Scaling by the largest deviation first keeps tiny scores (1e-200) from vanishing in the squares.
     centred /= np.abs(centred).max(axis=0)
     unit = centred / np.sqrt((centred**2).sum(axis=0))
-    r = np.clip(unit.T @ unit, -1.0, 1.0)
+    r: np.ndarray = np.clip(unit.T @ unit, -1.0, 1.0)
     np.fill_diagonal(r, 1.0)
     return r
 
@@ -337,7 +337,7 @@ def max_statistic_p(x: np.ndarray, *, samples: int = 10_000, seed: int = 0) -> n
     largest.sort()
     # Rounding must not make an exact tie a miss: at small n the observed arrangement is itself among the shuffles.
     reached = samples - np.searchsorted(largest, observed - 1e-12, side="left")
-    p = (1 + reached) / (1 + samples)
+    p: np.ndarray = (1 + reached) / (1 + samples)
     np.fill_diagonal(p, 0.0)
     return p
 
@@ -444,7 +444,8 @@ def weighted_correlations(x: np.ndarray, weights: np.ndarray, method: str = "pea
 
 def _ratio(covariance: np.ndarray, variance: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     safe = np.where(variance > 1e-14, variance, np.nan)
-    return np.clip(covariance / np.sqrt(safe[:, rows] * safe[:, columns]), -1.0, 1.0)
+    r: np.ndarray = np.clip(covariance / np.sqrt(safe[:, rows] * safe[:, columns]), -1.0, 1.0)
+    return r
 
 
 def bootstrap_correlations(

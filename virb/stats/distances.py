@@ -182,7 +182,8 @@ def neuron_distances(x: ActivationHistograms, y: ActivationHistograms) -> np.nda
         raise ScoresError("Histograms can be compared only with the same neurons, ranges and bins.")
     if not (x.n and y.n):
         raise ScoresError("A histogram is empty; add activations to both.")
-    return np.abs(np.cumsum(x.counts / x.n - y.counts / y.n, axis=1)).sum(axis=1)
+    gaps: np.ndarray = np.abs(np.cumsum(x.counts / x.n - y.counts / y.n, axis=1)).sum(axis=1)
+    return gaps
 
 
 @dataclass(frozen=True)

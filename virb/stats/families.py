@@ -79,7 +79,8 @@ def family_jackknife(
 
     def transformed(rows: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.arctanh(np.clip(correlate(rows)[upper], -edge, edge))
+            z: np.ndarray = np.arctanh(np.clip(correlate(rows)[upper], -edge, edge))
+            return z
 
     z = transformed(x)
     without = np.stack([transformed(x[member != family]) for family in range(g)])

@@ -69,7 +69,8 @@ def anova(frame: pd.DataFrame, formula: str, *, typ: int = 2) -> pd.DataFrame:
     table.loc[
         [name for name in ("Residual", "Intercept") if name in table.index], ["eta_sq", "partial_eta_sq", "omega_sq"]
     ] = np.nan
-    return table
+    result: pd.DataFrame = table
+    return result
 
 
 def _fit(frame: pd.DataFrame, formula: str) -> Any:

@@ -14,9 +14,8 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from virb.pretraining import distributed
 from virb.system import devices
-from virb.training import image_ops
+from virb.training import distributed, image_ops
 from virb.training.canvas import Canvas, central_squares
 
 

@@ -143,7 +143,7 @@ def test_validate_passes_a_good_task(shades, capsys):
     code, out, _ = run(capsys, "validate", shades / "own" / "shades.py", "--data", shades, "--images", 4)
     assert code == 0, out
     assert out.startswith("shades: 11 checks passed")
-    assert "all 8 and 4 images compared by their bytes, 8 and 4 by their pixels" in out
+    assert "8 of 8 images of train and 4 of 4 of test compared by their bytes; 8 of 8 and 4 of 4 by their pixels" in out
     assert "a head trains: linear on" in out
 
 

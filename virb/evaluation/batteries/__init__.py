@@ -7,7 +7,7 @@ from typing import Any
 
 from virb import registry
 from virb.errors import VirbError
-from virb.evaluation.batteries import heads, losses, metrics, others, probes
+from virb.evaluation.batteries import heads, losses, metrics, networks, others, probes
 from virb.evaluation.batteries.common import Checks, Wrong
 from virb.evaluation.validation import Check
 
@@ -26,6 +26,9 @@ def check_part(entry: registry.Entry) -> list[Check]:
         "probes": probes.probe_checks,
         "analyses": others.analysis_checks,
         "layouts": others.layout_checks,
+        "backbones": networks.backbone_checks,
+        "methods": networks.method_checks,
+        "datasets": networks.dataset_checks,
         "executors": others.executor_checks,
     }.get(entry.kind)  # type: ignore[assignment]
     for name, look in battery(part) if battery else []:

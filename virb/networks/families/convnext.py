@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from timm.layers import LayerNorm2d
+from timm.layers import LayerNorm2d  # type: ignore[attr-defined]
 from timm.models.convnext import ConvNeXt
 
 from virb.errors import UsageError

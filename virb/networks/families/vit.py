@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import QuickGELU, SwiGLUPacked
+from timm.layers import QuickGELU, SwiGLUPacked  # type: ignore[attr-defined]
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 

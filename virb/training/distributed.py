@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.errors import UsageError, VirbError
-from virb.pretraining.losses import widen
 from virb.system import devices
+from virb.training.precision import widen
 
 T = TypeVar("T")
 

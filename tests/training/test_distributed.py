@@ -16,8 +16,8 @@ from torch import nn
 
 from virb.contracts.method import Training
 from virb.errors import UsageError
-from virb.pretraining import distributed
 from virb.pretraining.plan import Plan
+from virb.training import distributed
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 _spec = importlib.util.spec_from_file_location("distributed_worker", WORKER)

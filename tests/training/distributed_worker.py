@@ -17,13 +17,12 @@ from torch import nn
 from virb import registry
 from virb.contracts.method import Setup, Training
 from virb.networks.base import Backbone
-from virb.pretraining import distributed
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.trainer import Trainer
-from virb.training import augment
+from virb.training import augment, distributed
 
 N, BATCH, STEPS = 16, 8, 3
 HEADS = {

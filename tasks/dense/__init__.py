@@ -1,0 +1,1 @@
+"""Dense end tasks beyond the ViRB paper's."""
