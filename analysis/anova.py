@@ -228,7 +228,9 @@ def _separable(about: DataFrame, chosen: list[str], notes: Notes) -> list[str]:
                 f"{name} is left out: with its {dummies.shape[1] + 1} levels nothing of {len(about)} encoders is left to judge by"
             )
         elif np.linalg.matrix_rank(wider) < wider.shape[1]:
-            notes.say(f"{name} is left out: its levels cannot be told from those of {names_in_words(kept) or 'nothing'}")
+            notes.say(
+                f"{name} is left out: its levels cannot be told from those of {names_in_words(kept) or 'nothing'}"
+            )
         else:
             kept, design = [*kept, name], wider
     if not kept:

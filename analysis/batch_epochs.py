@@ -145,9 +145,7 @@ def _draw_rules(tables: Tables) -> Figure:
         plots.heatmap(axes, square, cmap=plots.DIVERGING, vmin=-limit, vmax=limit, digits=digits, marked=marked)
         axes.set_xlabel("epochs")
         axes.set_ylabel("batch size")
-        note = (
-            f"{plots.sentence(facts['score_of'])}: {facts['rule']} {second} less {first} (red: {second} is better). "
-        )
+        note = f"{plots.sentence(facts['score_of'])}: {facts['rule']} {second} less {first} (red: {second} is better). "
         note += f"Bold: better by more than {facts['threshold']:g}. n = {2 * len(found)} settings. {facts['note']}"
         plots.titles(fig, f"{second} against {first}", note)
     return fig

@@ -87,7 +87,9 @@ def draw(tables: Tables) -> dict[str, Figure]:
         for (a, b), part in table.groupby(["encoder_a", "encoder_b"], sort=False)
     }
     intervals = (
-        "95% intervals in the table" if facts["has_intervals"] else f"fewer than {FEWEST_BLOCKS} blocks, so no intervals"
+        "95% intervals in the table"
+        if facts["has_intervals"]
+        else f"fewer than {FEWEST_BLOCKS} blocks, so no intervals"
     )
     note = f"n = {facts['n_images']} images of {facts['images']}, blocks of {facts['block']}; debiased (HSIC_1); {intervals}."
     shown = names[:6]
@@ -119,9 +121,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
     return figures
 
 
-def _panels(
-    squares: Mapping[Any, DataFrame], title: str, note: str, *, heights: tuple[float, float]
-) -> Figure:
+def _panels(squares: Mapping[Any, DataFrame], title: str, note: str, *, heights: tuple[float, float]) -> Figure:
     """Heatmaps of layers by layers, up to three a row; a pair of names goes to the axes, one name above."""
     from virb.figures import plots
 

@@ -32,9 +32,7 @@ def compute(scores: DataFrame, notes: Notes, *, x: str, lines: str, exclude: tup
     about = encoder_table(kept)
     of = roles(kept)
     if x in about:
-        kept["x"] = kept["encoder"].map(
-            as_counts(about[x].where(~_is_nought(about[x])), x, notes)
-        )  # 0: not pretrained
+        kept["x"] = kept["encoder"].map(as_counts(about[x].where(~_is_nought(about[x])), x, notes))  # 0: not pretrained
         nought = list(about.index[_is_nought(about[x])])
         if nought:
             notes.say(f"left out, {x} being 0: {names_in_words(nought)}")

@@ -59,7 +59,7 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
     Args:
         missing: what to do about an encoder without a score on a task: "keep" leaves NaN, "refuse" raises,
             "drop-encoders" and "drop-tasks" leave out the rows or columns concerned, "fewest" those of both that cost
-            the fewest scores. What was left out is in ``.attrs["dropped"]``, for the caller to print.
+            the fewest scores, "ranked" those of :func:`ranked_part`. What was left out is in ``.attrs["dropped"]``, for the caller to print.
 
     Raises:
         ScoresError: probes or label quantities are mixed, cells are missing and ``missing`` is "refuse", or dropping
@@ -89,7 +89,10 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
                 f"{len(empty)} of {wide.size} scores are missing: {cells}. Evaluate them (`virb evaluate` runs only "
                 f"what is missing), or leave out what is concerned: --option missing=drop-encoders or drop-tasks."
             )
-        kept = complete_part(wide) if missing == "fewest" else wide.dropna(axis=0 if missing == "drop-encoders" else 1)
+        if missing in ("fewest", "ranked"):
+            kept = complete_part(wide) if missing == "fewest" else ranked_part(wide)
+        else:
+            kept = wide.dropna(axis=0 if missing == "drop-encoders" else 1)
         if kept.empty:
             raise ScoresError(
                 f"{missing} leaves nothing: {len(empty)} scores are missing ({cells}). Evaluate them first."
@@ -99,6 +102,13 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
     kept.attrs["dropped"] = [str(item) for item in gone]
     kept.attrs["cells"] = [f"{encoder} on {task}" for encoder, task in missing_cells(wide)]
     return kept
+
+
+def ranked_part(wide: pd.DataFrame) -> pd.DataFrame:
+    """The part of encoders x tasks that encoders are ranked over, the same for every page that names a leader: the tasks
+    that all encoders have, if these are half of the tasks or more; else :func:`complete_part`."""
+    common = wide.dropna(axis=1)
+    return common if 2 * common.shape[1] >= max(wide.shape[1], 1) else complete_part(wide)
 
 
 def complete_part(wide: pd.DataFrame) -> pd.DataFrame:
@@ -143,6 +153,7 @@ def prepare(
     task: str = "",
     is_complete: bool = True,
     is_varying: bool = False,
+    is_ranked: bool = False,
     pick: Callable[[pd.DataFrame], Sequence[Any]] | None = None,
 ) -> Prepared:
     """Leave out what is asked for, lay the rest out, and print what was left out.
@@ -151,6 +162,7 @@ def prepare(
         missing: as for :func:`matrix`.
         task: keep the scores on this task only.
         is_complete: the analysis needs every score; without, "fewest" leaves missing scores NaN.
+        is_ranked: with "fewest" the part is that of :func:`ranked_part`.
         pick: chooses the encoders that are looked at, of the rows that are not left out as asked.
         is_varying: the analysis can say nothing of a task on which all encoders score the same: it is left out.
 
@@ -171,7 +183,9 @@ def prepare(
         kept = kept[kept["task"] == task]
     if pick is not None:
         kept = kept[kept["encoder"].isin(pick(kept))]
-    wide = matrix(kept, missing="keep" if missing == "fewest" and not is_complete else missing)
+    if missing == "fewest":
+        missing = "ranked" if is_ranked else "fewest" if is_complete else "keep"
+    wide = matrix(kept, missing=missing)
     left_out = Notes()
     if exclude:
         left_out.say(f"Left out as asked: {', '.join(exclude)}.")
