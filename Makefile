@@ -7,9 +7,6 @@ BIN := $(PREFIX)/bin
 READY := $(PREFIX)/.virb-ready
 RESULTS ?= results
 FIGURES ?= figures
-# Nine of the suite: what fits into a few minutes on two cores.
-DEMO := mini-object-class,mini-scene,mini-material,mini-digits,mini-action,mini-count,mini-steps,mini-egomotion
-DEMO := $(DEMO),mini-depth
 
 .PHONY: demo test test-old-processor test-processors lint types check encoders study clean help
 
@@ -24,18 +21,19 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY) ## evaluate encoders/*.pt on nine mini tasks, print the table, draw the correlation heatmap
-	$(BIN)/virb evaluate encoders/*.pt --tasks $(DEMO) --out $(RESULTS)
-	$(BIN)/virb analyze correlation --results $(RESULTS) --out $(FIGURES)
+	$(BIN)/virb demo --out $(RESULTS) --figures $(FIGURES)
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n auto
 
 # Other processors, as far as libraries can be told to be one: no test may hang on last bits, or on OpenMP's threads.
 QUICK := $(BIN)/python -m pytest -n auto -m "not slow and not compiler"
-test-old-processor: $(READY) ## run the quick tests as a processor without AVX would
-	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(QUICK)
+NUMERIC := $(addprefix tests/,evaluation features heads images losses metrics networks pretraining probes stats tasks training)
+test-old-processor: $(READY) ## run the quick tests of what computes as a processor without AVX would
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(QUICK) $(wildcard $(NUMERIC))
 
-test-processors: test-old-processor ## the same, and as one with AVX2 and two threads
+test-processors: $(READY) ## run all quick tests so, and as a processor with AVX2 and two threads would
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(QUICK)
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(QUICK)
 
 lint: $(READY) ## format and lint, without changing anything
@@ -48,10 +46,10 @@ types: $(READY) ## check the engine's types
 check: lint types test ## everything that must hold before a commit
 
 encoders: $(READY) ## make the reference encoders again (a quarter of an hour on 2 cores)
-	$(BIN)/virb pretrain --recipe pretrain/recipes/reference.yaml --out encoders --jobs 2
+	$(BIN)/virb pretrain --recipe reference --out encoders --jobs 2
 
 study: $(READY) ## the study in miniature: pretrain 30 encoders, evaluate them (docs/study.md; an afternoon on 2 cores)
-	$(BIN)/virb pretrain --recipe pretrain/recipes/study.yaml --out study --jobs 2
+	$(BIN)/virb pretrain --recipe study --out study --jobs 2
 	$(BIN)/virb evaluate study/*.pt encoders/random.pt encoders/supervised-objects.pt --suite mini --out $(RESULTS)-study
 	$(BIN)/virb results export docs/study.csv --results $(RESULTS)-study
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virb.contracts.options import RunOptions, flags
+from virb.contracts.options import Flag, RunOptions, flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def add_run_flags(
         parser.add_argument(
             flag.name,
             dest=flag.field,
-            type=_several(flag.type) if flag.is_several else flag.type,
+            type=_parser(flag),
             default=default,
             metavar=flag.metavar,
             choices=flag.choices,
@@ -47,13 +47,17 @@ def add_run_flags(
         )
 
 
-def _several(kind: type) -> Callable[[str], tuple[Any, ...]]:
-    """Return a parser of values with commas between, named for what argparse says of others."""
+def _parser(flag: Flag) -> Callable[[str], Any]:
+    """Return what makes a flag's value of its text, named for what argparse says of others."""
+    if not flag.is_several and not flag.words:
+        return flag.type
 
-    def parse(text: str) -> tuple[Any, ...]:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
+    def parse(text: str) -> Any:
+        if flag.is_several:
+            return tuple(flag.type(part) for part in text.split(",") if part.strip())
+        return text if text in flag.words else flag.type(text)
 
-    parse.__name__ = "list of numbers"
+    parse.__name__ = "list of numbers" if flag.is_several else f"number or {' or '.join(flag.words)}"
     return parse
 
 
@@ -97,6 +101,37 @@ def data_context(values: Sequence[str]) -> DataContext:
 def print_json(table: pd.DataFrame) -> None:
     """Print a table as a JSON array of objects; missing values are null."""
     print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
+
+
+def add_table_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what every verb takes that prints scores."""
+    parser.add_argument(
+        "--format",
+        choices=("table", "md", "tex", "csv", "json"),
+        default="table",
+        help="how scores are printed: a table, Markdown, LaTeX (booktabs), or every row at full precision as CSV or JSON",
+    )
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    parser.add_argument(
+        "--sort",
+        default="",
+        metavar="ORDER",
+        help="order of encoders: rank (default for more than four), name, given, an end task, or a column about encoders",
+    )
+    parser.add_argument(
+        "--columns",
+        default="",
+        metavar="A,B",
+        help="show these: end tasks, mean-rank, or columns about encoders such as role, method, dataset",
+    )
+
+
+def print_scores(table: pd.DataFrame, args: argparse.Namespace) -> None:
+    """Print scores as the arguments of :func:`add_table_flags` say."""
+    from virb.figures.scores_table import scores_text
+
+    columns = [name.strip() for name in args.columns.split(",") if name.strip()]
+    print(scores_text(table, args.format, sort=args.sort, columns=columns))
 
 
 def say_notes(frame: pd.DataFrame) -> None:

@@ -23,7 +23,7 @@ EPILOG = """examples:
   virb data cache --clear features                # what a running command uses stays
 
 Data sets that torchvision knows lie under the data folder as torchvision puts them, the others under the top folder of
-their public archive; --data NAME=DIR places one of them elsewhere. docs/tasks.md says what each task reads.
+their public archive; --data NAME=DIR places one of them elsewhere. virb data status NAME says where a set is to be had.
 """
 
 
