@@ -89,7 +89,7 @@ def test_one_leader_whatever_is_missing(n_missing: int) -> None:
     frame = pd.DataFrame(rows, columns=["encoder", "task", "score", "category"])
     found = rank(study_of(check_scores(frame)))
     table = tables("critical-difference", frame)[""]
-    assert list(table["encoder"])[0] == found.table.index[0]
+    assert table["encoder"][0] == found.table.index[0]
     assert set(table["encoder"]) == set(found.table.index)
     assert ("e5" in set(table["encoder"])) == (n_missing == 1)
     assert tables("rank-stability", frame)[""]["best"][0] == found.table.index[0]

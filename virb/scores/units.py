@@ -199,7 +199,7 @@ def on_one_scale(frame: pd.DataFrame, wide: pd.DataFrame) -> tuple[pd.DataFrame,
     by_task = units_by_task(frame).reindex([str(task) for task in wide.columns]).fillna("")
     units = set(by_task)
     if units == {"percent", "fraction"}:
-        return wide / np.where(by_task == "percent", 100.0, 1.0), "in fraction"
+        return wide.div(np.where(by_task == "percent", 100.0, 1.0), axis=1), "in fraction"
     if len(units) == 1 and units != {""}:
         return wide, f"in {units.pop()}"
     centred = wide - wide.mean()
