@@ -14,7 +14,7 @@ from virb.report.ranking import rank
 from virb.report.study import study_of
 from virb.scores.schema import check_scores
 
-PUBLISHED = Path(__file__).parent.parent / "published"
+PUBLISHED = Path(__file__).parents[2] / "analysis" / "papers" / "tables"
 
 
 def tables(name: str, frame: pd.DataFrame, notes: Notes | None = None, **options: object) -> Tables:

@@ -12,7 +12,20 @@ from virb import __version__
 from virb.errors import VirbError, spoken_as_command
 
 # In the order in which a user meets them.
-VERBS = ("demo", "list", "evaluate", "tune", "analyze", "report", "pretrain", "results", "data", "validate", "new")
+VERBS = (
+    "demo",
+    "list",
+    "evaluate",
+    "tune",
+    "analyze",
+    "report",
+    "paper",
+    "pretrain",
+    "results",
+    "data",
+    "validate",
+    "new",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
