@@ -8,7 +8,7 @@ READY := $(PREFIX)/.virb-ready
 RESULTS ?= results
 FIGURES ?= figures
 
-.PHONY: demo test test-old-processor test-processors lint types check encoders study clean help
+.PHONY: demo test test-old-processor test-processors lint types docs check encoders study clean help
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -40,10 +40,13 @@ lint: $(READY) ## format and lint, without changing anything
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
+docs: $(READY) ## build the documentation site into docs/_build; a broken link is an error
+	$(BIN)/python -m sphinx -b html -q -W --keep-going docs docs/_build
+
 types: $(READY) ## check the engine's types
 	$(BIN)/mypy
 
-check: lint types test ## everything that must hold before a commit
+check: lint types docs test ## everything that must hold before a commit
 
 encoders: $(READY) ## make the reference encoders again (a quarter of an hour on 2 cores)
 	$(BIN)/virb pretrain --recipe reference --out encoders --jobs 2
