@@ -25,6 +25,7 @@ from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation import checks, levels
 from virb.evaluation.about import About
+from virb.evaluation.blind import blind_score
 from virb.evaluation.grid import Failure, Job, Piece, effective, own_options
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
@@ -88,6 +89,8 @@ class Runner:
         self._futures: list[Future[None]] = []
         self._is_stopped = threading.Event()
         self._lock = threading.Lock()
+        self._lock_of_blind = threading.Lock()
+        self._blind: dict[tuple[int, str], dict[str, Any] | None] = {}
         self._memos: dict[tuple[int, int | None], dense.Memo] = {}
         self.failures: list[Failure] = []
         self.n_run = 0
@@ -314,6 +317,15 @@ class Runner:
                 with self._guard(self._name(member)):
                     self._run_group([member], features)
 
+    def _beside(self, piece: Piece, task: Task) -> dict[str, Any]:
+        """Return what a prediction that looks at no image scores, computed once a task."""
+        key = (id(piece), task.name)
+        with self._lock_of_blind:
+            if key not in self._blind:
+                self._blind[key] = blind_score(parts_of(task), piece.train, piece.tests[task.name])
+        found = self._blind[key]
+        return {} if found is None else {"blind": found}
+
     def _write(
         self,
         member: _Member,
@@ -335,6 +347,7 @@ class Runner:
             "seed": member.seed,
             "score": metric.score,
             "metrics": metrics,
+            **self._beside(piece, task),
             "per_class": None if per_class is None else dict(zip(names, [_number(v) for v in per_class], strict=True)),
             "n_train": len(piece.train),
             "n_test": len(test),

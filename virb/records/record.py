@@ -135,6 +135,7 @@ FIELDS: Fields = {
     "seed": count,
     "score": number,
     "metrics?": optional(mapping(optional(number))),
+    "blind?": {"name": text(most=200), "score": number, "ceiling": number},
     "per_class?": optional(mapping(optional(number))),
     "n_train": count,
     "n_test": count,
