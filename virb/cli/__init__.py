@@ -25,6 +25,7 @@ VERBS = (
     "results",
     "data",
     "validate",
+    "export",
     "new",
 )
 
