@@ -160,6 +160,7 @@ def _timm(encoder: FrozenEncoder, path: Path, name: str) -> Exported:
     if not known:
         raise UsageError(f"timm has no network {name!r}. If it has this one under another name, say it with --name.")
     options: dict[str, Any] = {} if known[0] == name else {"img_size": size}
+    model: Any
     try:
         model = timm.create_model(known[0], pretrained=False, num_classes=0, **options)
     except TypeError:
