@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from virb import registry
 from virb.contracts.dataset import DataSet
 from virb.errors import DataError, UsageError
-from virb.images.decode import read_bytes, shown, to_rgb
-from virb.images.digests import Digested, of_files
+from virb.images.decode import read_bytes, shown
 from virb.images.folders import ImageFolder, scan_image_folder
 from virb.images.listing import Accounting, class_folders, list_images
-from virb.images.parquet import ParquetImages, parquet_files
+from virb.images.of_torchvision import TorchvisionImages
+from virb.images.parquet import ParquetImages, table_files
 from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
 from virb.pretraining.data import PretrainingData
@@ -78,7 +76,7 @@ def load(
             f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(named())}, "
             "torchvision:NAME). Name one of them, or a folder of images."
         )
-    if path.is_dir() and (files := parquet_files(path, TRAIN)):
+    if path.is_dir() and (files := table_files(path).get(TRAIN, [])):
         rows = ParquetImages(path.resolve().name, files)
         data = _from_images(rows, short_side, skip_unreadable, progress, label=rows.label, classes=rows.classes)
         files_said = "a Parquet file" if len(files) == 1 else f"{len(files)} Parquet files"
@@ -266,77 +264,6 @@ def _file_list(
     # An absolute path stands as it is: joining it to the folder leaves it.
     files = FileImages(path.stem, path.parent, paths)
     return _from_images(files, short_side, skip_unreadable, progress, label=label, classes=classes, paths=paths)
-
-
-class TorchvisionImages(Digested):
-    """A data set of torchvision's, where it puts it under ``root``; nothing is downloaded."""
-
-    def __init__(self, name: str, root: Path) -> None:
-        import inspect
-
-        import torchvision.datasets
-
-        known: dict[str, Any] = {k: v for k, v in vars(torchvision.datasets).items() if inspect.isclass(v)}
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean torchvision:{near[0]}?" if near else ""
-            raise DataError(f"torchvision has no data set {name!r}.{hint}")
-        takes = inspect.signature(known[name].__init__).parameters
-        given: dict[str, Any] = {}
-        for parameter, value in (("train", True), ("split", "train"), ("image_set", "train")):
-            if parameter in takes:
-                given[parameter] = value
-        if "download" in takes:
-            given["download"] = False
-        try:
-            self.dataset = known[name](str(root), **given)
-        except (RuntimeError, OSError, ValueError, TypeError, ImportError) as error:
-            raise DataError(f"torchvision's {name} cannot be read from {root}: {error}") from error
-        self.name = name.lower()
-        self.root = root
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def image(self, index: int) -> np.ndarray:
-        found = self.dataset[index]
-        found = found[0] if isinstance(found, tuple) else found
-        if not hasattr(found, "convert"):
-            raise DataError(f"{self.describe(index)} is not an image but {type(found).__name__}.")
-        try:
-            return to_rgb(found)
-        except (DataError, OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{self.describe(index)} is not a readable image ({error}).") from error
-
-    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
-        """The digests of the files where the data set lists one an image, else those of its pixels."""
-        files = next(filter(None, (self._files(key) for key in ("samples", "_image_files", "images", "imgs"))), None)
-        if files is None:
-            return super().compute_digests(rows)
-        return of_files(self.root, [files[int(row)] for row in rows])
-
-    def _files(self, attribute: str) -> list[Path] | None:
-        found = getattr(self.dataset, attribute, None)
-        if not isinstance(found, list) or len(found) != len(self) or not len(self):
-            return None
-        items = [item[0] if isinstance(item, tuple) else item for item in found]
-        is_file = all(isinstance(item, str | Path) for item in items) and Path(items[0]).is_file()
-        return [Path(item) for item in items] if is_file else None
-
-    def describe(self, index: int) -> str:
-        return f"image {index} of torchvision's {self.name}"
-
-    def labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """The classes as the data set lists them; (None, ()) where it has no list of one number an image."""
-        for attribute in ("targets", "labels", "_labels"):
-            found = getattr(self.dataset, attribute, None)
-            if found is None:
-                continue
-            label = np.asarray(found)
-            if label.shape == (len(self),) and np.issubdtype(label.dtype, np.integer) and label.min() >= 0:
-                names = getattr(self.dataset, "classes", None) or [str(k) for k in range(int(label.max()) + 1)]
-                return label.astype(np.int64), tuple(str(name) for name in names)
-        return None, ()
 
 
 def _torchvision(
