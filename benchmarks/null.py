@@ -22,6 +22,15 @@ from scipy import stats as scipy_stats
 
 from virb.stats.cka import BlockGrams, cka_matrix
 from virb.stats.correlation import adjust_p, correlation_matrix, correlation_p
+from virb.stats.decision import (
+    Term,
+    between_blocks,
+    field_between_blocks,
+    repeats_of_two,
+    satterthwaite,
+    shrunken_field,
+    student_areas,
+)
 from virb.stats.dyads import affinity
 from virb.stats.ranking import leader_against_others, rank_bootstrap, shuffled_friedman_p
 from virb.stats.signed_rank import signed_rank_p
@@ -150,6 +159,55 @@ def distances(
     return study
 
 
+def decided(
+    categories: int, each: int, *, agree: float = 0.0, weights: tuple[float, ...] = (), ahead: float = 0.1
+) -> Callable[[np.random.Generator], float]:
+    """decide over tasks of this kind: says better (P >= .95) although the true difference is the region, .1."""
+    blocks = np.repeat(np.arange(categories), each)
+    w = np.repeat(np.array(weights or [1 / categories] * categories), each) / each
+
+    def study(rng: np.random.Generator) -> float:
+        shared = rng.normal(size=categories)[blocks]
+        d = ahead + np.sqrt(agree) * shared + np.sqrt(1 - agree) * rng.normal(size=len(blocks))
+        term = between_blocks(d, w, blocks)
+        if term is None:
+            raise ValueError("one block has no spread")
+        return float(student_areas(float(w @ d), *satterthwaite([term]), 0.1).better >= 0.95)
+
+    return study
+
+
+def these_tasks(rng: np.random.Generator) -> float:
+    """decide on these very tasks: the 95 % interval from 5 paired repeats on 6 tasks and 2 + 2 pretrainings misses."""
+    draw = rng.normal(size=(6, 5))
+    scale = np.exp(rng.normal(size=(6, 1)))
+    one, other = (draw + scale * rng.normal(size=(6, 5)) for _ in range(2))
+    terms = []
+    for x, y in zip(one, other, strict=True):
+        variance, df = repeats_of_two(x, y, are_paired=True)
+        terms.append(Term("", variance / 36, df))
+    se, df = satterthwaite(terms)
+    return float(abs((one - other).mean()) > scipy_stats.t.ppf(0.975, df) * se)
+
+
+def field(k: int, n_tasks: int, *, spread: float = 0.0, each: int = 1) -> Callable[[np.random.Generator], float]:
+    """decide without a pair: the leader is better (P >= .95, region 0) than another of equal encoders."""
+    blocks = np.repeat(np.arange(n_tasks // each), each)
+
+    def study(rng: np.random.Generator) -> float:
+        x = spread * np.linspace(1, 0, k)[:, None] + rng.normal(size=(k, n_tasks // each))[:, blocks]
+        w = np.full(n_tasks, 1 / n_tasks)
+        term = field_between_blocks(x, w, blocks)
+        if term is None:
+            raise ValueError("one block has no spread")
+        means = x @ w
+        posterior = shrunken_field(means, term.variance, term.df, draws=800, seed=int(rng.integers(1 << 30)))
+        others = np.delete(posterior.against(int(means.argmax()), 0.0)[:, 0], means.argmax())
+        return float(others.max() >= 0.95)
+
+    return study
+
+
 _MIX = np.random.default_rng(0).normal(size=(6, 6))
 
 
@@ -202,6 +260,15 @@ ROWS = [
     Row("distance-transfer: 4 sources with effects x 10 tasks", distances(4, 10, source=1), 400),
     Row("distance-transfer: 3 sources x 6 tasks, one in percent", distances(3, 6, source=1, percent=True), 400),
     Row("power: distance-transfer, slope .5", distances(6, 10, source=1, slope=0.5), 60, True),
+    Row("decide: better at the region's edge, 8 tasks", decided(8, 1), 400),
+    Row("decide: better at the region's edge, tasks agree .8 in 4 categories", decided(4, 4, agree=0.8), 400),
+    Row("decide: the same, weights .7 .1 .1 .1", decided(4, 4, agree=0.8, weights=(0.7, 0.1, 0.1, 0.1)), 400),
+    Row("decide: interval on these very tasks misses, 5 repeats", these_tasks, 400),
+    Row("decide: leader of 5 equal encoders better than another, 9 tasks", field(5, 9), 100),
+    Row("decide: leader of 20 equal encoders better than another, 12 tasks", field(20, 12), 100),
+    Row("decide: leader of 12 equal encoders, 3 categories of 4 alike", field(12, 12, each=4), 100),
+    Row("power: decide, a pair 1 ahead, 8 tasks", decided(8, 1, ahead=1.1), 100, True),
+    Row("power: decide, the leader of 6 spread over 3", field(6, 9, spread=3), 40, True),
     Row("cka: interval of 5 blocks misses", cka_of_blocks(5), 150),
     Row("cka: interval of 10 blocks misses", cka_of_blocks(10), 100),
 ]

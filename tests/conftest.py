@@ -12,8 +12,13 @@ import hypothesis
 import pytest
 
 # A busy machine is no reason to fail: how fast examples are drawn says nothing about what they test.
+# The examples are the same each time, so that a change is judged by what it changed; VIRB_TEST_EXPLORE=1 draws new ones.
 hypothesis.settings.register_profile(
-    "virb", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+    "virb",
+    deadline=None,
+    derandomize="VIRB_TEST_EXPLORE" not in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
 )
 hypothesis.settings.load_profile("virb")
 

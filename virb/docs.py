@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from virb import registry
-from virb.contracts.task import Category, Task
+from virb.contracts.task import FROM_DATA, Category, Task
 
 SUITE = "virb"
 SUITES = {
@@ -134,7 +134,7 @@ def _row(task: Task) -> tuple[str, ...]:
         head,
         task.loss,
         task.metric,
-        str(task.n_classes or "–"),
+        "the data's" if task.classes is FROM_DATA else str(task.n_classes or "–"),
         str(task.n_frames),
         *numbers,
         str(protocol.epochs),

@@ -31,7 +31,8 @@ from virb.errors import BrokenPart, RegistryError, VirbError, option
 class Kind:
     """A kind of part: what it is called, the package of the built-in ones, and the name that its files assign.
 
-    ``group`` is that of entry points. Names are the files', with ``-`` for ``_`` unless ``keeps_underscores``.
+    ``group`` is that of entry points. Names are the files', with ``-`` for ``_`` unless ``keeps_underscores``, where both
+    name the part and it is called as it says.
     """
 
     singular: str
@@ -171,6 +172,8 @@ def find(kind: str, name: str) -> Entry:
         BrokenPart: two files claim the name.
     """
     known = {entry.name: entry for entry in entries(kind)}
+    if name not in known and KINDS[kind].keeps_underscores:
+        name = name.replace("-", "_")
     if name not in known:
         own = "" if _included() else " Parts of your own need --include FOLDER (or $VIRB_INCLUDE)."
         raise RegistryError(f"Unknown {KINDS[kind].singular} {name!r}. {suggest(name, known)}{own}")
@@ -202,7 +205,8 @@ def load_entry(entry: Entry) -> Any:
         reason = str(error) if isinstance(error, VirbError) else f"{type(error).__name__}: {error}"
         raise BrokenPart(f"{entry.path} could not be loaded: {reason}") from error
     declared = getattr(content, "name", None)
-    if declared != entry.name:
+    is_dashed = KINDS[entry.kind].keeps_underscores and str(declared).replace("-", "_") == entry.name
+    if declared != entry.name and not is_dashed:
         raise BrokenPart(
             f"{entry.path}: {attribute}.name is {declared!r}, but the file's name makes it {entry.name!r}. "
             "Rename the file or change the name: they must agree."

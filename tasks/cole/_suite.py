@@ -10,12 +10,6 @@ HOW = (
     "For the accuracy at WordNet's levels, WordNet 3.0's data.noun too: Debian's wordnet-base, NLTK's corpus wordnet, or "
     "a folder named by --data wordnet=DIR."
 )
-#: Of GeoLifeCLEF 2020's US half (NLCD), in the order of their codes.
-COVERS = (
-    "open water", "perennial ice or snow", "developed, open space", "developed, low intensity",
-    "developed, medium intensity", "developed, high intensity", "barren land", "deciduous forest", "evergreen forest",
-    "mixed forest", "shrub", "grassland", "pasture or hay", "cultivated crops", "woody wetlands", "herbaceous wetlands",
-)  # fmt: skip
 DEVIATIONS = (
     "The paper's SGD has Nesterov momentum and a cosine schedule; the gradient probe's has plain momentum .9 and one rate.",
     "Images are resized by bilinear interpolation with antialiasing; the paper does not say how.",

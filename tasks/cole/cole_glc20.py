@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.tasks.cole._suite import COVERS, DEVIATIONS, PROTOCOL
+from virb.tasks.cole._suite import DEVIATIONS, PROTOCOL
 
-from virb.contracts.task import Category, Task
+from virb.contracts.task import FROM_DATA, Category, Task
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
@@ -35,7 +35,7 @@ TASK = Task(
     metric="map",
     data=data,
     protocol=PROTOCOL,
-    classes=COVERS,
+    classes=FROM_DATA,
     is_optional=True,
     source="GeoLifeCLEF 2020 (US), Cole et al. 2020",
     license="Community Data License Agreement, permissive",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from virb.tasks.cole._suite import DEVIATIONS, HOW, PROTOCOL
 from virb.tasks.virb.imagenet import TASK as IMAGENET
 
+from virb.contracts.task import FROM_DATA
+
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
 
@@ -24,6 +26,7 @@ TASK = replace(
     name="cole-imagenet",
     version=1,
     protocol=PROTOCOL,
+    classes=FROM_DATA,
     data=data,
     obtain=f"{IMAGENET.obtain} {HOW}",
     deviations=(

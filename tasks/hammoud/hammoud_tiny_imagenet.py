@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from virb.tasks.cole._suite import HOW
 from virb.tasks.hammoud._suite import DEVIATIONS, SMALL
 
-from virb.contracts.task import Category, Task
+from virb.contracts.task import FROM_DATA, Category, Task
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
@@ -32,7 +32,7 @@ TASK = Task(
     metric="top1",
     data=data,
     protocol=SMALL,
-    classes=200,
+    classes=FROM_DATA,
     is_optional=True,
     source="Tiny ImageNet, Stanford CS231n; ImageNet, Deng et al. 2009",
     license="ImageNet terms of access: non-commercial research and education",

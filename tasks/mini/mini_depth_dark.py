@@ -11,6 +11,7 @@ TASK = Task(
     head="unet",
     loss="l1",
     metric="neg_l1",
+    quantity="depth",
     unit="metre",
     data=world("rooms-dark", "depth_m"),
     protocol=Protocol(epochs=9, batch_size=32),

@@ -11,6 +11,7 @@ TASK = Task(
     head="siamese_unet",
     loss="l1",
     metric="one_minus_all",
+    quantity="flow",
     data=world("egomotion", "flow_px"),
     protocol=Protocol(epochs=9, batch_size=32),
     n_frames=2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ def scenes(root: Path, split: str) -> Examples:
     """Read the images and masks that ``<root>/{train,val,test}.txt`` name (Brostow et al. 2009; Kendall et al. 2015).
 
     A line has two paths, which begin with /SegNet/CamVid/; from ``train/`` or ``trainannot/`` on they lie below ``root``.
-    Masks (H, W) hold classes 0 to 10 and 11, void. Train is train and val, as the reported split is never chosen on.
+    Masks (H, W) hold classes 0 to 10 and 11, void. Train is train and val together, in groups by video (0016E5 of
+    0016E5_00390.png): what is held out are whole videos, which the published val is not.
     """
     check_split("camvid", split)
     lists = [root / f"{part}.txt" for part in (("train", "val") if split == "train" else ("test",))]
@@ -51,9 +53,5 @@ def scenes(root: Path, split: str) -> Examples:
             raise label_out_of_range("camvid", str(masks[index]), int(mask.max()), f"one class a pixel, 0 to {VOID}")
         return mask
 
-    return dense_files("camvid", root, files, read, targets=masks)
-
-
-def video(path: str) -> str:
-    """Return the video that a frame is of: the first part of its name, as 0016E5 of train/0016E5_00390.png."""
-    return Path(path).name.split("_")[0]
+    found = dense_files("camvid", root, files, read, targets=masks)
+    return replace(found, groups=[path.name.split("_")[0] for path in files])

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,12 @@ def dense_files(
     frames = np.arange(len(files), dtype=np.int64)[:, None]
     lazy = LazyTargets(len(files), read, lambda rows: of_files(root, [targets[int(row)] for row in rows]))
     return Examples(FileImages(name, root, files), frames, lazy, relative(files, root))
+
+
+def with_validation(train: Examples, is_held: Sequence[bool] | np.ndarray) -> Examples:
+    """Return a train split whose own validation part are those of its examples that ``is_held`` (N,); or, of none, itself."""
+    rows = np.flatnonzero(np.asarray(is_held, dtype=bool))
+    return replace(train, validation=train.subset(rows)) if 0 < len(rows) < len(train) else train
 
 
 def label_out_of_range(name: str, what: str, found: object, expected: str) -> DataError:

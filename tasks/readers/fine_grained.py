@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from virb.tasks.readers.common import (
     read_lines,
     require,
     require_files,
+    with_validation,
 )
 
 from virb.contracts.examples import Examples
@@ -131,7 +133,11 @@ def aircraft(root: Path, split: str, *, n_classes: int = 100) -> Examples:
     require_files("fgvc-aircraft", files, lists["variant"])
     labels = [number[name] for name in of["variant"].values()]
     found = labelled_files("fgvc-aircraft", data / "images", files, labels, classes=names)
-    return _with_tree(found, LabelTree(levels))
+    held = data / "images_variant_val.txt"
+    if split == "train" and held.is_file():
+        keys = {line.split(" ", 1)[0] for line in read_lines("fgvc-aircraft", held)}
+        found = with_validation(found, [key in keys for key in of["variant"]])
+    return replace(found, tree=LabelTree(levels))
 
 
 def flowers(root: Path, split: str, *, n_classes: int = 102) -> Examples:
@@ -152,13 +158,9 @@ def flowers(root: Path, split: str, *, n_classes: int = 102) -> Examples:
     chosen = [int(label) for label in labels[numbers - 1] - 1]
     _check_range("flowers-102", tables[0], files, chosen, n_classes)
     require_files("flowers-102", files, tables[1])
-    return labelled_files("flowers-102", root / "jpg", files, chosen)
-
-
-def _with_tree(examples: Examples, tree: LabelTree) -> Examples:
-    from dataclasses import replace
-
-    return replace(examples, tree=tree)
+    found = labelled_files("flowers-102", root / "jpg", files, chosen)
+    n_fitted = len(np.ravel(_mat("flowers-102", tables[1], "trnid")))
+    return with_validation(found, np.arange(len(found)) >= n_fitted) if split == "train" else found
 
 
 def _check_n_classes(name: str, where: Path, found: int, expected: int) -> None:

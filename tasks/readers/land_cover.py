@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-from virb.tasks.cole._suite import COVERS
 from virb.tasks.readers.common import check_split, read_json, require, require_files
 
 from virb.contracts.examples import DataContext, Examples
@@ -15,7 +14,12 @@ from virb.images import digests
 from virb.images.decode import shown
 from virb.system.files import atomic_write
 
-#: What a patch's fifth channel holds for the first of COVERS; the others follow.
+#: Land covers of the US (NLCD), in the order of their codes in a patch's fifth channel.
+COVERS = (
+    "open water", "perennial ice or snow", "developed, open space", "developed, low intensity",
+    "developed, medium intensity", "developed, high intensity", "barren land", "deciduous forest", "evergreen forest",
+    "mixed forest", "shrub", "grassland", "pasture or hay", "cultivated crops", "woody wetlands", "herbaceous wetlands",
+)  # fmt: skip
 FIRST_CODE = 18
 CHANNEL = 4  # after red, green, blue and near infrared
 EXPECTED = "patches_us_*/CD/AB/<id>.npy and annotations_{train,val}.json of lila.science"

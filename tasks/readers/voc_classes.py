@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from virb.tasks.readers.common import check_split, read_lines, relative, require, require_files
+from virb.tasks.readers.common import check_split, read_lines, relative, require, require_files, with_validation
 
 from virb.contracts.examples import Examples
 from virb.errors import DataError
@@ -40,4 +40,9 @@ def classification(root: Path, split: str, *, n_classes: int = 20) -> Examples:
     require_files("voc2007", files, lists / f"{part}.txt")
     frames = np.arange(len(files), dtype=np.int64)[:, None]
     images = FileImages("voc2007", top / "JPEGImages", files)
-    return Examples(images, frames, targets, relative(files, top / "JPEGImages"), classes=tuple(names))
+    found = Examples(images, frames, targets, relative(files, top / "JPEGImages"), classes=tuple(names))
+    held = lists / "val.txt"
+    if split == "train" and held.is_file():
+        of_val = {line.split()[0] for line in read_lines("voc2007", held)}
+        found = with_validation(found, [key in of_val for key in keys])
+    return found

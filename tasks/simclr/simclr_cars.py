@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from virb.tasks.simclr._suite import DEVIATIONS, PROTOCOL
 
-from virb.contracts.task import Category, Task
+from virb.contracts.task import FROM_DATA, Category, Task
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
@@ -28,7 +28,7 @@ TASK = Task(
     metric="top1",
     data=data,
     protocol=PROTOCOL,
-    classes=196,
+    classes=FROM_DATA,
     is_optional=True,
     source="Stanford Cars, Krause et al. 2013",
     license="none stated (ImageNet's terms; research use)",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from virb.tasks.simclr._suite import DEVIATIONS, PROTOCOL
 
-from virb.contracts.task import Category, Task
+from virb.contracts.task import FROM_DATA, Category, Task
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
@@ -35,7 +35,7 @@ TASK = Task(
     metric="top1",
     data=data,
     protocol=PROTOCOL,
-    classes=10,
+    classes=FROM_DATA,
     is_optional=True,
     source="CIFAR-10, Krizhevsky 2009",
     license="none stated",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from virb.tasks.simclr._suite import DEVIATIONS, PROTOCOL
 from virb.tasks.virb.cifar_100 import TASK as CIFAR_100
 
+from virb.contracts.task import FROM_DATA
+
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
 
@@ -25,6 +27,7 @@ TASK = replace(
     name="simclr-cifar-100",
     version=1,
     protocol=PROTOCOL,
+    classes=FROM_DATA,
     data=data,
     deviations=(*CIFAR_100.deviations, *DEVIATIONS),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from virb.tasks.simclr._suite import DEVIATIONS, PROTOCOL
 
-from virb.contracts.task import Category, Task
+from virb.contracts.task import FROM_DATA, Category, Task
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
@@ -34,7 +34,7 @@ TASK = Task(
     metric="top1",
     data=data,
     protocol=PROTOCOL,
-    classes=101,
+    classes=FROM_DATA,
     is_optional=True,
     source="Food-101, Bossard et al. 2014",
     license="none stated (images of foodspotting.com; research use)",

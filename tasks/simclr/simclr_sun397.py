@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from virb.tasks.simclr._suite import DEVIATIONS, PROTOCOL
 from virb.tasks.virb.sun397 import TASK as SUN397
 
+from virb.contracts.task import FROM_DATA
+
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
 
@@ -24,6 +26,7 @@ TASK = replace(
     name="simclr-sun397",
     version=1,
     protocol=PROTOCOL,
+    classes=FROM_DATA,
     data=data,
     n_examples={"train": 19_850, "test": 19_850},
     obtain=(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from virb.tasks.simclr._suite import DEVIATIONS, PROTOCOL
 
-from virb.contracts.task import Category, Task
+from virb.contracts.task import FROM_DATA, Category, Task
 
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
@@ -37,7 +37,7 @@ TASK = Task(
     metric="map",
     data=data,
     protocol=PROTOCOL,
-    classes=20,
+    classes=FROM_DATA,
     is_optional=True,
     source="Pascal VOC 2007, Everingham et al. 2010",
     license="Flickr's terms of use",

@@ -26,6 +26,7 @@ TASK = Task(
     head="siamese_unet",
     loss="l1",
     metric="one_minus_all",
+    quantity="flow",
     data=data,
     protocol=Protocol(epochs=250, batch_size=8, crop=513, crop_scales=(1.0, 1.5), crop_mirror=True),
     n_frames=2,

@@ -25,6 +25,7 @@ TASK = Task(
     head="unet",
     loss="l1",
     metric="neg_l1",
+    quantity="depth",
     unit="metre",
     data=data,
     protocol=Protocol(epochs=50, batch_size=32),

@@ -132,3 +132,13 @@ def test_a_file_that_changed_just_now_and_what_is_no_file_of_ours_are_not_rememb
     torch.save(one.state_dict(), tmp_path / "foreign.pth")
     load_or_recall(f"{tmp_path / 'foreign.pth'}:arch=resnet18,width=0.125")
     assert not list((tmp_path / "cache").rglob("*.json"))
+
+
+def test_a_remembered_encoder_has_every_attribute_of_a_loaded_one(tmp_path: Path) -> None:
+    source = str(write(tmp_path / "a.pt", shift=0.1))
+    loaded, known_one = load_or_recall(source), load_or_recall(source)
+    assert isinstance(known_one, KnownEncoder)
+    missing = vars(loaded).keys() - {key for key in vars(loaded) if hasattr(known_one, key)}
+    assert not missing
+    assert known_one.strides_at(16) == loaded.strides_at(16)
+    assert known_one.offsets_at(16) == loaded.offsets_at(16)  # where its maps lie, which pixelwise tasks ask

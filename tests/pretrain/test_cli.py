@@ -65,7 +65,7 @@ def test_seeds_and_pixels(virb_pretrain, tmp_path):
 
 
 def test_killed_and_resumed_is_an_undisturbed_run(virb_pretrain, images, small, tmp_path):
-    args = ["simclr", "--data", str(images), *small, "--epochs", "60", "--checkpoint-steps", "7"]
+    args = ["simclr", "--data", str(images), *small, "--epochs", "20", "--checkpoint-steps", "7"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     out, state = tmp_path / "killed.pt", tmp_path / "killed.run" / "checkpoint.pt"
     child = subprocess.Popen([sys.executable, "-m", "virb", "pretrain", *args, "--out", str(out)], env=environment)

@@ -34,6 +34,7 @@ COUNTERPARTS = {
     "nyu-walkable": "mini-walkable",
     "kitti-flow": "mini-flow",
 }
+STRUCTURES = {"mini-kinds": "cole-inat21", "mini-contents": "cole-glc20"}  # and a number, which no paper's task has
 MINI = [entry.name for entry in registry.entries("tasks") if entry.group == "mini"]
 # The annotation of the world that a task's classes name, for the tasks whose names are the world's own.
 NAMED = {
@@ -67,7 +68,45 @@ def test_the_counterpart_is_of_the_same_kind(name):
 def test_every_task_of_the_paper_is_covered():
     paper = {entry.name for entry in registry.entries("tasks") if entry.group == "virb"}
     assert paper == set(COUNTERPARTS)
-    assert set(COUNTERPARTS.values()) | {"mini-fashion"} == set(MINI)
+    assert set(COUNTERPARTS.values()) | {"mini-fashion", "mini-distance", *STRUCTURES} == set(MINI)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_every_new_structure_of_the_other_suites_has_a_counterpart(name):
+    paper, mini = registry.load("tasks", STRUCTURES[name]), registry.load("tasks", name)
+    for what in ("category", "head", "loss", "metric"):
+        assert getattr(mini, what) == getattr(paper, what), what
+    assert parts_of(mini).target == parts_of(paper).target
+
+
+def test_kinds_are_the_worlds_objects_and_animals_in_a_tree_of_three_levels():
+    found = registry.load("tasks", "mini-kinds").examples(DataContext(limit=6), "test")
+    own = {*world.SETS["objects"].classes["class_id"], *world.SETS["animals"].classes["class_id"]} - {"animal"}
+    assert set(found.classes) == own
+    assert [len(set(level)) for level in found.tree.coarse(found.classes).values()] == [19, 6, 2]
+    for row, key in enumerate(found.ids):
+        set_name, _, index = key.split("/")
+        rendered = world.load(set_name, "test", limit=6)
+        name = world.SETS[set_name].classes["class_id"][int(rendered.annotation("class_id")[int(index)])]
+        assert found.classes[found.targets[row]] == name
+        np.testing.assert_array_equal(found.images.image(row), rendered.images[int(index)])
+
+
+def test_contents_and_distance_are_what_the_annotations_show():
+    from virb.tasks.world.sets import SEMANTIC_CLASSES
+
+    task = registry.load("tasks", "mini-contents")
+    found, rooms = task.examples(DataContext(limit=6), "test"), world.load("rooms", "test", limit=6)
+    for labels, mask in zip(found.targets, rooms.annotation("class_mask"), strict=True):
+        for label, name in zip(labels, task.class_names, strict=True):
+            n = int((mask == SEMANTIC_CLASSES.index(name)).sum())
+            assert label == (1 if n >= 20 else 0 if n == 0 else -1)
+    metres = registry.load("tasks", "mini-distance").examples(DataContext(limit=6), "test").targets
+    objects = world.load("objects", "test", limit=6)
+    for value, depth, shown in zip(
+        metres, objects.annotation("depth_m"), objects.annotation("foreground"), strict=True
+    ):
+        assert value == pytest.approx(np.median(np.float32(depth)[shown > 0]), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", MINI)

@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="set an option of the analysis (with all: of those that have it); may be repeated; `--option help` lists them",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    parser.add_argument(
+        "--format",
+        choices=("table", "md", "tex"),
+        help="print the tables too: for the terminal, as Markdown or as LaTeX",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     for name in names:
         runs.append(run_by_name(name, scores, out, given, is_alone=not is_all))
         if not args.json:
-            _print_run(runs[-1])
+            _print_run(runs[-1], args.format)
     failed = [run for run in runs if run.status == "failed"]
     if args.json:
         json.dump([{**vars(run), "files": [str(path) for path in run.files]} for run in runs], sys.stdout, indent=2)
@@ -82,12 +87,24 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _print_run(run: AnalysisRun) -> None:
+def _print_run(run: AnalysisRun, form: str | None) -> None:
     print(run.headline, file=sys.stderr if run.status == "failed" else sys.stdout)
     for line in run.lines:
         print(f"  {line}")
     for path in run.files:
         print(f"  wrote {path}")
+        if form is not None and path.suffix == ".csv":
+            _print_table(path, form)
+
+
+def _print_table(path: Path, form: str) -> None:
+    import pandas as pd
+
+    from virb.figures.tables import render, table_of
+
+    rows = [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
+    if rows:
+        print(render(table_of(rows), form))
 
 
 def _print_options(analysis: Any) -> None:

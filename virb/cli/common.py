@@ -99,6 +99,37 @@ def print_json(table: pd.DataFrame) -> None:
     print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
 
 
+def add_table_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what every verb takes that prints scores."""
+    parser.add_argument(
+        "--format",
+        choices=("table", "md", "tex", "csv", "json"),
+        default="table",
+        help="how scores are printed: a table, Markdown, LaTeX (booktabs), or every row at full precision as CSV or JSON",
+    )
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    parser.add_argument(
+        "--sort",
+        default="",
+        metavar="ORDER",
+        help="order of encoders: rank (default for more than four), name, given, an end task, or a column about encoders",
+    )
+    parser.add_argument(
+        "--columns",
+        default="",
+        metavar="A,B",
+        help="show these: end tasks, mean-rank, or columns about encoders such as role, method, dataset",
+    )
+
+
+def print_scores(table: pd.DataFrame, args: argparse.Namespace) -> None:
+    """Print scores as the arguments of :func:`add_table_flags` say."""
+    from virb.figures.scores_table import scores_text
+
+    columns = [name.strip() for name in args.columns.split(",") if name.strip()]
+    print(scores_text(table, args.format, sort=args.sort, columns=columns))
+
+
 def say_notes(frame: pd.DataFrame) -> None:
     """Print to standard error what a reader of these scores must know: what was left out, what is not of one thing."""
     from virb.records.compare import mixed

@@ -7,12 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from virb import registry
-from virb.cli.common import add_run_flags, data_context, print_json, run_options
+from virb.cli.common import add_run_flags, add_table_flags, data_context, print_scores, run_options
 from virb.contracts.options import RunOptions
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from virb.evaluation.grid import Failure
     from virb.evaluation.run import Outcome
 
@@ -53,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.csv",
         help="what is to be known of encoders (role, family, ...): a CSV with the column encoder; goes before their own meta",
     )
-    parser.add_argument("--json", action="store_true", help="print the tidy table as a JSON array")
+    add_table_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,15 +71,16 @@ def run(args: argparse.Namespace) -> int:
             meta=args.meta,
             progress=progress,
         )
-    if args.json:
-        print_json(outcome.table)
+    is_data = args.format in ("csv", "json")
+    if is_data:
+        print_scores(outcome.table, args)
     elif len(outcome.table):
         parts = list(outcome.table.groupby("probe", sort=False))
         for probe, part in parts:
-            if args.probe != RunOptions.probe or len(parts) > 1:
+            if args.format == "table" and (args.probe != RunOptions.probe or len(parts) > 1):
                 print(f"probe: {probe}")
-            print_scores(part)
-    _print_closing(outcome, args.out, to=sys.stderr if args.json else sys.stdout)
+            print_scores(part, args)
+    _print_closing(outcome, args.out, to=sys.stderr if is_data else sys.stdout)
     if not outcome.failures and not len(outcome.table) and outcome.left_out:
         names = ", ".join(failure.what for failure in outcome.left_out)
         print(
@@ -92,43 +91,6 @@ def run(args: argparse.Namespace) -> int:
     if not outcome.failures:
         return 0
     return 1 if len(outcome.table) else 2
-
-
-def print_scores(table: pd.DataFrame) -> None:
-    """Print tasks x encoders, by category: the mean over seeds, with the standard deviation where there are several."""
-    from virb.figures.tables import print_table
-    from virb.records.store import base_probe
-
-    encoders = list(dict.fromkeys(table["encoder"]))
-    by_cell = dict(iter(table.groupby(["task", "encoder"], sort=False)))
-    rows: list[dict[str, Any]] = []
-    for (category, task, metric), group in table.groupby(["category", "task", "metric"], sort=False):
-        row: dict[str, Any] = {"category": category, "end task": task, "metric": metric}
-        row["n test"] = int(group["n_test"].iloc[0])
-        for encoder in encoders:
-            cell = by_cell.get((task, encoder))
-            row[f" {encoder}"] = "–" if cell is None else _cell(cell["score"])
-        rows.append(row)
-    n_seeds = table.groupby(["task", "encoder"]).size().max()
-    overrides = sorted({text for text in table["overrides"] if text})
-    names = {base_probe(name) for name in table["probe"]}
-    if n_seeds > 1:
-        notes = [f"mean ± standard deviation over {n_seeds} seeds"]
-    else:
-        is_fixed = {probe.name for probe in registry.load_all(registry.entries("probes"))[0] if not probe.is_random}
-        has_all = bool((table["label_fraction"] == 1).all())  # else a seed draws which examples have labels
-        notes = ["nothing is random" if names <= is_fixed and has_all else "one seed"]
-    lower = sorted(
-        {metric for metric, better in zip(table["metric"], table["better"], strict=True) if better == "lower"}
-    )
-    notes.append(f"lower is better for {', '.join(lower)}" if lower else "higher is better in every row")
-    if overrides:
-        notes.append(f"departs from the protocol: {', '.join(overrides)}: not comparable with full runs")
-    print_table(rows, sections="category", caption="; ".join(notes) + ".")
-
-
-def _cell(scores: pd.Series) -> str:
-    return f"{scores.mean():.3f}" + (f" ± {scores.std(ddof=1):.3f}" if len(scores) > 1 else "")
 
 
 def _print_closing(outcome: Outcome, out: str, *, to: Any) -> None:

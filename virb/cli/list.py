@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _tasks(args: argparse.Namespace) -> list[dict[str, Any]]:
     from virb import registry
+    from virb.contracts.task import FromData
     from virb.errors import UsageError
 
     entries = registry.entries("tasks")
@@ -63,7 +64,7 @@ def _tasks(args: argparse.Namespace) -> list[dict[str, Any]]:
             "metric": task.metric,
             "version": task.version,
             "epochs": task.protocol.epochs,
-            "classes": task.n_classes,
+            "classes": task.classes.value if isinstance(task.classes, FromData) else task.n_classes,
             "summary": task.summary,
             "origin": places[task.name].origin,
         }

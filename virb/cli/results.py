@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from virb.cli.common import data_context, print_json, say_notes
+from virb.cli.common import add_table_flags, data_context, print_scores, say_notes
 
 HELP = "show, export, check or repair a results folder, and say why a record would be computed again"
 EPILOG = """examples:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ENCODER",
         help="for why: the encoder that the records are compared with (default: where it was loaded from)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON: the tidy table, or what was found")
+    add_table_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,16 +59,17 @@ def _table(args: argparse.Namespace) -> int:
 
         with atomic_write(args.files[0]) as file:
             file.write(table.to_csv(index=False).encode("utf-8", "replace"))
-    if args.json:
-        print_json(table)
-    elif args.what == "export":
+    if args.what == "export" and args.format == "table":
         print(f"{len(table)} rows written to {args.files[0]}")
+    elif args.format in ("csv", "json"):
+        print_scores(table, args)
+    elif table.empty:
+        print(f"{args.results} holds no whole record.")
     else:
-        from virb.cli.evaluate import print_scores
-
         for probe, part in table.groupby("probe", sort=True):
-            print(f"probe: {probe}")
-            print_scores(part)
+            if args.format == "table":
+                print(f"probe: {probe}")
+            print_scores(part, args)
     return 0
 
 
@@ -76,7 +77,7 @@ def _check(args: argparse.Namespace) -> int:
     from virb.records.check import check
 
     records, problems = check(args.results)
-    if args.json:
+    if args.format == "json":
         import json
 
         print(json.dumps([{"file": str(p.path), "kind": p.kind, "reason": p.reason} for p in problems], indent=2))

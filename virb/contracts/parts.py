@@ -15,6 +15,9 @@ from virb.errors import RegistryError, UsageError
 TARGETS = ("class", "labels", "number", "mask", "map")
 PIXELWISE = frozenset({"mask", "map"})
 
+#: What the numbers of a map are, where a task says it: distances, motions in pixels, or directions of surfaces.
+QUANTITIES = ("depth", "flow", "direction")
+
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 

@@ -48,6 +48,8 @@ class Problem:
     build_head: Callable[..., nn.Module]  # (encoder, seed, initial_output=0.0): the task's own head, with fresh weights
     score: Callable[[np.ndarray, np.ndarray], float]  # of outputs (N, n_out) and targets; higher is better
     ignore_index: int | None = None
+    quantity: str = ""  # of a map: one of :data:`virb.contracts.parts.QUANTITIES`, or unknown
+    cap: float | None = None  # of a depth: targets above do not count, where the task says so
     groups: Sequence[str] | None = None  # (N,): which examples belong together, for a probe that holds some out
     validation: Examples | None = None  # the data set's own part to choose settings on, over the same images
 
@@ -111,13 +113,14 @@ class Predictor:
 class Probe:
     """A probe: ``fit(problem, setups, device, report)`` returns a predictor for each setup.
 
-    The setups are one, or, of a probe whose fits train ``together``, all that share a problem; their embeddings are of one
-    length, and their protocols differ in optimiser and learning rate alone.
+    The setups are one, or, of a probe whose fits train ``together`` (of pixelwise tasks: ``maps_together``), all that share
+    a problem; their embeddings or maps are of one shape, and their protocols differ in optimiser and learning rate alone.
 
     ``takes`` are the kinds of target (:data:`virb.contracts.parts.TARGETS`). ``options`` are those of :data:`OPTIONS` that
     it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head. ``is_random``: its result
-    depends on the seed. ``is_frozen``: it reads cached features, and does not train a copy of the encoder on the images.
-    ``holds_out``: it chooses something on a part of the train split (:meth:`Problem.hold_out`).
+    depends on the seed. ``layer`` is what it reads of an encoder, a layer of the feature cache (default: what the task's
+    head reads if it trains that, else the embedding). ``is_frozen``: it reads cached features, and does not train a copy of
+    the encoder on the images. ``holds_out``: it chooses something on a part of the train split (:meth:`Problem.hold_out`).
     ``protocol`` is its own where it does not follow the task's. ``settings(protocol, augmentations)`` returns every setting
     that decides its result, with its value, as far as it is known before the data are; by default the protocol's.
     """
@@ -132,6 +135,8 @@ class Probe:
     options: frozenset[str] = field(default_factory=frozenset)
     why_not: str = "it has no such setting"
     together: bool = False
+    maps_together: bool = False
+    layer: str | None = None
     trains_head: bool = False
     is_random: bool = True
     is_frozen: bool = True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from virb.contracts.parts import TARGETS
+from virb.contracts.parts import QUANTITIES, TARGETS
 from virb.errors import DataAbsent, DataError, RegistryError, VirbError
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
     target: str | None = None  # one of TARGETS, where the loss and the metric take several kinds of them
     unit: str = ""  # of targets that are numbers (metre, degree, ...)
+    quantity: str = ""  # one of QUANTITIES: what the numbers of a map are, for probes, pictures and blind baselines
     # Those of AUGMENTATIONS that keep the target, for probes that train on images; None: see label_preserving.
     augmentations: Sequence[str] | None = None
 
@@ -163,6 +164,10 @@ class Task:
         if self.target is not None and self.target not in TARGETS:
             raise RegistryError(
                 f"Task {self.name!r}: unknown target {self.target!r}; expected one of {', '.join(TARGETS)}."
+            )
+        if self.quantity and self.quantity not in QUANTITIES:
+            raise RegistryError(
+                f"Task {self.name!r}: unknown quantity {self.quantity!r}; expected one of {', '.join(QUANTITIES)}."
             )
         twice = [name for name, n in Counter(self.class_names).items() if n > 1][:3]
         if twice:

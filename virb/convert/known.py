@@ -50,6 +50,7 @@ class KnownEncoder(FrozenEncoder):
         self.device = torch.device("cpu" if device is None else device)
         self.dtype = torch.float32
         self._network: Backbone | None = None
+        self._offsets: dict[int | None, tuple[float, ...]] = {}
         self._loaded: FrozenEncoder | None = None
 
     def __repr__(self) -> str:

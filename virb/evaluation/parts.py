@@ -74,6 +74,8 @@ class Parts:
             build_head=self.build_head,
             score=score,
             ignore_index=self.ignore_index,
+            quantity=self.task.quantity,
+            cap=self.metric_options.get("cap"),
             groups=train.groups,
             validation=train.validation,
         )

@@ -88,6 +88,7 @@ class Runner:
         self._futures: list[Future[None]] = []
         self._is_stopped = threading.Event()
         self._lock = threading.Lock()
+        self._memos: dict[tuple[int, int | None], dense.Memo] = {}
         self.failures: list[Failure] = []
         self.n_run = 0
 
@@ -192,18 +193,38 @@ class Runner:
 
     def _groups(self, members: Sequence[_Member], features: Found) -> list[list[_Member]]:
         """Heads of one shape train as one problem, where the probe trains them so; all others are fitted one by one."""
-        groups: dict[int | None, list[_Member]] = {}
+        groups: dict[Any, list[_Member]] = {}
         for member in members:
             is_pixelwise = member.piece.parts.is_pixelwise
             with self._guard(self._name(member)):
-                shape: int | None = None
+                shape: Any = self._shape_of_maps(member) if is_pixelwise else None
                 for split in member.piece.splits if self.probe.is_frozen and not is_pixelwise else ():
                     rows = self._source(member, split, features).features
                     check_finite(self.encoders[member.encoder].name, rows, split)
                     shape = rows.shape[1]
-                is_alone = is_pixelwise or not self.probe.together
-                groups.setdefault(id(member) if is_alone else shape, []).append(member)
-        return list(groups.values())
+                is_together = self.probe.maps_together if is_pixelwise else self.probe.together
+                groups.setdefault(shape if is_together else id(member), []).append(member)
+        if self._pool is None or not self.probe.maps_together:
+            return list(groups.values())
+        # One group trains on one core: on a CPU there are to be as many as cores.
+        return [
+            part
+            for group in groups.values()
+            for k in range(n_cores())
+            if (part := group[k * len(group) // n_cores() : (k + 1) * len(group) // n_cores()])
+        ]
+
+    def _shape_of_maps(self, member: _Member) -> tuple[Any, ...]:
+        """Return what the maps that a probe of pixels reads have in common where their heads are of one shape."""
+        encoder, layer = self.encoders[member.encoder], member.piece.layer
+        stride = int(layer.removeprefix("pyramid")) if layer.removeprefix("pyramid").isdecimal() else None
+        return (
+            id(member.piece),
+            encoder.channels,
+            encoder.strides_at(stride),
+            encoder.offsets_at(stride),
+            encoder.preprocess.size,
+        )
 
     def _source(self, member: _Member, split: Examples, features: Found) -> Source:
         """Return what a probe reads of a split: features, or the images where the encoder runs anew."""
@@ -219,20 +240,31 @@ class Runner:
         elif protocol.crop is not None:
             assert ignore_index is not None
             pixels = dense.CropSource(
-                encoder, piece.layer, split, protocol=protocol, seed=member.seed, ignore_index=ignore_index
+                encoder,
+                piece.layer,
+                split,
+                protocol=protocol,
+                seed=member.seed,
+                ignore_index=ignore_index,
+                memo=self._memo(split, member.seed),
             )
         elif found is None:
             pixels = dense.ComputedSource(encoder, piece.layer, split)
         else:
-            pixels = dense.CachedSource(found.parts, split, size=encoder.preprocess.size, device=self.device)
+            memo = self._memo(split, None)
+            pixels = dense.CachedSource(found.parts, split, size=encoder.preprocess.size, device=self.device, memo=memo)
         return Source(encoder, split.images, pixels=pixels)
+
+    def _memo(self, split: Examples, seed: int | None) -> dense.Memo:
+        """Return what the sources of one split share; crops are drawn by the seed."""
+        return self._memos.setdefault((id(split), seed), dense.Memo())
 
     def _run_group(self, group: Sequence[_Member], features: Found) -> None:
         """Fit the probe for members that share a problem, and score what was fitted."""
         piece = group[0].piece
         task = piece.unit.trains
         started = time.monotonic()
-        if self.probe.together and not piece.parts.is_pixelwise:
+        if self.probe.maps_together if piece.parts.is_pixelwise else self.probe.together:
             what = f"{piece.what}: {len(group)} head{'s' * (len(group) > 1)}"
         else:
             which = "" if self.probe.trains_head else f"{self.probe.name}, "

@@ -150,7 +150,7 @@ class Planner:
         if not self.probe.holds_out:
             train = train.without_hold_out()
         parts = parts_of(unit.trains)
-        layer = parts.head.layer if self.probe.trains_head else "embedding"
+        layer = self.probe.layer or (parts.head.layer if self.probe.trains_head else "embedding")
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         pieces = self._pieces(unit, train, tests, parts, layer, found)
@@ -310,6 +310,7 @@ def task_fields(trains: Task, scored: Task) -> Fields:
         "n_classes": trains.n_classes,
         "class_names": digest(scored.class_names),
         "n_frames": trains.n_frames,
+        **({"quantity": trains.quantity} if trains.quantity else {}),
         **trains.protocol.of_images,  # nothing where images are squashed, as before there was a choice
     }
 

@@ -221,23 +221,37 @@ def _source(thing: Any) -> Path | None:
     return Path(file) if not written or any(Path(name).is_file() for name in written) else None
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """Yield the modules that a file imports, as they are named from its folder."""
+def _imported(path: Path) -> tuple[str, ...]:
+    """Return the modules that a file imports, as they are named from its folder."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return _imports(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
-        return
-    for node in ast.walk(tree):
+        return ()
+
+
+@functools.lru_cache(maxsize=1024)  # by the text itself: an edited file is read anew
+def _imports(text: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level <= 1:
-            yield from ([node.module] if node.module else [alias.name for alias in node.names])
+            found += [node.module] if node.module else [alias.name for alias in node.names]
+    return tuple(found)
 
 
 @functools.cache
 def _installed() -> tuple[str, ...]:
     places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
     return tuple({str(Path(place).resolve()) for place in places if place})
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Return which installed distributions each top-level name comes from; looking takes a twentieth of a second."""
+    import importlib.metadata
+
+    return importlib.metadata.packages_distributions()
 
 
 def _package(path: Path) -> str | None:
@@ -247,7 +261,7 @@ def _package(path: Path) -> str | None:
     for place in _installed():
         if path.resolve().is_relative_to(place):
             top = path.resolve().relative_to(place).parts[0].removesuffix(".py")
-            for distribution in importlib.metadata.packages_distributions().get(top, [top]):
+            for distribution in _distributions().get(top, [top]):
                 try:
                     return f"{distribution} {importlib.metadata.version(distribution)}"
                 except importlib.metadata.PackageNotFoundError:

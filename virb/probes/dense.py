@@ -12,9 +12,10 @@ Tasks whose protocol has a crop train on random crops and are evaluated on whole
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from typing import Protocol as Typed
 
 import numpy as np
@@ -32,13 +33,18 @@ from virb.images.crops import random_crop
 from virb.images.geometry import PIXELS, Grid, resample
 from virb.system import devices
 from virb.system.mapped import Rows
-from virb.system.threads import core_pool
+from virb.system.threads import core_pool, memory_bytes
 from virb.training.head_optimizers import make_optimizer
 
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
 FLOAT16_MAX = 65504.0
+SHARE_OF_MEMORY = (
+    0.02  # of the machine's, the most that one encoder's maps are kept in; larger ones stay in their files
+)
+Ask = TypeVar("Ask")
+Made = TypeVar("Made")
 Batch = tuple[list[list[Tensor]], list[np.ndarray], tuple[int, int]]
 
 
@@ -52,17 +58,42 @@ class Source(Typed):
         ...
 
 
+class Memo:
+    """Remembers what was made last, for each thread: heads of several encoders on the same batch decode its targets once."""
+
+    def __init__(self) -> None:
+        self._last = threading.local()
+
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returned for ``key``, if that was the last one asked for; else make it."""
+        if getattr(self._last, "key", None) != key:
+            self._last.value = make()
+            self._last.key = key
+        return self._last.value
+
+
 class CachedSource:
-    """Whole images, resized to the encoder's input: pyramids read from the feature cache's float16 arrays."""
+    """Whole images, resized to the encoder's input: pyramids read from the feature cache's float16 arrays.
+
+    Those that fit are kept in memory after the first epoch, on a GPU beside what training takes. ``memo`` is shared by the
+    sources of one split.
+    """
 
     def __init__(
-        self, parts: Sequence[np.ndarray], examples: Examples, *, size: int, device: torch.device | str = "cpu"
+        self,
+        parts: Sequence[np.ndarray],
+        examples: Examples,
+        *,
+        size: int,
+        device: torch.device | str = "cpu",
+        memo: Memo | None = None,
     ) -> None:
         self.n = len(examples)
         self.parts = [Rows(part) for part in parts]
         self.examples = examples
         self.size = size
         self.device = torch.device(device)
+        self.memo = memo or Memo()
         self._held: list[Tensor] | None = None
 
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
@@ -70,7 +101,8 @@ class CachedSource:
         if epoch and self._held is None and self._fits():  # what is read once need not be kept
             self._held = [devices.upload(torch.from_numpy(np.array(part.array)), self.device) for part in self.parts]
         pyramids = [[_map(m) for m in self._rows(frames[:, k])] for k in range(frames.shape[1])]
-        return pyramids, _targets(self.examples, rows), (self.size, self.size)
+        targets = self.memo.get(rows.tobytes(), lambda: _targets(self.examples, rows))
+        return pyramids, targets, (self.size, self.size)
 
     def _rows(self, frames: np.ndarray) -> list[Tensor]:
         if self._held is None:
@@ -79,9 +111,11 @@ class CachedSource:
         return [held.index_select(0, chosen) for held in self._held]
 
     def _fits(self) -> bool:
-        """Whether all maps can stay on a GPU beside what training takes."""
+        """Whether all maps can stay in memory beside what training takes."""
         n_bytes = sum(part.array.nbytes for part in self.parts)
-        return self.device.type == "cuda" and n_bytes <= devices.free_bytes(self.device) / 2
+        if self.device.type == "cuda":
+            return n_bytes <= devices.free_bytes(self.device) / 2
+        return n_bytes <= SHARE_OF_MEMORY * memory_bytes()
 
 
 class ComputedSource:
@@ -119,6 +153,7 @@ class CropSource:
         protocol: Protocol,
         seed: int,
         ignore_index: int,
+        memo: Memo | None = None,
     ) -> None:
         assert protocol.crop is not None
         self.n = len(examples)
@@ -129,8 +164,16 @@ class CropSource:
         self.size = protocol.crop
         self.seed = seed
         self.ignore_index = ignore_index
+        self.memo = memo or Memo()
 
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
+        frames, targets = self.memo.get((rows.tobytes(), epoch), lambda: self._crops(rows, epoch))
+        pyramids = [
+            _pyramid(self.encoder, [crops[k] for crops in frames], self.layer) for k in range(self.examples.n_frames)
+        ]
+        return pyramids, targets, (self.size, self.size)
+
+    def _crops(self, rows: np.ndarray, epoch: int) -> tuple[list[list[np.ndarray]], list[np.ndarray]]:
         frames: list[list[np.ndarray]] = []
         targets = []
         for row in rows:
@@ -145,10 +188,7 @@ class CropSource:
             )
             frames.append(crops)
             targets.append(target)
-        pyramids = [
-            _pyramid(self.encoder, [crops[k] for crops in frames], self.layer) for k in range(self.examples.n_frames)
-        ]
-        return pyramids, targets, (self.size, self.size)
+        return frames, targets
 
 
 class WholeSource:
@@ -199,7 +239,7 @@ def train_dense_head(
         TrainingError: the loss was not finite.
         DataError: no pixel of the sampled training targets is valid.
     """
-    head = build(seed, _mean_target(targets) if target == "map" else 0.0)
+    head = build(seed, mean_target(targets) if target == "map" else 0.0)
     device = torch.device(device)
     head = head.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr)
@@ -207,10 +247,11 @@ def train_dense_head(
     n_batches = -(-source.n // protocol.batch_size)
     n_steps = protocol.epochs * n_batches
     is_good = torch.ones((), dtype=torch.bool, device=device)
-    for step, (pyramids, wanted, size) in enumerate(_batches(source, protocol, generator, device)):
+    asked = asked_rows(source.n, protocol, generator)
+    for step, (pyramids, wanted, size) in enumerate(made_ahead(asked, lambda ask: source.batch(*ask), device)):
         with _autocast(device, dtype):
             output = head(*pyramids, size)
-        value = _loss(output.float(), wanted, loss, target == "map", ignore_index)
+        value = mean_loss(output.float(), wanted, loss, target == "map", ignore_index)
         if value is not None:  # None: no pixel of this batch has a target
             optimizer.zero_grad()
             value.backward()
@@ -229,23 +270,24 @@ def train_dense_head(
     return head.eval()
 
 
-def _batches(source: Source, protocol: Protocol, generator: torch.Generator, device: torch.device) -> Iterator[Batch]:
-    """Yield the batches of all epochs, each in a fresh order; for a GPU the next one is made while one is used."""
+def asked_rows(n: int, protocol: Protocol, generator: torch.Generator) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the rows of each batch and its epoch, each epoch in a fresh order."""
+    for epoch in range(protocol.epochs):
+        order = torch.randperm(n, generator=generator).numpy()
+        for start in range(0, n, protocol.batch_size):
+            yield order[start : start + protocol.batch_size], epoch
 
-    def asked() -> Iterator[tuple[np.ndarray, int]]:
-        for epoch in range(protocol.epochs):
-            order = torch.randperm(source.n, generator=generator).numpy()
-            for start in range(0, source.n, protocol.batch_size):
-                yield order[start : start + protocol.batch_size], epoch
 
+def made_ahead(asked: Iterable[Ask], make: Callable[[Ask], Made], device: torch.device) -> Iterator[Made]:
+    """Yield ``make(ask)`` for all that is asked; for a GPU the next one is made while one is used."""
     if device.type != "cuda":
-        for rows, epoch in asked():
-            yield source.batch(rows, epoch)
+        for ask in asked:
+            yield make(ask)
         return
     with core_pool(1) as pool:
-        ahead: Future[Batch] | None = None
-        for rows, epoch in asked():
-            upcoming = pool.submit(source.batch, rows, epoch)
+        ahead: Future[Made] | None = None
+        for ask in asked:
+            upcoming = pool.submit(make, ask)
             if ahead is not None:
                 yield ahead.result()
             ahead = upcoming
@@ -268,7 +310,7 @@ def predict_dense(
         with _autocast(next(head.parameters()).device, dtype):
             output = head(*pyramids, size)
         output = output.float()
-        return [_fit(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)], targets
+        return [fitted(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)], targets
 
 
 def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) -> Predictor:
@@ -311,26 +353,32 @@ def _pyramid(encoder: FrozenEncoder, images: Sequence[np.ndarray], layer: str) -
     return [_map(m) for m in maps]
 
 
-def _fit(output: Tensor, shape: tuple[int, ...]) -> Tensor:
+def fitted(output: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return ``output`` (N, C, h, w) of a resized image at the pixels of the image as it was, (H, W, ...) of a target."""
     height, width = int(shape[0]), int(shape[1])
     return resample(output, PIXELS, Grid.resized(tuple(output.shape[-2:]), (height, width)), (height, width))
 
 
-def _loss(
+def by_size(output: Tensor, targets: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the outputs at their targets' pixels, and these targets (B, H, W, ...), for each size that occurs."""
+    shapes = {target.shape for target in targets}
+    for shape in sorted(shapes):
+        rows = [k for k, target in enumerate(targets) if target.shape == shape]
+        wanted = devices.upload(torch.from_numpy(np.stack([targets[k] for k in rows])), output.device)
+        yield fitted(output[rows] if len(shapes) > 1 else output, shape), wanted
+
+
+def mean_loss(
     output: Tensor, targets: Sequence[np.ndarray], loss: Loss, is_map: bool, ignore_index: int | None
 ) -> Tensor | None:
     """Return the mean over all valid pixels of the batch; None if there are none. Targets may differ in size."""
     if not any(_has_target(target, is_map, ignore_index) for target in targets):
         return None
     sums, counts = [], []
-    shapes = {target.shape for target in targets}
-    for shape in sorted(shapes):
-        rows = [k for k, target in enumerate(targets) if target.shape == shape]
-        wanted = devices.upload(torch.from_numpy(np.stack([targets[k] for k in rows])), output.device)
+    for there, wanted in by_size(output, targets):
         if is_map:
             wanted = wanted[:, None] if wanted.ndim == 3 else wanted.permute(0, 3, 1, 2)
-        total, n = loss.total(_fit(output[rows] if len(shapes) > 1 else output, shape), wanted, ignore_index)
+        total, n = loss.total(there, wanted, ignore_index)
         sums.append(total)
         counts.append(n)
     return torch.stack(sums).sum() / sum(counts)
@@ -343,7 +391,7 @@ def _has_target(target: np.ndarray, is_map: bool, ignore_index: int | None) -> b
     return ignore_index is None or bool((target != ignore_index).any())
 
 
-def _mean_target(targets: Any, n_sampled: int = 256) -> float:
+def mean_target(targets: Any, n_sampled: int = 256) -> float:
     """Return the mean of the valid values in an even sample of the targets, where a regression's output starts."""
     rows = np.unique(np.linspace(0, len(targets) - 1, min(n_sampled, len(targets))).astype(int))
     total, count = 0.0, 0

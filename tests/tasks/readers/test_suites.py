@@ -254,6 +254,28 @@ def test_a_file_that_is_wrong_is_named(tmp_path, layouts, name, path, content, m
         [read(tmp_path, split, n_classes=n_classes) for split in ("train", "test")]
 
 
+@pytest.mark.parametrize(
+    ("name", "listing", "content", "held"),
+    [
+        ("aircraft", "data/images_variant_val.txt", "02 707-320\n", ["02.jpg"]),
+        ("voc", "VOC2007/ImageSets/Main/val.txt", "000007\n000009\n", ["000007.jpg", "000009.jpg"]),
+        ("flowers", "", "", ["image_00001.jpg"]),
+    ],
+)
+def test_what_the_publishers_hold_out_is_the_validation_part_of_train(tmp_path, layouts, name, listing, content, held):
+    write, read, n_classes = SETS[name]
+    write(tmp_path, layouts)
+    if listing:
+        assert read(tmp_path, "train", n_classes=n_classes).validation is None
+        text(tmp_path / listing, content)
+    train, test = (read(tmp_path, split, n_classes=n_classes) for split in ("train", "test"))
+    assert list(train.validation.ids) == held
+    assert test.validation is None
+    fitted, chosen_on = train.hold_out(0.2)
+    assert list(chosen_on.ids) == held
+    assert set(fitted.ids) == set(train.ids) - set(held)
+
+
 # ------------------------------------------------------------------------------------------------------------- trees
 
 
@@ -434,6 +456,8 @@ def test_camvid_joins_train_and_val_and_reads_masks_as_they_are(tmp_path, layout
     camvid_files(tmp_path, layouts)
     train, test = (camvid.scenes(tmp_path, split) for split in ("train", "test"))
     assert train.ids == ["train/0001TP_1.png", "train/0016E5_2.png", "val/0016E5_3.png"]
+    assert train.groups == ["0001TP", "0016E5", "0016E5"]
+    assert train.validation is None  # the published val is of a video that train has
     np.testing.assert_array_equal(test.targets[0], [[0, 3, 11], [10, 4, 8]])
     np.testing.assert_array_equal(train.targets[1], [[8, 0, 3], [11, 10, 4]])
     layouts.grey(tmp_path / "testannot" / "Seq05VD_4.png", np.full((2, 3), 12, np.uint8))
