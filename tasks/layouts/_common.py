@@ -14,6 +14,17 @@ from virb.errors import DataAbsent, DataError, UsageError, data_option
 from virb.images.decode import shown
 from virb.images.listing import is_of_tools
 
+IMAGES = ("images", "image", "img", "imgs", "JPEGImages")
+MASKS = (
+    "masks",
+    "mask",
+    "labels",
+    "annotations",
+    "SegmentationClass",
+    "gt",
+    "annot",
+    "labelsTr",
+)  # what their folders are called
 PLACE = Option("place", type=str, help="the name under which --data NAME=DIR says where the data lie")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from virb.tasks.layouts._common import PLACE, candidates, place_of, put_together, split_options
+from virb.tasks.layouts._common import IMAGES, MASKS, PLACE, candidates, place_of, put_together, split_options
 
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.parts import Option
@@ -121,6 +121,9 @@ def recognise(path: Path) -> Recognised | None:
 
 
 def _has_classes(folder: Path) -> bool:
+    names = set(class_folders(folder))
+    if names & set(IMAGES) and names & set(MASKS):  # not classes but the two halves of a set with masks
+        return False
     return any(list_images(folder / name).paths for name in class_folders(folder)[:20])
 
 

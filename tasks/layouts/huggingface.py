@@ -85,6 +85,8 @@ def _files(context: DataContext, place: str, hub: str, first: str) -> dict[str, 
 def _targets(
     images: ParquetImages, target: str, kind: str, of_train: ParquetImages
 ) -> tuple[np.ndarray, tuple[str, ...]]:
+    if kind == "none":
+        return np.zeros(len(images), dtype=np.int64), ()
     column = target or label_column(images.schema)
     if not column:
         raise DataError(
@@ -129,12 +131,14 @@ def recognise(path: Path) -> Recognised | None:
         return None
     images = ParquetImages(path.name, found[names["train"]])
     test = ParquetImages(path.name, found[names["test"]]) if "test" in names else None
-    column = label_column(images.schema)
+    column = label_column(images.schema) if images.label is not None else ""
     if test is not None and column and test.label is None and "validation" in names:  # published without labels
         names["test"] = names.pop("validation")
-    kind, target = ("class", "") if column else _column(images)
+    kind, target = ("class", "") if label_column(images.schema) else _column(images)
     about = f"{len(images):,} rows of {images.column!r} images with {column or target or 'no labels'!r} ({', '.join(names.values())})"
     options: dict[str, Any] = {**({"target": target} if target else {}), **({"kind": kind} if kind != "class" else {})}
+    if not column and not target:
+        options = {"kind": "none"}
     return Recognised({**options, **names}, kind if column or target else "", about, tuple(names))
 
 
@@ -161,7 +165,7 @@ READER = Reader(
         PLACE,
         Option("image", "", "the column of images"),
         Option("target", "", "the column of the target"),
-        Option("kind", "class", choices=("class", "labels", "number")),
+        Option("kind", "class", help='"none" reads images alone', choices=("class", "labels", "number", "none")),
         Option("group", "", "the column that says which rows belong together"),
         Option("hub", "", "a name on the hub"),
         *split_options(),

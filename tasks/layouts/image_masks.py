@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from virb.tasks.layouts._common import PLACE, candidates, place_of, put_together, split_options
+from virb.tasks.layouts._common import IMAGES, MASKS, PLACE, candidates, place_of, put_together, split_options
 
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.parts import Option
@@ -24,8 +24,6 @@ from virb.images.sets import FileImages
 LAYOUT = (
     "images and masks of one stem (images/ and masks/, or train/ and trainannot/), in split folders or with split lists"
 )
-IMAGES = ("images", "image", "img", "imgs", "JPEGImages")
-MASKS = ("masks", "mask", "labels", "annotations", "SegmentationClass", "gt", "annot", "labelsTr")
 ENDINGS = ("", "annot", "_mask", "_masks", "_labels", "_L", "_gt")
 FILES = ("classes.txt", "codes.txt", "classnames.txt", "labels.txt")
 IGNORE = 255

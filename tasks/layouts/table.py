@@ -89,9 +89,9 @@ def read(
     ``A,B,C`` of 1 and 0 (-1 or empty: not known); "number", one column or several (empty: none). Without
     ``split_column``, ``{split}`` in ``file`` stands for the split's name.
     """
-    if not split_column and "{split}" not in file:
+    if split != "train" and not split_column and "{split}" not in file:
         raise UsageError(
-            f"{place}: the table needs split_column=, or file= with {{split}} in it; nothing else says what trains."
+            f"{place}: the table needs split_column=, or file= with {{split}} in it; nothing else says what tests."
         )
     first = train.split("+")[0]
     root = place_of(context, place, file, lambda path: (path / file.replace("{split}", first)).is_file())
@@ -124,7 +124,12 @@ def read(
     def one(parts: Sequence[str]) -> tuple[Examples, list[int]]:
         paths = cells(parts, image)
         targets, classes = _targets(
-            lambda name: cells(parts, name), lambda name: cells(train.split("+"), name), target, kind, separator
+            lambda name: cells(parts, name),
+            lambda name: cells(train.split("+"), name),
+            len(paths),
+            target,
+            kind,
+            separator,
         )
         found = Examples(
             FileImages(f"{place}/{'+'.join(parts)}", root / images, paths),
@@ -143,10 +148,12 @@ Cells = Callable[[str], list[str]]  # of a column
 
 
 def _targets(
-    of_split: Cells, of_train: Cells, target: str, kind: str, separator: str
+    of_split: Cells, of_train: Cells, n: int, target: str, kind: str, separator: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the targets of a split and the classes' names, both by the columns ``target``."""
     columns = [name.strip() for name in target.split(",")]
+    if kind == "none":
+        return np.zeros(n, dtype=np.int64), ()
     if kind == "number":
         values = np.array([[_number(cell) for cell in of_split(name)] for name in columns], dtype=np.float32).T
         return values[:, 0] if len(columns) == 1 else values, ()
@@ -223,12 +230,10 @@ def _look(root: Path, files: Sequence[Path]) -> Recognised | None:
         group = next((name for name in table.columns if name.lower() in GROUPS), "")
         others = [name for name in table.columns if name not in (image, split_column, group)]
         chosen = [name for name in others if name.lower() in TARGETS][:1] or others
-        kind, separator = _kind(table, chosen)
+        kind, separator = _kind(table, chosen) if chosen else ("none", "")
         options = {"file": name, "images": images, "image": image, "target": ",".join(chosen), "kind": kind}
         more = {"split_column": split_column, "group": group, "separator": separator}
-        said = (
-            f"{file.name}: {len(table):,} rows, {image!r} the image, {', '.join(map(repr, chosen))} the target ({kind})"
-        )
+        said = f"{file.name}: {len(table):,} rows, {image!r} the image, {', '.join(map(repr, chosen)) or 'nothing'} the target ({kind})"
         said += "".join(
             f", {column!r} the {what}" for column, what in ((split_column, "split"), (group, "group")) if column
         )
@@ -245,6 +250,8 @@ def _look(root: Path, files: Sequence[Path]) -> Recognised | None:
 def _images(root: Path, table: Table) -> tuple[str, str] | None:
     """Return the column of paths, and the folder that they are below ("" for that of the table)."""
     for name, cells in table.columns.items():
+        if name.lower().endswith(SUFFIXES):  # a list without a header
+            return None
         few = [cell for cell in cells[:20] if cell.lower().endswith(SUFFIXES)]
         if len(few) < min(20, len(cells)):
             continue
@@ -281,7 +288,7 @@ READER = Reader(
         Option("images", "", "the folder that the paths are below"),
         Option("image", "image", "the column of paths"),
         Option("target", "label", "the column of the target, or several joined by commas"),
-        Option("kind", "class", choices=("class", "labels", "number")),
+        Option("kind", "class", help='"none" reads images alone', choices=("class", "labels", "number", "none")),
         Option("separator", "", "what parts several labels in a cell (default: spaces)"),
         Option("split_column", "", "the column that says the split"),
         Option("group", "", "the column that says which rows belong together"),

@@ -61,13 +61,13 @@ def read(
         if missing:
             raise DataError(f"{place}: {shown(root)} has no shards of {missing[0]!r}; it has {', '.join(found)}.")
         ending, _, field = target.partition(":")
-        wanted = {ending, *([group.partition(":")[0]] if group else [])}
+        wanted = {*([ending] if kind != "none" else []), *([group.partition(":")[0]] if group else [])}
         images = TarImages(
             f"{place}/{'+'.join(parts)}", [path for part in parts for path in found[part]], endings=sorted(wanted)
         )
         if not len(images):
             raise DataError(f"{place}: the shards of {' and '.join(parts)} in {shown(root)} hold no sample.")
-        values = _values(images, ending, field)
+        values = [] if kind == "none" else _values(images, ending, field)
         targets, classes = _targets(values, kind, listed, first != parts[0], root, images)
         groups = None if not group else [str(v) for v in _values(images, *group.partition(":")[::2])]
         counts = [
@@ -101,6 +101,8 @@ def _values(images: TarImages, ending: str, field: str) -> list[Any]:
 def _targets(
     values: list[Any], kind: str, listed: tuple[str, ...], is_test: bool, root: Path, images: TarImages
 ) -> tuple[np.ndarray, tuple[str, ...]]:
+    if kind == "none":
+        return np.zeros(len(images), dtype=np.int64), ()
     if kind == "number":
         try:
             return np.array(values, dtype=np.float32), ()
@@ -146,7 +148,7 @@ def recognise(path: Path) -> Recognised | None:
         n = sum(map(len, found.values()))
         classes = f" of {len(names_of(root))} classes" if names_of(root) else ""
         return Recognised(
-            {**({"target": target} if target not in ("cls", "") else {}), **names},
+            {**({"target": target} if target else {"kind": "none"}), **names},
             "class" if target else "",
             f"{n} WebDataset shards{classes} ({', '.join(names.values())})",
             tuple(names),
@@ -161,7 +163,7 @@ READER = Reader(
     options=(
         PLACE,
         Option("target", "cls", 'the ending of the file with the target, or "json:FIELD"'),
-        Option("kind", "class", choices=("class", "labels", "number")),
+        Option("kind", "class", help='"none" reads images alone', choices=("class", "labels", "number", "none")),
         Option("group", "", 'what examples belong together by: an ending, or "json:FIELD"'),
         *split_options(),
     ),

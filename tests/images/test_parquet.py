@@ -77,7 +77,7 @@ def test_their_identity_is_that_of_the_same_images_in_files(root, tmp_path):
 def test_pretraining_reads_the_train_files_alone(root):
     data = sources.load(str(root))
     assert (len(data), data.classes, data.balance) == (10, ("cat", "dog"), "balanced")
-    assert "2 Parquet files of train" in data.notes[0]
+    assert "10 rows of 'img' images with 'label' (train, test); train alone is trained on" in data.notes[0]
     assert sources.load("set", root=root.parent).revision == data.revision  # below the folder of data sets
     (found,) = sources.load(str(root)).batch(np.array([8]))
     np.testing.assert_array_equal(found, pictures(10)[8])
@@ -93,7 +93,7 @@ def test_rows_that_cannot_be_read_are_named(tmp_path):
         rows.image(0)
     with pytest.raises(DataError, match=r"row 1 of .* has no bytes"):
         rows.image(1)
-    with pytest.raises(DataError, match="2 of 2 images of s cannot be read"):
+    with pytest.raises(DataError, match="2 of 2 images of s/train cannot be read"):
         sources.load(str(tmp_path / "s"))
 
 

@@ -105,7 +105,7 @@ def _first(kind: Any, name: str, root: Path, given: dict[str, Any], parameter: s
                 continue
             raise DataError(f"torchvision's {name} cannot be read from {root}: {error}") from error
         except (RuntimeError, FileNotFoundError) as error:
-            raise DataAbsent(f"torchvision's {name} is not in {root}: {error}") from error
+            raise DataAbsent(f"torchvision's {name} cannot be read from {root}: {error}") from error
         except (OSError, TypeError, ImportError) as error:
             raise DataError(f"torchvision's {name} cannot be read from {root}: {error}") from error
     raise AssertionError

@@ -70,6 +70,8 @@ def members(path: str | os.PathLike[str]) -> Iterator[Member]:
                     yield Member(name, begin, size)
                 if kind != b"g":
                     said = {}
+            if at < total:
+                raise DataError(f"{shown(path)} ends within a file: it was cut off. Fetch it again.")
     except OSError as error:
         raise DataError(f"{shown(path)} cannot be read ({error.strerror or error}).") from error
 

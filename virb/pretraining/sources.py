@@ -13,12 +13,14 @@ import numpy as np
 
 from virb import registry
 from virb.contracts.dataset import DataSet
+from virb.contracts.examples import DataContext
+from virb.contracts.reader import Reader, Recognised
 from virb.errors import DataError, UsageError
 from virb.images.decode import read_bytes, shown
 from virb.images.folders import ImageFolder, scan_image_folder
 from virb.images.listing import Accounting, class_folders, list_images
 from virb.images.of_torchvision import TorchvisionImages
-from virb.images.parquet import ParquetImages, table_files
+from virb.images.readers import of_layouts, recognised
 from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
 from virb.pretraining.data import PretrainingData
@@ -49,7 +51,7 @@ def load(
 
     Args:
         source: the name of a data set (virb list datasets); a folder of images (if it has subfolders, each is a class, and
-            what lies beside them is left out; with train/ and test/ in it, train/ is read); a folder of Parquet files as Hugging Face publishes them (train-*.parquet); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
+            what lies beside them is left out; with train/ and test/ in it, train/ is read); any layout that a reader knows (virb list readers): Parquet, WebDataset shards, a CSV, ..., of which the train split is read; a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
             (the train part, below ``root`` as torchvision puts it). "A:3000+B:0.25" pools 3000 images of A and a quarter of B, drawn by ``seed``,
             without labels.
         short_side: in pixels, to which larger images are reduced (antialiased) when they are read; None: as they are.
@@ -76,14 +78,43 @@ def load(
             f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(named())}, "
             "torchvision:NAME). Name one of them, or a folder of images."
         )
-    if path.is_dir() and (files := table_files(path).get(TRAIN, [])):
-        rows = ParquetImages(path.resolve().name, files)
-        data = _from_images(rows, short_side, skip_unreadable, progress, label=rows.label, classes=rows.classes)
-        files_said = "a Parquet file" if len(files) == 1 else f"{len(files)} Parquet files"
-        return replace(data, notes=(f"{shown(path)}: {len(rows):,} images in {files_said} of {TRAIN}.",))
+    known = recognised(path)
+    if known is not None:
+        return _layout(path, *known, short_side, skip_unreadable, progress)
     if not path.is_dir():
         return _file_list(path, short_side, skip_unreadable, progress)
     return _folder(path, short_side, skip_unreadable, progress)
+
+
+def _layout(
+    path: Path,
+    reader: Reader,
+    found: Recognised,
+    short_side: int | None,
+    skip_unreadable: bool,
+    progress: ProgressCallback | None,
+) -> PretrainingData:
+    """The train split of a set whose layout a reader knows, by the reader that end tasks are read by."""
+    name = path.resolve().name
+    place = path.parent if path.is_file() else path
+    known = {option.name for option in reader.options}
+    options = {option.name: option.default for option in reader.options} | dict(found.options)
+    options |= {key: value for key, value in (("place", name), ("validation", "")) if key in known}
+    examples = reader.read(DataContext(places={name: place}), TRAIN, **options)
+    data = _from_images(
+        examples.images,
+        short_side,
+        skip_unreadable,
+        progress,
+        label=np.asarray(examples.targets, dtype=np.int64) if found.target == "class" else None,
+        classes=examples.classes if found.target == "class" else (),
+        paths=list(examples.ids) if isinstance(examples.images, FileImages) else (),
+    )
+    alone = f"; {found.options.get(TRAIN, TRAIN)} alone is trained on" if len(found.splits) > 1 else ""
+    notes = [f"{shown(path)}: {reader.name}: {found.about}{alone}."]
+    if examples.accounting is not None and not examples.accounting.is_whole:
+        notes.append(f"{shown(path)}: {examples.accounting.line()}.")
+    return replace(data, name=name, notes=tuple(notes))
 
 
 def _found(source: str, root: Path | None) -> Path:
@@ -227,8 +258,10 @@ def _list_folder(root: Path) -> tuple[Path, ImageFolder, tuple[str, ...]]:
     else:
         listing = list_images(root)
         if not listing.paths:
+            known = "; ".join(reader.layout for reader in of_layouts())
             raise DataError(
-                f"{shown(root)} holds no images ({', '.join(IMAGE_SUFFIXES)}). Name the folder that has them."
+                f"{shown(root)} holds no images ({', '.join(IMAGE_SUFFIXES)}), and is in none of the layouts that are read: "
+                f"{known}."
             )
         paths = tuple(listing.paths)
         found = ImageFolder(root, (), paths, np.zeros(len(paths), np.int64), Accounting.of(root, [listing]))
