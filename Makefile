@@ -7,11 +7,8 @@ BIN := $(PREFIX)/bin
 READY := $(PREFIX)/.virb-ready
 RESULTS ?= results
 FIGURES ?= figures
-# Nine of the suite: what fits into a few minutes on two cores.
-DEMO := mini-object-class,mini-scene,mini-material,mini-digits,mini-action,mini-count,mini-steps,mini-egomotion
-DEMO := $(DEMO),mini-depth
 
-.PHONY: demo test test-old-processor test-processors lint types check encoders study clean help
+.PHONY: demo test test-old-processor test-processors lint types docs check encoders study clean help
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -24,8 +21,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY) ## evaluate encoders/*.pt on nine mini tasks, print the table, draw the correlation heatmap
-	$(BIN)/virb evaluate encoders/*.pt --tasks $(DEMO) --out $(RESULTS)
-	$(BIN)/virb analyze correlation --results $(RESULTS) --out $(FIGURES)
+	$(BIN)/virb demo --out $(RESULTS) --figures $(FIGURES)
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n auto
@@ -44,16 +40,19 @@ lint: $(READY) ## format and lint, without changing anything
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
+docs: $(READY) ## build the documentation site into docs/_build; a broken link is an error
+	$(BIN)/python -m sphinx -b html -q -W --keep-going docs docs/_build
+
 types: $(READY) ## check the engine's types
 	$(BIN)/mypy
 
-check: lint types test ## everything that must hold before a commit
+check: lint types docs test ## everything that must hold before a commit
 
 encoders: $(READY) ## make the reference encoders again (a quarter of an hour on 2 cores)
-	$(BIN)/virb pretrain --recipe pretrain/recipes/reference.yaml --out encoders --jobs 2
+	$(BIN)/virb pretrain --recipe reference --out encoders --jobs 2
 
 study: $(READY) ## the study in miniature: pretrain 30 encoders, evaluate them (docs/study.md; an afternoon on 2 cores)
-	$(BIN)/virb pretrain --recipe pretrain/recipes/study.yaml --out study --jobs 2
+	$(BIN)/virb pretrain --recipe study --out study --jobs 2
 	$(BIN)/virb evaluate study/*.pt encoders/random.pt encoders/supervised-objects.pt --suite mini --out $(RESULTS)-study
 	$(BIN)/virb results export docs/study.csv --results $(RESULTS)-study
 

@@ -14,7 +14,6 @@ A table is written between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; 
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -50,8 +49,9 @@ def chance(name: str) -> str:
 
 
 def demo_tasks() -> set[str]:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    return {name for line in re.findall(r"^DEMO := (.*)$", makefile, re.MULTILINE) for name in line.split(",")}
+    from virb.cli import demo
+
+    return set(demo.demo_tasks())
 
 
 def scores_table(table: pd.DataFrame) -> str:

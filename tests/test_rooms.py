@@ -18,7 +18,7 @@ CONTENT = ("tasks", "pretrain", "analysis")
 #: From the ground up; a room imports only those before it. compat and docs stand aside.
 ROOMS = (
     "errors", "system", "contracts", "registry", "stats", "images", "training", "networks", "convert", "features", "heads",
-    "losses", "metrics", "probes", "records", "scores", "pretraining", "evaluation", "figures", "report", "cli",
+    "losses", "metrics", "probes", "records", "scores", "pretraining", "evaluation", "figures", "report", "papers", "cli",
 )  # fmt: skip
 ASIDE = ("compat", "docs", "virb", "__main__")
 

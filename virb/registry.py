@@ -60,6 +60,7 @@ KINDS = {
     "executors": Kind("executor", "virb.evaluation.executors", "EXECUTOR", "virb.executors"),
     "importers": Kind("importer of scores", "virb.scores", "IMPORTER", "virb.importers"),
     "columns": Kind("record column", "virb.records", "COLUMN", "virb.columns", keeps_underscores=True),
+    "papers": Kind("paper", "virb.analysis", "PAPER", "virb.papers"),
     "styles": Kind("figure style", "virb.figures.styles", "STYLE", "virb.styles"),
 }
 

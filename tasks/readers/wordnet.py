@@ -38,7 +38,7 @@ def tree(context: DataContext, wnids: Sequence[str]) -> LabelTree | None:
     """Return the levels over classes such as n01440764, coarser and coarser; None where there is no WordNet.
 
     "depth k" merges the deepest classes into their parents until none is more than k steps below the root, as Cole et al.
-    2022 (Appendix C.3) do; levels that leave one class are left out. WordNet is no tree: see :data:`RULE`.
+    2022 (Appendix C.3) do; levels that merge nothing, or all, are left out. WordNet is no tree: see :data:`RULE`.
 
     Raises:
         DataError: the file cannot be read, or has no such noun (another version numbers them otherwise).
@@ -51,13 +51,14 @@ def tree(context: DataContext, wnids: Sequence[str]) -> LabelTree | None:
     if unknown:
         raise DataError(f"wordnet: {path} has no noun {unknown[0]}; expected WordNet 3.0, by which ImageNet numbers.")
     levels = depth_levels(parents, wnids)  # the classes first, the root last
-    named = {f"depth {depth}": [level[wnid] for wnid in wnids] for depth, level in _numbered(levels)}
-    kept = {name: ancestors for name, ancestors in named.items() if 1 < len(set(ancestors)) < len(wnids)}
+    kept: dict[str, list[str]] = {}
+    n_before = len(wnids)  # a level with as many groups as the one below it has the same
+    for k, level in enumerate(levels):
+        ancestors = [level[wnid] for wnid in wnids]
+        if 1 < len(set(ancestors)) < n_before:
+            kept[f"depth {len(levels) - 1 - k}"] = ancestors
+            n_before = len(set(ancestors))
     return LabelTree(kept, RULE) if kept else None
-
-
-def _numbered(levels: list[dict[str, str]]) -> list[tuple[int, dict[str, str]]]:
-    return [(len(levels) - 1 - k, level) for k, level in enumerate(levels)]
 
 
 @functools.lru_cache(maxsize=2)

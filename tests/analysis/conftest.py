@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-PUBLISHED = Path(__file__).parent.parent / "published"
+PUBLISHED = Path(__file__).parents[2] / "analysis" / "papers" / "tables"
 
 
 def table(name: str) -> pd.DataFrame:

@@ -188,13 +188,47 @@ def test_an_unknown_suite_and_probe(place, capsys):
     expect(capsys, call(place, TINY, "--tasks", "textures", "--probe", "gradeint"), "Unknown probe", "'gradient'")
 
 
-def test_a_missing_and_a_truncated_checkpoint_are_both_named_before_any_work(place, tmp_path, capsys):
+def test_encoders_that_cannot_be_read_cost_themselves(place, tmp_path, capsys):
     torn = tmp_path / "torn.pt"
     torch.save({"format": "virb-encoder/1", "state_dict": {"x": torch.zeros(1000)}}, torn)
     torn.write_bytes(torn.read_bytes()[:900])
-    status = call(place, TINY, str(tmp_path / "absent.pt"), str(torn), "--tasks", "textures")
-    expect(capsys, status, "absent.pt", "torn.pt")
+    bad = [str(tmp_path / "absent.pt"), str(torn)]
+    expect(capsys, call(place, *bad, "--tasks", "textures"), "absent.pt", "torn.pt")
     assert not list(Path(place["--out"]).glob("*/*/*.json"))
+    assert call(place, bad[0], TINY, bad[1], "--tasks", "textures") == 1
+    printed = capsys.readouterr()
+    for name in ("absent.pt", "torn.pt"):
+        assert len([line for line in printed.err.splitlines() if "FAILED" in line and name in line]) == 1
+    assert "2 failed, as said above" in printed.err
+    assert "1 jobs run" in printed.out
+    assert len(list(Path(place["--out"]).glob("*/*/*.json"))) == 1
+
+
+def test_a_failure_is_said_once_and_quiet_says_it_too(place, tmp_path, capsys):
+    for path in (tmp_path / "images" / "train" / "rough").iterdir():
+        path.unlink()
+    for quiet in ((), ("--quiet",)):
+        assert call(place, TINY, "--tasks", "textures", *quiet) == 2
+        printed = capsys.readouterr().err
+        assert len([line for line in printed.splitlines() if line.startswith("FAILED textures")]) == 1
+
+
+def test_an_interrupt_says_what_is_kept_and_keeps_it(place, capsys, monkeypatch):
+    from virb.evaluation.pieces import Runner
+
+    write = Runner._write
+
+    def interrupted(self, member, *rest):
+        if member.seed == 1:
+            raise KeyboardInterrupt
+        write(self, member, *rest)
+
+    monkeypatch.setattr(Runner, "_write", interrupted)
+    assert call(place, TINY, "--tasks", "textures", "--seeds", "2") == 130
+    assert "interrupted: 1 of 2 jobs were finished. Their records are kept in" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert call(place, TINY, "--tasks", "textures", "--seeds", "2") == 0
+    assert "1 jobs run, 1 were there already" in capsys.readouterr().out
 
 
 def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(place, tmp_path, capsys):

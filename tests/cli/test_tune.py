@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from virb import registry
 from virb.cli import main
+from virb.contracts.examples import DataContext
+from virb.contracts.options import RunOptions
+from virb.evaluation.tuning import tune
 from virb.probes import gradient
 
 ENCODER = "pixels:4:size=16"
@@ -97,3 +101,41 @@ def test_a_task_without_heads_of_its_own_is_refused(argv, capsys):
     argv[argv.index("blocks")] = "mini-object-class-shift"
     assert main(argv) == 2
     assert "tune mini-object-class" in capsys.readouterr().err
+
+
+def test_finetuning_searches_rates_and_decays_on_validation(argv, tmp_path, capsys):
+    argv[1] = "random:resnet18:width=0.125,size=32"
+    argv += ["--probe", "finetune", "--steps", "2", "--batch-size", "8", "--json"]
+    assert main([*argv, "--grid", "sgd:1e-3:0.1,nesterov:0.1:0"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["optimizer"], row["lr"], row["weight_decay"]) for row in rows] == [
+        ("sgd", 1e-3, 0.1), ("nesterov", 0.1, 0.0)
+    ]  # fmt: skip
+    records = [json.loads(path.read_text()) for path in (tmp_path / "tuning").rglob("*-seed0.json")]
+    assert sorted(record["protocol"].get("weight_decay", 0.0) for record in records) == [0.0, 0.1]
+    assert {record["protocol"]["steps"] for record in records} == {2}
+    assert main([*argv, "--grid", "kotar"]) == 2
+    assert "it has pretrained, untrained" in capsys.readouterr().err
+
+
+def test_simclrs_grids_are_the_papers():
+    grids = registry.load("probes", "finetune").grids
+    assert len(grids["pretrained"]) == len(grids["untrained"]) == 7 * 8
+    for name, rates, decays in (("pretrained", (1e-4, 0.1), (0, 1e-3)), ("untrained", (1e-3, 1), (1e-5, 10**-1.5))):
+        lrs = [setting["lr"] for setting in grids[name]]
+        assert (min(lrs), max(lrs)) == rates
+        found = [setting["weight_decay"] * setting["lr"] for setting in grids[name]]
+        assert (min(found), max(found)) == pytest.approx(decays, rel=1e-3)
+        assert all(lrs.count(lr) == 8 for lr in lrs)
+
+
+def test_the_best_of_errors_is_the_least(tmp_path):
+    from tests.evaluation.test_targets import NUMBER, task
+
+    table, failures = tune(
+        "pixels:4:size=16", [task("brightness", **NUMBER)], context=DataContext(), options=RunOptions(out=str(tmp_path)),
+        grid=[{"lr": 1e-6}, {"lr": 1e-2}],
+    )  # fmt: skip
+    assert failures == []
+    assert table.loc[table["is_best"], "lr"].tolist() == [1e-2]
+    assert table["score"].idxmin() == table["is_best"].idxmax()

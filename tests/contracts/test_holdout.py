@@ -140,7 +140,7 @@ def test_tune_and_lbfgs_hold_out_whole_groups(tmp_path):
 
 def tune_ids(given, tmp_path):
     """Return the ids that a grid of one setting is scored on."""
-    variant = tuning._variant(given, "adam", 1e-3, 0.3)
+    variant = tuning._variant(given, {"optimizer": "adam", "lr": 1e-3}, 0.3)
     return list(variant.data(DataContext(), "test").ids)
 
 

@@ -53,11 +53,30 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
         "sgd",
     ]
     said += ["--lr", "0.1", "--limit", "5", "--epochs", "2", "--dtype", "bf16", "--skip-corrupt", "--cache-gb", "1"]
-    options = parsed(*said, "--cache-limit", "2", "--label-fraction", "1,.1", "--labels-per-class", "5")
-    assert all(getattr(options, field.name) != field.default for field in dataclasses.fields(RunOptions))
+    said += ["--cache-limit", "2", "--label-fraction", "1,.1", "--labels-per-class", "5", "--batch-size", "9"]
+    said += [
+        "--weight-decay",
+        "0",
+        "--weight-decay-on",
+        "head",
+        "--k",
+        "auto",
+        "--temperature",
+        "1",
+        "--penalties",
+        "all",
+    ]
+    options = parsed(*said)
+    other = dataclasses.replace(options, epochs=None, steps=7)
+    assert all(
+        getattr(options, field.name) != field.default or getattr(other, field.name) != field.default
+        for field in dataclasses.fields(RunOptions)
+    )
     assert options.overrides() == {
-        "optimizer": "sgd", "lr": 0.1, "limit": 5, "epochs": 2, "dtype": "bf16", "skip_corrupt": 1,
+        "optimizer": "sgd", "lr": 0.1, "limit": 5, "epochs": 2, "dtype": "bf16", "skip_corrupt": 1, "batch_size": 9,
+        "weight_decay": 0.0, "weight_decay_on": "head", "k": "auto", "temperature": 1.0, "penalties": "all",
     }  # fmt: skip
+    assert parsed("--k", "5").k == 5
 
 
 @pytest.mark.parametrize(
@@ -69,6 +88,8 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
         ({"lr": float("nan")}, "lr= must be a number above 0"),
         ({"cache_limit_gb": -1}, "cache_limit_gb= must be a number of at least 0"),
         ({"dtype": "bf17"}, "Unknown dtype 'bf17'"),
+        ({"k": "few"}, "k= must be a whole number or auto; found 'few'"),
+        ({"weight_decay": -1.0}, "weight_decay= must be a number of at least 0"),
         ({"skip_corrupt": 1}, "skip_corrupt= must be true or false"),
     ],
 )

@@ -27,7 +27,7 @@ from virb.errors import CheckpointError, UsageError
 from virb.system import download
 
 ROOT = Path(__file__).parents[2]
-TABLE3 = ROOT / "tests" / "published" / "virb_table3.csv"  # Kotar et al. 2021, Table 3
+TABLE3 = ROOT / "analysis" / "papers" / "tables" / "virb_table3.csv"  # Kotar et al. 2021, Table 3
 
 # -- what zoo.yaml says
 

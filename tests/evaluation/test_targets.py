@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import virb
+from virb import registry
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import Category, Protocol, Task
 from virb.errors import BrokenPart, DataError, UsageError, VirbError
@@ -41,9 +42,11 @@ def task(name: str, targets=None, **changes) -> Task:
     return Task(name=name, data=data, **{**declared, **changes})
 
 
-@pytest.mark.parametrize("probe", ["gradient", "knn", "lbfgs", "finetune"])
+@pytest.mark.parametrize(
+    "probe", sorted(set(registry.names("probes")) - {"linear_sgd"})
+)  # whose rate is not for pixels
 def test_numbers_are_predicted_in_their_own_unit(tmp_path, probe):
-    encoder = ENCODER if probe != "finetune" else "random:resnet18:width=0.125,size=32"
+    encoder = ENCODER if probe not in ("finetune", "attentive") else "random:resnet18:width=0.125,size=32"
     table = virb.evaluate([encoder], [task("brightness", **NUMBER)], out=tmp_path, probe=probe, device="cpu")
     (row,) = table.to_dict("records")
     assert (row["metric"], row["unit"], row["better"]) == ("rmse", "degree", "lower")
@@ -59,12 +62,14 @@ def test_numbers_are_predicted_in_their_own_unit(tmp_path, probe):
     assert record["protocol"]["target_scale"][0] == pytest.approx(np.std(target), rel=0.5)
 
 
-@pytest.mark.parametrize("probe", ["gradient", "knn", "lbfgs", "finetune"])
+@pytest.mark.parametrize(
+    "probe", sorted(set(registry.names("probes")) - {"linear_sgd"})
+)  # whose rate is not for pixels
 def test_several_labels_are_scored_class_by_class(tmp_path, probe):
     def some_unknown(found: np.ndarray) -> np.ndarray:
         return np.where(np.arange(60)[:, None] % 10 == [0, 1, 2], -1, found)
 
-    encoder = ENCODER if probe != "finetune" else "random:resnet18:width=0.125,size=32"
+    encoder = ENCODER if probe not in ("finetune", "attentive") else "random:resnet18:width=0.125,size=32"
     labels = task("bright", some_unknown, **LABELS)
     table = virb.evaluate([encoder], [labels], out=tmp_path, probe=probe, device="cpu")
     assert table["unit"].tolist() == ["fraction"]

@@ -81,6 +81,27 @@ def test_it_is_plain_adam_on_the_mean_cross_entropy():
     assert torch.allclose(weights(trained), weights(head), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["adam", "nesterov"])
+def test_a_schedule_over_steps_with_decay_is_plain_pytorchs(kind):
+    n_steps = 8  # of three batches an epoch
+    how = Protocol(epochs=1, batch_size=64, lr=5e-2, optimizer=kind, steps=n_steps, weight_decay=0.1, schedule="cosine")
+    (found,) = train_heads(build, [data(0)], FRAMES, TARGETS, seeds=[3], protocol=how)
+    head, order = build(3), torch.Generator().manual_seed(3)
+    optimizer = (
+        torch.optim.Adam(head.parameters(), weight_decay=0.1)
+        if kind == "adam"
+        else torch.optim.SGD(head.parameters(), lr=1.0, momentum=0.9, nesterov=True, weight_decay=0.1)
+    )
+    x, y = torch.from_numpy(data(0)), torch.from_numpy(TARGETS)
+    batches = [part for _ in range(3) for part in torch.randperm(N, generator=order).split(64)]
+    for step, rows in enumerate(batches[:n_steps]):
+        optimizer.param_groups[0]["lr"] = 5e-2 * (1 + np.cos(np.pi * step / n_steps)) / 2
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(head(x[rows]), y[rows]).backward()
+        optimizer.step()
+    assert torch.allclose(weights(found), weights(head), atol=1e-5)
+
+
 def test_adam_is_torchs_to_the_bit():
     ours = [torch.randn(7, 5, generator=torch.Generator().manual_seed(k)).requires_grad_() for k in range(2)]
     theirs = [p.detach().clone().requires_grad_() for p in ours]

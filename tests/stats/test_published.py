@@ -15,7 +15,7 @@ from virb.stats.distances import transfer_affinity
 from virb.stats.effects import best_against, detectable_correlation, domain_margins, fusion_gains
 from virb.stats.structure import pocket_test
 
-PUBLISHED = Path(__file__).parent.parent / "published"
+PUBLISHED = Path(__file__).parents[2] / "analysis" / "papers" / "tables"
 
 
 def table(name: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virb.contracts.options import RunOptions, flags
+from virb.contracts.options import Flag, RunOptions, flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def add_run_flags(
         parser.add_argument(
             flag.name,
             dest=flag.field,
-            type=_several(flag.type) if flag.is_several else flag.type,
+            type=_parser(flag),
             default=default,
             metavar=flag.metavar,
             choices=flag.choices,
@@ -47,13 +47,17 @@ def add_run_flags(
         )
 
 
-def _several(kind: type) -> Callable[[str], tuple[Any, ...]]:
-    """Return a parser of values with commas between, named for what argparse says of others."""
+def _parser(flag: Flag) -> Callable[[str], Any]:
+    """Return what makes a flag's value of its text, named for what argparse says of others."""
+    if not flag.is_several and not flag.words:
+        return flag.type
 
-    def parse(text: str) -> tuple[Any, ...]:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
+    def parse(text: str) -> Any:
+        if flag.is_several:
+            return tuple(flag.type(part) for part in text.split(",") if part.strip())
+        return text if text in flag.words else flag.type(text)
 
-    parse.__name__ = "list of numbers"
+    parse.__name__ = "list of numbers" if flag.is_several else f"number or {' or '.join(flag.words)}"
     return parse
 
 

@@ -18,17 +18,21 @@ EPILOG = """examples:
   virb data status --data /data                   # the paper's end tasks: found, incomplete or absent
   virb data status pets clevr-count --decode      # read every image and target; corrupt ones are counted and named
   virb data prepare pets dtd --data /data         # download where torchvision may, then verify
+  virb data tree cole-inat21 --data /data         # the classes and what is above them, as a CSV for virb analyze
   virb data cache                                 # features, pretraining images, rendered sets, digests: size, last use
   virb data cache --limit 20                      # remove what was longest unused of the first two until 20 GB are left
   virb data cache --clear features                # what a running command uses stays
 
 Data sets that torchvision knows lie under the data folder as torchvision puts them, the others under the top folder of
-their public archive; --data NAME=DIR places one of them elsewhere. docs/tasks.md says what each task reads.
+their public archive; --data NAME=DIR places one of them elsewhere. virb data status NAME says where a set is to be had.
 """
 
 
+SHOWN_ENTRIES = 20  # of the cache; --json prints all
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("status", "prepare", "cache"))
+    parser.add_argument("action", choices=("status", "prepare", "tree", "cache"))
     parser.add_argument("tasks", nargs="*", metavar="NAME", help="end tasks (status: all of the suite by default)")
     parser.add_argument("--suite", default="virb", help="status: the tasks of this suite (default: virb)")
     parser.add_argument(
@@ -72,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "prepare" and not args.tasks:
         raise UsageError("data prepare needs the names of the end tasks whose data to get; see: virb data status.")
     context = data_context(args.data)
+    if args.action == "tree":
+        return _tree(args.tasks, context)
     chosen, n_broken = _tasks(args.tasks, args.suite)
     rows: list[Status] = []
     with Progress() as progress:
@@ -127,6 +133,12 @@ def _cache(args: argparse.Namespace) -> int:
     if args.clear is not None or args.limit is not None:
         print(f"{_size(gone)} removed" + (f"; {len(stayed)} entries are in use and stay" if stayed else ""))
     elif rows:
+        if len(rows) > SHOWN_ENTRIES:
+            print(f"the {SHOWN_ENTRIES} largest of {len(rows)} entries (--json: all)")
+            largest = sorted(range(len(rows)), key=lambda k: -found[k].n_bytes)[:SHOWN_ENTRIES]
+            rows, found_shown = [rows[k] for k in sorted(largest)], [found[k] for k in sorted(largest)]
+        else:
+            found_shown = found
         print_table(
             [
                 {
@@ -138,7 +150,7 @@ def _cache(args: argparse.Namespace) -> int:
                     if entry.is_in_use
                     else f"{datetime.fromtimestamp(entry.last_use):%Y-%m-%d %H:%M}",
                 }
-                for row, entry in zip(rows, found, strict=True)
+                for row, entry in zip(rows, found_shown, strict=True)
             ]
         )
     sizes = {kind: sum(entry.n_bytes for entry in found if entry.kind == kind) for kind in cache.KINDS}
@@ -152,6 +164,26 @@ def _cache(args: argparse.Namespace) -> int:
     if fetched:
         n_bytes = sum(file.stat().st_size for file in fetched)
         print(f"Published encoders: {_size(n_bytes)} in {zoo.folder()}; they stay until you remove them.")
+    return 0
+
+
+def _tree(names: list[str], context: DataContext) -> int:
+    """Print the label tree of one task's data as a CSV: class, then one column a level, fine to coarse."""
+    import csv
+
+    from virb import registry
+    from virb.errors import DataError, UsageError
+
+    if len(names) != 1:
+        raise UsageError("data tree needs the name of one end task, whose label tree to print.")
+    task = registry.load("tasks", names[0])
+    examples = task.examples(context, "test")
+    if examples.tree is None:
+        raise DataError(f"{task.name}: its data have no label tree. {task.obtain}".rstrip())
+    levels = examples.tree.coarse(task.resolved(examples).class_names)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(levels)
+    writer.writerows(zip(*levels.values(), strict=True))
     return 0
 
 

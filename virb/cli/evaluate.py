@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from virb.evaluation.run import Outcome
 
 HELP = "score frozen encoders on end tasks"
-EPILOG = """an encoder is a file (virb's own, or a published checkpoint: MoCo, SwAV, DINO, timm, ...), the name of one
-in encoders/, zoo:NAME (a published one; virb list encoders shows them; patterns: 'zoo:swav-*'), timm:NAME,
+EPILOG = """an encoder is a file (virb's own, or a published checkpoint: MoCo, SwAV, DINO, timm, ...), the name of a reference
+encoder that comes with virb, zoo:NAME (a published one; virb list encoders shows them; patterns: 'zoo:swav-*'), timm:NAME,
 torchvision:NAME, random:ARCH or pixels:GRID.
 
 examples:
-  virb evaluate encoders/*.pt                          # the embedded suite, mini; nothing is downloaded
+  virb evaluate mine.pt supervised-objects random      # the embedded suite, mini, beside two reference encoders
   virb evaluate mine.pth.tar random:resnet50 --seeds 3
   virb evaluate mine.pt --suite virb --data /data      # the paper's end tasks, on the data that are there
   virb evaluate mine.pt --tasks flowers --include ./my-tasks --data flowers=/data/flowers
   virb evaluate mine.pt --label-fraction 0.01,0.1,1 --seeds 3   # how well with few labels
-  virb evaluate mine.pt --probe knn                    # a second opinion: knn, lbfgs or finetune (docs/probes.md)
-  virb evaluate encoders/*.pt --executor dask          # on every GPU here; dask:tcp://HOST:PORT: on a cluster
+  virb evaluate mine.pt --probe knn                    # a second opinion: see virb list probes
+  virb evaluate mine/*.pt --executor dask              # on every GPU here; dask:tcp://HOST:PORT: on a cluster
 
 Run the same command again after an interruption: only what is missing is computed.
 """
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is to be known of encoders (role, family, ...): a CSV with the column encoder; goes before their own meta",
     )
     add_table_flags(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress: the table, and what failed, alone")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,16 +62,26 @@ def run(args: argparse.Namespace) -> int:
     from virb.evaluation import run as evaluation
     from virb.system.progress import Progress
 
-    with Progress() as progress:
-        outcome = evaluation.run(
-            args.encoders,
-            [name.strip() for name in args.tasks.split(",") if name.strip()] if args.tasks else None,
-            suite=args.suite or "mini",
-            context=data_context(args.data),
-            options=run_options(args),
-            meta=args.meta,
-            progress=progress,
-        )
+    with Progress(is_quiet=args.quiet) as progress:
+        try:
+            outcome = evaluation.run(
+                args.encoders,
+                [name.strip() for name in args.tasks.split(",") if name.strip()] if args.tasks else None,
+                suite=args.suite or "mini",
+                context=data_context(args.data),
+                options=run_options(args),
+                meta=args.meta,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            kept = (
+                f"{progress.done_jobs} of {progress.total_jobs} jobs were finished"
+                if progress.total_jobs
+                else "no job was begun"
+            )
+            raise Interrupted(
+                f"interrupted: {kept}. Their records are kept in {args.out}/; the same command computes what is missing."
+            ) from None
     is_data = args.format in ("csv", "json")
     if is_data:
         print_scores(outcome.table, args)
@@ -80,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             if args.format == "table" and (args.probe != RunOptions.probe or len(parts) > 1):
                 print(f"probe: {probe}")
             print_scores(part, args)
-    _print_closing(outcome, args.out, to=sys.stderr if is_data else sys.stdout)
+    _print_closing(outcome, args.out, progress.told, to=sys.stderr if is_data else sys.stdout)
     if not outcome.failures and not len(outcome.table) and outcome.left_out:
         names = ", ".join(failure.what for failure in outcome.left_out)
         print(
@@ -93,11 +104,22 @@ def run(args: argparse.Namespace) -> int:
     return 1 if len(outcome.table) else 2
 
 
-def _print_closing(outcome: Outcome, out: str, *, to: Any) -> None:
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what is kept."""
+
+    status = 130
+
+
+def _print_closing(outcome: Outcome, out: str, told: set[str], *, to: Any) -> None:
+    """Say what was done; a failure that was said when it happened is counted, and not said again."""
     present = f", {outcome.n_present} were there already" if outcome.n_present else ""
     print(f"{outcome.n_run} jobs run{present}; the records are in {out}/", file=to)
+    again = [failure for failure in outcome.failures if failure.line in told]
     for failure in outcome.failures:
-        print(f"FAILED {failure.what}: {failure.reason}", file=sys.stderr)
+        if failure not in again:
+            print(failure.line, file=sys.stderr)
+    if again:
+        print(f"{len(outcome.failures)} failed, as said above", file=sys.stderr)
     _keep_tracebacks([failure for failure in outcome.failures if failure.details], out)
 
 

@@ -19,7 +19,8 @@ examples:
   virb pretrain simclr --data world --budget 200000 --option temperature=0.2 --out mine.pt --resume
   virb pretrain moco-v2 --data photos/ --subset log(10,500,8000) --out mine.pt
   virb pretrain simclr --options                  the method's options, and its published training
-  virb pretrain --recipe pretrain/recipes/reference.yaml --out encoders/ --jobs 2
+  virb pretrain --recipe reference --out encoders/ --jobs 2         a recipe that comes with virb: photos, reference, study
+  virb pretrain --recipe mine.yaml --out encoders/
   torchrun --nproc-per-node 8 -m virb pretrain moco-v3 --data photos/ --arch resnet50 --batch-size 1024 --out mine.pt
 
 A run that was killed goes on where it was with the same command and --resume. Every value that is not given is the
@@ -29,7 +30,11 @@ method's published one, the learning rate scaled to the batch size by the publis
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", nargs="?", help="a name that `virb list methods` shows")
-    parser.add_argument("--recipe", metavar="FILE", help="make the encoders of this file; --out is a folder then")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="make the encoders of a recipe: photos, reference, study, or a file; --out is a folder then",
+    )
     parser.add_argument(
         "--only", metavar="NAME", action="append", default=[], help="of a recipe, this encoder (may be repeated)"
     )
@@ -218,9 +223,13 @@ def _line(made: Made) -> str:
         return f"{made.path}: there already"
     if not meta["images_seen"]:
         return f"{made.path}: written, nothing trained"
+    asked = (meta.get("training") or {}).get("epochs")
+    short = ""
+    if isinstance(asked, (int, float)) and meta["epochs"] < 0.98 * asked:
+        short = f" (batches are whole: {meta['steps']} updates of {meta['batch_size']} fit into {asked:g} epochs)"
     return (
         f"{made.path}: {meta['method']} on {meta['dataset']}, {meta['epochs']:g} epochs of {meta['dataset_size']} "
-        f"images, {meta['seconds']:.0f} s"
+        f"images{short}, {meta['seconds']:.0f} s"
     )
 
 

@@ -32,6 +32,11 @@ class Failure:
     reason: str
     details: str = ""
 
+    @property
+    def line(self) -> str:
+        """How it is said, once."""
+        return f"FAILED {self.what}: {self.reason}"
+
 
 @dataclass
 class Report:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virb.contracts.budget import Budget
+from virb.contracts.task import OPTIMIZERS
 from virb.errors import UsageError, option
 
 
@@ -24,6 +25,7 @@ class Flag:
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
     is_several: bool = False  # values with commas between
+    words: tuple[str, ...] = ()  # that may stand in place of a number
 
 
 def _option(default: Any, help: str, kind: type, **about: Any) -> Any:
@@ -50,7 +52,7 @@ class RunOptions:
         metavar="WHERE",
     )
     optimizer: str | None = _option(
-        None, "instead of the task's; recorded as such", str, choices=("adam", "sgd"), overrides=True
+        None, "instead of the task's; recorded as such", str, choices=OPTIMIZERS, overrides=True
     )
     lr: float | None = _option(None, "instead of the task's learning rate; recorded as such", float, overrides=True)
     limit: int | None = _option(
@@ -72,6 +74,33 @@ class RunOptions:
     )
     epochs: int | None = _option(
         None, "train for N epochs instead of the task's; recorded as such", int, metavar="N", overrides=True
+    )
+    steps: int | None = _option(
+        None, "make N updates instead of the task's epochs; recorded as such", int, metavar="N", overrides=True
+    )
+    batch_size: int | None = _option(
+        None, "examples a batch instead of the task's; recorded as such", int, metavar="N", overrides=True
+    )
+    weight_decay: float | None = _option(
+        None, "the l2 penalty that is added to the gradient (default: none); recorded as such", float, overrides=True
+    )
+    weight_decay_on: str | None = _option(
+        None, "of fine-tuning: which weights decay (default: all)", str, choices=("all", "head"), overrides=True
+    )
+    k: int | str | None = _option(
+        None,
+        "of knn: how many neighbours vote; auto: chosen on train, each example left out in turn (default: 20)",
+        int,
+        words=("auto",),
+        overrides=True,
+    )
+    temperature: float | None = _option(None, "of knn's votes (default: 0.07)", float, overrides=True)
+    penalties: str | None = _option(
+        None,
+        "of lbfgs: which of its 45 penalties to score on validation (default: search, which scores 13 at most)",
+        str,
+        choices=("search", "all"),
+        overrides=True,
     )
     dtype: str | None = _option(
         None,
@@ -110,24 +139,30 @@ class RunOptions:
                 self._take_several(flag)
             else:
                 self._check_type(flag)
-        for what in ("seeds", "limit", "epochs"):
+        for what in ("seeds", "limit", "epochs", "steps", "batch_size", "k"):
             value = getattr(self, what)
-            if value is not None and value < 1:
+            if isinstance(value, int) and value < 1:
                 raise UsageError(f"{option(what)} must be at least 1; found {value}.")
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise UsageError(f"{option('lr')} must be a number above 0; found {self.lr:g}.")
-        for what, value in (("cache_gb", self.cache_gb), ("cache_limit_gb", self.cache_limit_gb)):
+        for what in ("lr", "temperature"):
+            value = getattr(self, what)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{option(what)} must be a number above 0; found {value:g}.")
+        for what in ("cache_gb", "cache_limit_gb", "weight_decay"):
+            value = getattr(self, what)
             if value is not None and not 0 <= value < math.inf:
                 raise UsageError(f"{option(what)} must be a number of at least 0; found {value:g}.")
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError(f"{option('epochs')} and {option('steps')} both say how long to train; leave one out.")
 
     def _check_type(self, flag: Flag) -> None:
         value = getattr(self, flag.field)
         default = _default(flag.field)
-        if value is None and default is None:
+        if (value is None and default is None) or (isinstance(value, str) and value in flag.words):
             return
         allowed: tuple[type, ...] = (int, float) if flag.type is float else (flag.type,)
         if not isinstance(value, allowed) or (isinstance(value, bool) and flag.type is not bool):
             kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(flag.type, "text")
+            kind = " or ".join([kind, *flag.words])
             raise UsageError(f"{option(flag.field)} must be {kind}; found {value!r}.")
         if flag.choices and value not in flag.choices:
             raise UsageError(
@@ -163,7 +198,9 @@ class RunOptions:
         found = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.metadata.get("overrides") and getattr(self, field.name) not in (None, False)
+            if field.metadata.get("overrides")
+            and (value := getattr(self, field.name)) is not None
+            and value is not False
         }
         return {key: 1 if value is True else value for key, value in found.items()}
 
@@ -181,6 +218,7 @@ def flags() -> Iterator[Flag]:
             about.get("metavar"),
             about.get("choices"),
             about.get("is_several", False),
+            about.get("words", ()),
         )
 
 

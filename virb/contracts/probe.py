@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
 #: Departures from a protocol that a probe may take, beside ``limit`` and ``skip_corrupt``, which all take.
-TRAINING_OPTIONS = ("epochs", "optimizer", "lr")
-OPTIONS = (*TRAINING_OPTIONS, "dtype")
+TRAINING_OPTIONS = ("epochs", "steps", "batch_size", "optimizer", "lr", "weight_decay")
+#: Settings of single probes, which reach them by :attr:`Setup.options` and ``Probe.settings``.
+OWN_OPTIONS = ("weight_decay_on", "k", "temperature", "penalties")
+OPTIONS = (*TRAINING_OPTIONS, *OWN_OPTIONS, "dtype")
 
 Report = Callable[[int, int], None]  # of progress, as report(done, total); it may raise to end the job
 
@@ -94,6 +96,7 @@ class Setup:
     source: Source  # the train split's images
     seed: int
     protocol: Protocol
+    options: Mapping[str, Any] = field(default_factory=dict)  # of OWN_OPTIONS those that were given
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,15 @@ class Probe:
     a problem; their embeddings or maps are of one shape, and their protocols differ in optimiser and learning rate alone.
 
     ``takes`` are the kinds of target (:data:`virb.contracts.parts.TARGETS`). ``options`` are those of :data:`OPTIONS` that
-    it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head. ``is_random``: its result
-    depends on the seed. ``layer`` is what it reads of an encoder, a layer of the feature cache (default: what the task's
-    head reads if it trains that, else the embedding). ``is_frozen``: it reads cached features, and does not train a copy of
-    the encoder on the images. ``holds_out``: it chooses something on a part of the train split (:meth:`Problem.hold_out`).
+    it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head, or the one called ``head``
+    in its place. ``is_random``: its result depends on the seed. ``layer`` is what it reads of an encoder, a layer of the
+    feature cache (default: what the head reads if it trains one, else the embedding). ``is_frozen``: it reads cached
+    features, and does not train a copy of the encoder on the images. ``holds_out``: it chooses something on a part of the
+    train split (:meth:`Problem.hold_out`). ``grids`` are settings that ``virb tune`` tries, by name, each a mapping of
+    options to values; the first is what it tries if none is named.
     ``protocol`` is its own where it does not follow the task's. ``settings(protocol, augmentations)`` returns every setting
     that decides its result, with its value, as far as it is known before the data are; by default the protocol's.
+    ``protocol`` is a mapping there, and has those of :data:`OWN_OPTIONS` that were given too.
     """
 
     name: str
@@ -134,6 +140,7 @@ class Probe:
     )
     options: frozenset[str] = field(default_factory=frozenset)
     why_not: str = "it has no such setting"
+    head: str | None = None
     together: bool = False
     maps_together: bool = False
     layer: str | None = None
@@ -142,12 +149,16 @@ class Probe:
     is_frozen: bool = True
     holds_out: bool = False
     protocol: Protocol | None = None
+    grids: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "takes", checked_targets(self.takes, f"Probe {self.name!r}"))
         unknown = sorted(frozenset(self.options) - set(OPTIONS))
         if unknown:
             raise RegistryError(f"Probe {self.name!r}: unknown option {unknown[0]!r}; expected some of {OPTIONS}.")
+        for name, grid in self.grids.items():
+            if not all(set(setting) <= self.options for setting in grid):
+                raise RegistryError(f"Probe {self.name!r}: its grid {name!r} has options that it does not take.")
 
     @property
     def fits_pixelwise(self) -> bool:
@@ -156,9 +167,11 @@ class Probe:
 
 def training(protocol: Protocol) -> dict[str, Any]:
     """Return what records say of a head that was trained by gradient descent."""
+    later = {"weight_decay": protocol.weight_decay, "schedule": protocol.schedule}
     return {
-        "epochs": protocol.epochs,
+        **({"epochs": protocol.epochs} if protocol.steps is None else {"steps": protocol.steps}),
         "batch_size": protocol.batch_size,
         "optimizer": protocol.optimizer,
         "lr": protocol.lr,
+        **{name: value for name, value in later.items() if name in protocol.of_training},
     }

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from virb.contracts.examples import DataContext, Examples
 
 AUGMENTATIONS = ("crop", "flip")
+OPTIMIZERS = ("adam", "sgd", "nesterov")
+SCHEDULES = ("constant", "cosine")
 RESIZES = ("squash", "crop")
 
 
@@ -45,6 +47,9 @@ class Protocol:
     ``resize`` is how: "squash" takes both sides to the encoder's size (Kotar et al. 2021, Section 3.1); "crop" takes the
     centre square first, whose side is ``resize_share`` of the image's shorter side (1: SimCLR, Appendix B.8, shorter side
     to 224 and a centre crop of 224; .875: Cole et al. 2022, Appendix C.2).
+
+    ``steps`` is how many updates a head makes, in place of ``epochs``. ``schedule`` "cosine" brings the learning rate from
+    ``lr`` to 0 over them. "sgd" has momentum 0.9, "nesterov" Nesterov's; ``weight_decay`` is added to the gradient.
     """
 
     epochs: int
@@ -56,6 +61,9 @@ class Protocol:
     crop_mirror: bool = False
     resize: str = "squash"
     resize_share: float = 1.0
+    steps: int | None = None
+    weight_decay: float = 0.0
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
@@ -63,8 +71,16 @@ class Protocol:
                 f"A protocol needs epochs >= 1, batch_size >= 1 and lr > 0; found epochs={self.epochs}, "
                 f"batch_size={self.batch_size}, lr={self.lr}."
             )
-        if self.optimizer not in ("adam", "sgd"):
-            raise RegistryError(f"Unknown optimizer {self.optimizer!r} in a protocol; expected 'adam' or 'sgd'.")
+        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES:
+            raise RegistryError(
+                f"Unknown optimizer {self.optimizer!r} or schedule {self.schedule!r} in a protocol; expected one of "
+                f"{', '.join(OPTIMIZERS)} and one of {', '.join(SCHEDULES)}."
+            )
+        if (self.steps is not None and self.steps < 1) or not self.weight_decay >= 0:
+            raise RegistryError(
+                f"A protocol needs steps >= 1 and weight_decay >= 0; found steps={self.steps}, "
+                f"weight_decay={self.weight_decay}."
+            )
         low, high = self.crop_scales
         if (self.crop is not None and self.crop < 1) or not 0 < low <= high:
             raise RegistryError(
@@ -88,8 +104,21 @@ class Protocol:
 
     @property
     def of_training(self) -> dict[str, Any]:
-        """The settings of the head's training, by name."""
-        return {key: value for key, value in asdict(self).items() if key not in ("resize", "resize_share")}
+        """The settings of the head's training, by name.
+
+        Those that came later are there where they say something else than what was always done: a record that was made
+        without them is what would be made now.
+        """
+        later = {"steps": None, "weight_decay": 0.0, "schedule": "constant"}
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in ("resize", "resize_share") and (key not in later or value != later[key])
+        }
+
+    def n_steps(self, n_batches: int) -> int:
+        """Return how many updates a head makes whose epoch has ``n_batches``."""
+        return self.steps or self.epochs * n_batches
 
 
 def _whence(error: BaseException) -> str:

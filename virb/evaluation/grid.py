@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from virb.contracts.budget import WHOLE, Budget
 from virb.contracts.examples import Examples
 from virb.contracts.executor import Failure
 from virb.contracts.options import RunOptions
+from virb.contracts.probe import OWN_OPTIONS, TRAINING_OPTIONS, Probe
 from virb.contracts.task import Protocol, Task
 
 if TYPE_CHECKING:
@@ -90,10 +91,14 @@ class Piece:
 
 
 def effective(protocol: Protocol, options: RunOptions) -> Protocol:
-    """Return ``protocol`` with what ``options`` say instead."""
-    return replace(
-        protocol,
-        epochs=protocol.epochs if options.epochs is None else options.epochs,
-        optimizer=protocol.optimizer if options.optimizer is None else options.optimizer,
-        lr=protocol.lr if options.lr is None else options.lr,
-    )
+    """Return ``protocol`` with what ``options`` say instead; epochs that are asked for end its steps."""
+    said: dict[str, Any] = {name: value for name in TRAINING_OPTIONS if (value := getattr(options, name)) is not None}
+    if "epochs" in said:
+        said["steps"] = None
+    return replace(protocol, **said)
+
+
+def own_options(probe: Probe, options: RunOptions) -> dict[str, Any]:
+    """Return the settings of the probe's own that ``options`` say."""
+    names = [name for name in OWN_OPTIONS if name in probe.options]
+    return {name: value for name in names if (value := getattr(options, name)) is not None}

@@ -31,7 +31,7 @@ class Guard:
             return False
         if not isinstance(error, StoppedError):
             self.failures.append(failure(self.what, error))
-            self.progress.note(f"{self.what}: FAILED: {self.failures[-1].reason}")
+            self.progress.note(self.failures[-1].line)
         return True
 
 

@@ -25,10 +25,13 @@ from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation import checks, levels
 from virb.evaluation.about import About
-from virb.evaluation.grid import Failure, Job, Piece, effective
+from virb.evaluation.blind import blind_score
+from virb.evaluation.grid import Failure, Job, Piece, effective, own_options
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
 from virb.evaluation.plan import record_name
+from virb.evaluation.scoring import score
+from virb.evaluation.shown import Shown
 from virb.evaluation.stages import Encoding, Found, check_finite, make_ready
 from virb.features.cache import FeatureCache
 from virb.networks.encoder import FrozenEncoder
@@ -88,6 +91,8 @@ class Runner:
         self._futures: list[Future[None]] = []
         self._is_stopped = threading.Event()
         self._lock = threading.Lock()
+        self._lock_of_blind = threading.Lock()
+        self._blind: dict[tuple[int, str], dict[str, Any] | None] = {}
         self._memos: dict[tuple[int, int | None], dense.Memo] = {}
         self.failures: list[Failure] = []
         self.n_run = 0
@@ -95,13 +100,14 @@ class Runner:
     def run(self, pieces: Sequence[Piece], failures: list[Failure]) -> int:
         """Run the pieces' jobs and return how many have a record now; what fails is added to ``failures``."""
         self.failures = failures
-        self.progress.set_jobs(sum(piece.n_jobs for piece in pieces))
         ready = []
         for piece in pieces:
             with self._guard(piece.unit.trains.name):
                 make_ready(piece, self.options, self.progress)
                 self._drop(piece, self.encoding.unfit(piece))
                 ready.append(piece)
+        work = sum(_n_images(piece) * (len(piece.encoders) + piece.n_jobs) for piece in ready)
+        self.progress.set_jobs(sum(piece.n_jobs for piece in pieces), work=work)
         # On CPU, heads train side by side on one core each while the next images are encoded; a GPU takes them in turn.
         with contextlib.ExitStack() as stack:
             if self.device.type == "cpu":
@@ -122,7 +128,7 @@ class Runner:
         """Take the jobs of encoders that cannot do a task out of its piece."""
         for found in failed.values():
             self.failures.append(found)
-            self.progress.note(f"{found.what}: FAILED: {found.reason}")
+            self.progress.note(found.line)
         piece.jobs = {key: tasks for key, tasks in piece.jobs.items() if key[0] not in failed}
 
     def _submit(self, what: str, job: Callable[[], None]) -> None:
@@ -174,7 +180,7 @@ class Runner:
         features: Found = {}
         members: list[_Member] = []
         for piece in together:
-            task = piece.unit.trains
+            task, n_encoders = piece.unit.trains, len(piece.encoders)
             with self._guard(task.name):
                 begun = time.monotonic()
                 # On crops, or where it trains itself, the encoder runs anew in each epoch: there is nothing to keep.
@@ -182,6 +188,7 @@ class Runner:
                     found, failed = self.encoding.encode(piece, everything)
                     features |= found
                     self._drop(piece, failed)
+                self.progress.work_done(_n_images(piece) * n_encoders)
                 encode_s = (time.monotonic() - begun) / max(1, len(piece.encoders))
                 members += [_Member(piece, encoder, seed, encode_s) for encoder, seed in piece.jobs]
         for group in self._groups(members, features):
@@ -278,6 +285,7 @@ class Runner:
                         self._source(member, piece.train, features),
                         member.seed,
                         self._protocol(member.piece.unit.trains),
+                        own_options(self.probe, self.options),
                     )
                     for member in group
                 ]
@@ -297,19 +305,26 @@ class Runner:
                         test = member.piece.tests[scored.name]
                         since = time.monotonic()
                         state = parts_of(scored).new_state()
-                        is_pixelwise = piece.parts.is_pixelwise
-                        step = 8192 if not is_pixelwise else 1 if task.protocol.crop is not None else 32
-                        _score(
-                            state, predictor, self._source(member, test, features), test, advance, step, is_pixelwise
-                        )
+                        shown = Shown(parts_of(scored), test) if piece.parts.is_pixelwise else None
+                        step = 8192 if shown is None else 1 if task.protocol.crop is not None else 32
+                        score(state, predictor, self._source(member, test, features), test, advance, step, shown)
                         seconds = {"train": train_s, "predict": time.monotonic() - since}
-                        self._write(member, scored, state, seconds, predictor.protocol)
+                        self._write(member, scored, state, seconds, predictor.protocol, shown)
         if not fitted:
             if is_too_large:
                 self._release_networks()
             for member in group:  # one bad head must not take the others along: try them one at a time
                 with self._guard(self._name(member)):
                     self._run_group([member], features)
+
+    def _beside(self, piece: Piece, task: Task) -> dict[str, Any]:
+        """Return what a prediction that looks at no image scores, computed once a task."""
+        key = (id(piece), task.name)
+        with self._lock_of_blind:
+            if key not in self._blind:
+                self._blind[key] = blind_score(parts_of(task), piece.train, piece.tests[task.name])
+        found = self._blind[key]
+        return {} if found is None else {"blind": found}
 
     def _write(
         self,
@@ -318,6 +333,7 @@ class Runner:
         metric: State,
         seconds: Mapping[str, float],
         protocol: Mapping[str, Any],
+        shown: Shown | None,
     ) -> None:
         e, piece = self.encoders[member.encoder], member.piece
         test = piece.tests[task.name]
@@ -332,6 +348,7 @@ class Runner:
             "seed": member.seed,
             "score": metric.score,
             "metrics": metrics,
+            **self._beside(piece, task),
             "per_class": None if per_class is None else dict(zip(names, [_number(v) for v in per_class], strict=True)),
             "n_train": len(piece.train),
             "n_test": len(test),
@@ -349,33 +366,17 @@ class Runner:
             raise VirbError(
                 f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."
             )
-        self.store.write(record, {"ids": np.asarray(list(test.ids)), **predictions})
+        kept = None if shown is None else shown.arrays
+        self.store.write(record, {"ids": np.asarray(list(test.ids)), **predictions}, kept)
         with self._lock:
             self.n_run += 1
             self.progress.job_done()
+            self.progress.work_done(_n_images(piece))
 
 
-def _score(
-    state: State,
-    predictor: Predictor,
-    source: Source,
-    test: Examples,
-    progress: Callable[[int, int], None],
-    step: int,
-    is_pixelwise: bool,
-) -> None:
-    """Give the metric the outputs a few examples at a time: those of a large split are not all kept."""
-    n_blocks = -(-len(test) // step)
-    for k in range(n_blocks):
-        rows = np.arange(k * step, min((k + 1) * step, len(test)))
-
-        def report(done: int, total: int, k: int = k) -> None:
-            progress(k * total + done, n_blocks * total)
-
-        if is_pixelwise:
-            state.update(*predictor.outputs(source, rows, report))
-        else:
-            state.update(predictor.outputs(source, test.frames[rows], report), np.asarray(test.targets)[rows])
+def _n_images(piece: Piece) -> int:
+    """What a piece costs an encoder, and a head about as much: its examples."""
+    return len(piece.train) + sum(map(len, piece.tests.values()))
 
 
 def _number(value: Any) -> float | None:

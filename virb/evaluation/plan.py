@@ -20,7 +20,7 @@ from virb.contracts.task import Task
 from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
 from virb.evaluation import labelled, stages
 from virb.evaluation.about import About
-from virb.evaluation.grid import Failure, Job, Piece, Unit, effective
+from virb.evaluation.grid import Failure, Job, Piece, Unit, effective, own_options
 from virb.evaluation.guard import Guard
 from virb.evaluation.parts import Parts, parts_of
 from virb.networks.encoder import FrozenEncoder
@@ -332,7 +332,9 @@ def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int, bud
     return {
         **outside,
         "name": probe.name,
-        "settings": prints.plain(probe.settings(protocol.of_training, trains.label_preserving)),
+        "settings": prints.plain(
+            probe.settings({**protocol.of_training, **own_options(probe, options)}, trains.label_preserving)
+        ),
         "limit": options.limit,
         "skip_corrupt": options.skip_corrupt,
         "precision": options.dtype or "fp32",
@@ -346,16 +348,29 @@ def digests_of(examples: Examples) -> Fields:
     return {**examples.digests(), "n": len(examples)}
 
 
-def units_of(tasks: Sequence[Task]) -> list[Unit]:
-    """Put together the tasks that share heads."""
+def units_of(tasks: Sequence[Task], probe: Probe) -> list[Unit]:
+    """Put together the tasks that share heads, with the probe's own head where it has one."""
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         groups.setdefault(task.heads_of or task.name, []).append(task)
     by_name = {task.name: task for task in tasks}
     return [
-        Unit(by_name[name] if name in by_name else registry.load("tasks", name), tuple(scored))
+        Unit(
+            as_probed(by_name[name] if name in by_name else registry.load("tasks", name), probe),
+            tuple(as_probed(task, probe) for task in scored),
+        )
         for name, scored in groups.items()
     ]
+
+
+def as_probed(task: Task, probe: Probe) -> Task:
+    """Return ``task`` with the probe's own head in place of the task's, if it has one."""
+    if probe.head is None:
+        return task
+    of_head = {option.name for option in parts_of(task).head.options}
+    return replace(
+        task, head=probe.head, options={name: value for name, value in task.options.items() if name not in of_head}
+    )
 
 
 def select_tasks(

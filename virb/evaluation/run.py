@@ -64,6 +64,13 @@ def evaluate(
     epochs: int | None = None,
     optimizer: str | None = None,
     lr: float | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    weight_decay: float | None = None,
+    weight_decay_on: str | None = None,
+    k: int | str | None = None,
+    temperature: float | None = None,
+    penalties: str | None = None,
     dtype: str | None = None,
     skip_corrupt: bool = False,
     label_fraction: float | Sequence[float] | None = None,
@@ -87,7 +94,8 @@ def evaluate(
             :class:`~virb.contracts.examples.DataContext`, whose ``places`` say where single sets lie.
         probe: "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
         limit: examples a split; with ``epochs``, ``optimizer``, ``lr``, ``dtype`` and ``skip_corrupt`` a departure from
-            the protocol, whose scores are kept apart from those of full runs.
+            the protocol, whose scores are kept apart from those of full runs. So are ``steps``, ``batch_size``,
+            ``weight_decay`` and ``weight_decay_on`` (training), ``k`` and ``temperature`` (knn), ``penalties`` (lbfgs).
         label_fraction, labels_per_class: on how many labels heads train, one number or several: a share of each class's
             training examples, or examples a class. A seed draws them, the smaller number within the larger, the same for
             all encoders; the columns of these names say of each score which it is.
@@ -109,6 +117,13 @@ def evaluate(
         executor=executor,
         optimizer=optimizer,
         lr=lr,
+        steps=steps,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        weight_decay_on=weight_decay_on,
+        k=k,
+        temperature=temperature,
+        penalties=penalties,
         limit=limit,
         epochs=epochs,
         dtype=dtype,
@@ -156,7 +171,8 @@ def run(
     are no failures.
 
     Raises:
-        VirbError: nothing can be run as asked: unknown names, an unreadable encoder, an unwritable ``out``.
+        VirbError: nothing can be run as asked: unknown names, no encoder that can be read, an unwritable ``out``. One
+            encoder of several that cannot be read is a failure of the outcome.
     """
     options = options or RunOptions()
     progress = progress or Progress(is_quiet=True)
@@ -177,18 +193,34 @@ def run(
         options = options.one_seed()
     store = ResultStore(options.out)
     store.check_writable()
-    loaded = load_encoders(sources, options.device if executor.is_here else "cpu", dtype=options.dtype or "fp32")
+    place_of = options.device if executor.is_here else "cpu"
+    unread: dict[int, str] = {}
+    loaded = load_encoders(sources, place_of, dtype=options.dtype or "fp32", problems=unread)
+    sources = [source for k, source in enumerate(sources) if k not in unread]
+    for k, encoder in enumerate(loaded):
+        try:
+            store.check_identity(encoder.name, encoder.identity, encoder.sha256)
+        except VirbError as error:
+            unread[-1 - k] = str(error)
+    used = [k for k in range(len(loaded)) if -1 - k not in unread]
+    if not used:
+        raise UsageError("\n".join(unread.values()))
+    sources, loaded = [sources[k] for k in used], [loaded[k] for k in used]
+    for reason in unread.values():
+        failures.append(Failure("an encoder", reason))
+        progress.note(failures[-1].line)
     if options.dtype == "tf32" and executor.is_here and loaded[0].device.type != "cuda":
         raise UsageError(f"{option('dtype', 'tf32')} is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
     store.check_names([encoder.name for encoder in loaded])
     for encoder in loaded:
         collect_leftovers(store.root / encoder.name)
-        store.check_identity(encoder.name, encoder.identity, encoder.sha256)
     about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
     planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
-    units = units_of(chosen)
+    units = units_of(chosen, how)
     with devices.tf32(options.dtype == "tf32"):
         plan = planner.plan(units, may_leave_out=may_leave_out)
+        for line in context.unread():
+            progress.note(line)
 
         def here() -> Report:
             found: list[Failure] = []
@@ -209,10 +241,10 @@ def run(
         )
         report = executor.run(work, place, progress) if missing else Report()
     n_run = report.n_run if executor.is_here else _seen(planner, plan, missing, report, options)
-    unread = (
+    elsewhere = (
         set() if executor.is_here else {unit.trains.name for unit, _ in plan.unread}
     )  # which a worker may have read
-    failures += [failure for failure in plan.failures if failure.what not in unread]
+    failures += [failure for failure in plan.failures if failure.what not in elsewhere]
     failures += [failure for failure in report.failures if failure not in failures]  # workers plan for themselves
     left_out = plan.left_out + [skipped for skipped in report.left_out if skipped not in plan.left_out]
     table = _table(planner, plan, [job for unit in units for job in planner.jobs_of(unit)])
@@ -308,8 +340,12 @@ def check_task_names(tasks: Sequence[Task]) -> None:
             raise UsageError(f"The tasks {other} and {task.name} differ by case alone; results are kept by name.")
 
 
-def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: str = "fp32") -> list[FrozenEncoder]:
+def load_encoders(
+    encoders: Sequence[Source], device: str = "auto", *, dtype: str = "fp32", problems: dict[int, str] | None = None
+) -> list[FrozenEncoder]:
     """Load every encoder; all that cannot be loaded are named in one error, before any work begins.
+
+    With ``problems`` these are left out instead, and their places and reasons are put there; none left is an error still.
 
     ``dtype`` ("fp32", "tf32", "bf16", "fp16") is that of the forward pass; encoders that come loaded keep theirs under
     "fp32". They run on ``device`` wherever they were loaded, and the caller's stay as they are.
@@ -319,8 +355,8 @@ def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: st
         raise UsageError("No encoder was named. Give files (encoders/*.pt) or names such as random:resnet18.")
     place = devices.resolve(device)
     loaded: list[FrozenEncoder] = []
-    problems: list[str] = []
-    for item in encoders:
+    wrong: dict[int, str] = {}
+    for k, item in enumerate(encoders):
         try:
             encoder = item if isinstance(item, FrozenEncoder) else load_or_recall(item, device=place)
             wanted = (place, encoder.dtype if dtype == "fp32" else kind)
@@ -328,9 +364,11 @@ def load_encoders(encoders: Sequence[Source], device: str = "auto", *, dtype: st
             if encoder.report is not None and encoder.report.is_news:
                 registry.say(f"{encoder.name}: {encoder.report}")
         except VirbError as error:
-            problems.append(str(error))
-    if problems:
-        raise UsageError("\n".join(problems) if len(problems) > 1 else problems[0])
+            wrong[k] = str(error)
+    if wrong and (problems is None or not loaded):
+        raise UsageError("\n".join(wrong.values()))
+    if problems is not None:
+        problems.update(wrong)
     names: dict[str, str] = {}
     for encoder in loaded:
         other = names.setdefault(folded(encoder.name), encoder.name)

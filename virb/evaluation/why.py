@@ -9,7 +9,7 @@ from virb import probes, registry
 from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
 from virb.errors import DataError, RecordError, UsageError
-from virb.evaluation.plan import fingerprint_now, read_data
+from virb.evaluation.plan import as_probed, fingerprint_now, read_data
 from virb.evaluation.run import load_encoders
 from virb.records.fingerprint import differences
 from virb.records.record import FIRST_SCHEMA
@@ -44,6 +44,8 @@ def why(path: Path, *, context: DataContext, encoder: str | None = None) -> list
     options = RunOptions(probe=base_probe(record["probe"]), **given)
     task = registry.load("tasks", record["task"]["name"])
     trains = registry.load("tasks", task.heads_of) if task.heads_of else task
+    probe = probes.find(options.probe)
+    trains, task = as_probed(trains, probe), as_probed(task, probe)
     (loaded,) = load_encoders([source], dtype=options.dtype or "fp32")
     was, out = record["fingerprint"], []
     try:
@@ -53,5 +55,5 @@ def why(path: Path, *, context: DataContext, encoder: str | None = None) -> list
         data = was["data"]
         out.append(f"data: not compared, as they cannot be read here: {error}")
     (budget,) = options.budgets()
-    now = fingerprint_now(loaded, data, trains, task, probes.find(options.probe), options, record["seed"], budget)
+    now = fingerprint_now(loaded, data, trains, task, probe, options, record["seed"], budget)
     return [*differences(was, now), *out]

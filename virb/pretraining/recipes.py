@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from virb import registry
 from virb.errors import UsageError, VirbError
 from virb.pretraining.runs import Made, pretrain
 from virb.pretraining.settings import Settings
@@ -23,6 +25,23 @@ from virb.training import distributed
 MOST_BYTES = 1 << 20  # of a recipe; the study in miniature has 3 KB
 
 
+def find_recipe(asked: str | os.PathLike[str]) -> Path:
+    """Return the file of a recipe: the one that is named, else the one that comes with virb under this name.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    path = Path(asked)
+    spec = importlib.util.find_spec("virb.pretrain")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    known = {file.stem: file for folder in folders for file in sorted((folder / "recipes").glob("*.yaml"))}
+    if os.path.lexists(path) or os.fspath(asked) not in known:
+        if not os.path.lexists(path):
+            raise UsageError(f"There is no recipe {os.fspath(asked)!r}. {registry.suggest(os.fspath(asked), known)}")
+        return path
+    return known[os.fspath(asked)]
+
+
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """Return the runs of a recipe by name, in order: each a mapping of ``Settings``' fields without ``out``.
 
@@ -32,6 +51,7 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: the file is missing, is not a recipe, or a key is unknown.
     """
+    path = find_recipe(path)
     try:
         content = documents.read_yaml(path, most=MOST_BYTES)
     except documents.DocumentError as error:

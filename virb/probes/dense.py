@@ -12,6 +12,7 @@ Tasks whose protocol has a crop train on random crops and are evaluated on whole
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -34,7 +35,8 @@ from virb.images.geometry import PIXELS, Grid, resample
 from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import core_pool, memory_bytes
-from virb.training.head_optimizers import make_optimizer
+from virb.training import schedules
+from virb.training.head_optimizers import make_optimizer, set_lr
 
 if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
@@ -242,13 +244,15 @@ def train_dense_head(
     head = build(seed, mean_target(targets) if target == "map" else 0.0)
     device = torch.device(device)
     head = head.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr)
+    optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr, protocol.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     n_batches = -(-source.n // protocol.batch_size)
-    n_steps = protocol.epochs * n_batches
+    n_steps = protocol.n_steps(n_batches)
     is_good = torch.ones((), dtype=torch.bool, device=device)
     asked = asked_rows(source.n, protocol, generator)
     for step, (pyramids, wanted, size) in enumerate(made_ahead(asked, lambda ask: source.batch(*ask), device)):
+        if protocol.schedule == "cosine":
+            set_lr(optimizer, schedules.cosine(step, n_steps, protocol.lr, 0.0))
         with _autocast(device, dtype):
             output = head(*pyramids, size)
         value = mean_loss(output.float(), wanted, loss, target == "map", ignore_index)
@@ -257,10 +261,11 @@ def train_dense_head(
             value.backward()
             is_good &= torch.isfinite(value.detach())
         # On a GPU the answer is read once an epoch, as it is waited for.
-        is_read = device.type == "cpu" or (step + 1) % n_batches == 0
+        is_read = device.type == "cpu" or (step + 1) % n_batches == 0 or step + 1 == n_steps
         if is_read and not bool(is_good):
             raise TrainingError(
-                f"The loss was not finite in epoch {step // n_batches + 1} of {protocol.epochs} (lr {protocol.lr}, "
+                f"The loss was not finite in epoch {step // n_batches + 1} of {-(-n_steps // n_batches)} (lr "
+                f"{protocol.lr}, "
                 f"seed {seed}). Lower the learning rate."
             )
         if value is not None:
@@ -271,11 +276,15 @@ def train_dense_head(
 
 
 def asked_rows(n: int, protocol: Protocol, generator: torch.Generator) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the rows of each batch and its epoch, each epoch in a fresh order."""
-    for epoch in range(protocol.epochs):
-        order = torch.randperm(n, generator=generator).numpy()
-        for start in range(0, n, protocol.batch_size):
-            yield order[start : start + protocol.batch_size], epoch
+    """Yield the rows of each update's batch and its epoch, each epoch in a fresh order."""
+
+    def all_asked() -> Iterator[tuple[np.ndarray, int]]:
+        for epoch in itertools.count():
+            order = torch.randperm(n, generator=generator).numpy()
+            for start in range(0, n, protocol.batch_size):
+                yield order[start : start + protocol.batch_size], epoch
+
+    return itertools.islice(all_asked(), protocol.n_steps(-(-n // protocol.batch_size)))
 
 
 def made_ahead(asked: Iterable[Ask], make: Callable[[Ask], Made], device: torch.device) -> Iterator[Made]:

@@ -71,6 +71,7 @@ def train(
     protocol: Protocol,
     seed: int,
     augmentations: Sequence[str] = (),
+    decays: str = "all",
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Network:
@@ -83,6 +84,7 @@ def train(
         protocol: epochs, batch size, optimiser and peak learning rate, which falls to 0 by half a cosine.
         seed: of the order of the examples and of the augmentations.
         augmentations: "crop" and "flip", or one of them, or none; all frames of an example get the same.
+        decays: "all" or "head", the weights that ``protocol.weight_decay`` is of.
         progress: called as ``progress(done, total)`` in batches.
 
     Raises:
@@ -96,12 +98,16 @@ def train(
     starts = [first for first in range(0, n, protocol.batch_size) if first == 0 or n - first > 1]
     ends = [*starts[1:], n]
     n_batches = len(starts)
-    n_steps = protocol.epochs * n_batches
+    n_steps = protocol.n_steps(n_batches)
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     for layer in network.modules():
         if isinstance(layer, _BatchNorm):
             layer.momentum = min(10 / n_batches, 0.1)  # PyTorch's is the share of the new value, the paper's of the old
-    parameters = list(network.parameters())
+    decay = {"weight_decay": protocol.weight_decay}
+    parameters = [
+        {"params": list(network.head.parameters()), **decay},
+        {"params": list(network.encoder.parameters()), **(decay if decays == "all" else {"weight_decay": 0.0})},
+    ]
     optimizer: torch.optim.Optimizer = (
         torch.optim.Adam(parameters, lr=protocol.lr)
         if protocol.optimizer == "adam"
@@ -116,11 +122,11 @@ def train(
     is_good = torch.ones((), dtype=torch.bool, device=device)
 
     def orders() -> Iterator[Tensor]:
-        for _ in range(protocol.epochs):
+        while True:
             permutation = torch.randperm(n, generator=order)
             yield from (permutation[first:end] for first, end in zip(starts, ends, strict=True))
 
-    examples, same = itertools.tee(orders())
+    examples, same = itertools.tee(itertools.islice(orders(), n_steps))
     with one_thread():
         batches = _batches(images, (frames[chosen.numpy()] for chosen in same), size, device)
         for step, (chosen, batch) in enumerate(zip(examples, batches, strict=True)):
@@ -132,9 +138,10 @@ def train(
             value = total / torch.as_tensor(n_counted).clamp_min(1)
             is_good &= torch.isfinite(value.detach())
             # On a GPU the answer is read once an epoch, as it is waited for.
-            if (on_cpu or (step + 1) % n_batches == 0) and not bool(is_good):
+            is_read = on_cpu or (step + 1) % n_batches == 0 or step + 1 == n_steps
+            if is_read and not bool(is_good):
                 raise TrainingError(
-                    f"The loss was not finite in epoch {step // n_batches + 1} of {protocol.epochs} (lr {protocol.lr:g}, "
+                    f"The loss was not finite in epoch {step // n_batches + 1} of {-(-n_steps // n_batches)} (lr {protocol.lr:g}, "
                     f"seed {seed}). Lower the learning rate with {option('lr')}."
                 )
             optimizer.zero_grad()
@@ -240,12 +247,14 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
             protocol=setup.protocol,
             seed=setup.seed,
             augmentations=problem.augmentations,
+            decays=setup.options.get("weight_decay_on", "all"),
             device=device,
             progress=report,
         )
     protocol = {
         **training(setup.protocol),
-        "momentum": MOMENTUM if setup.protocol.optimizer == "sgd" else None,
+        **setup.options,
+        "momentum": None if setup.protocol.optimizer == "adam" else MOMENTUM,
         "schedule": "cosine",
         "augmentations": list(problem.augmentations),
         "head": "linear",
@@ -262,14 +271,27 @@ def settings(protocol: Mapping[str, Any], augmentations: Sequence[str]) -> dict[
     return {**protocol, "momentum": MOMENTUM, "augmentations": list(augmentations)}
 
 
+def _grid(rates: tuple[float, float], decays: tuple[float, float], n_decays: int) -> list[dict[str, float]]:
+    """Return 7 rates by ``n_decays`` weight decays, each divided by the rate (Chen et al. 2020, Appendix B.8.1)."""
+    chosen = [float(f"{lr:.4g}") for lr in np.geomspace(*rates, 7)]
+    values = np.geomspace(*decays, n_decays)
+    return [{"lr": lr, "weight_decay": float(f"{decay / lr:.4g}")} for lr in chosen for decay in values]
+
+
+# From pretrained weights also without any weight decay; from random ones larger, and for twice as many steps.
+PRETRAINED = _grid((1e-4, 1e-1), (1e-6, 1e-3), 7)
+PRETRAINED = [{"lr": lr, "weight_decay": 0.0} for lr in sorted({setting["lr"] for setting in PRETRAINED})] + PRETRAINED
+UNTRAINED = _grid((1e-3, 1.0), (1e-5, 10**-1.5), 8)
+
 PROBE = Probe(
     name="finetune",
     summary="a copy of the encoder trained together with a linear head",
     takes=frozenset({"class", "labels", "number"}),
     fit=fit,
     settings=settings,
-    options=frozenset(TRAINING_OPTIONS),
+    options=frozenset({*TRAINING_OPTIONS, "weight_decay_on"}),
     why_not="the encoder's copy trains in fp32",
     is_frozen=False,
     protocol=Protocol(epochs=30, batch_size=64, optimizer="sgd", lr=0.01),
+    grids={"pretrained": PRETRAINED, "untrained": UNTRAINED},
 )

@@ -30,7 +30,8 @@ from virb.probes import dense
 from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
-from virb.training.head_optimizers import make_optimizer
+from virb.training import schedules
+from virb.training.head_optimizers import make_optimizer, set_lr
 from virb.training.stacks import Stack, aligned, stack_heads
 
 # Beyond this many parameters a batched step is bound by memory, and one head at a time is faster.
@@ -137,14 +138,18 @@ def _train_together(
     optimizers, first = [], 0
     for (kind, lr), same in groupby(members, key=lambda member: (member.optimizer, member.lr)):
         end = first + len(list(same))
-        optimizers.append(make_optimizer(stack.parameters(first, end), kind, lr))
+        optimizers.append((make_optimizer(stack.parameters(first, end), kind, lr, protocol.weight_decay), lr))
         first = end
     read = _reader([member.features for member in members], frames, device)
     wanted = torch.from_numpy(np.ascontiguousarray(targets)).to(device)
     wanted = wanted.float() if wanted.is_floating_point() else wanted.long()
     generators = [torch.Generator().manual_seed(member.seed) for member in members]
     size = min(protocol.batch_size, n)
-    for epoch in range(protocol.epochs):
+    n_batches = -(-n // size)
+    n_steps = protocol.n_steps(n_batches)
+    n_epochs = -(-n_steps // n_batches)
+    step = 0
+    for epoch in range(n_epochs):
         order = torch.stack([torch.randperm(n, generator=generator) for generator in generators]).to(device)
         for start in range(0, n, size):
             count = min(size, n - start)
@@ -152,17 +157,22 @@ def _train_together(
             if count < aligned(size):
                 chosen = torch.cat([chosen, chosen[:, :1].expand(-1, aligned(size) - count)], dim=1)
             stack.set_gradients(read(chosen), wanted[chosen], count)
-            for optimizer in optimizers:
+            for optimizer, lr in optimizers:
+                if protocol.schedule == "cosine":
+                    set_lr(optimizer, schedules.cosine(step, n_steps, lr, 0.0))
                 optimizer.step()
+            step += 1
+            if step == n_steps:  # of a number of steps, the last epoch may be a part of one
+                break
         is_finite = stack.is_finite()
         if not bool(is_finite.all()):
             bad = [members[k] for k in torch.nonzero(~is_finite).flatten().tolist()]
             rates = ", ".join(f"{lr:g}" for lr in sorted({member.lr for member in bad}))
             raise TrainingError(
-                f"{len(bad)} of {len(heads)} heads were not finite in epoch {epoch + 1} of {protocol.epochs} "
+                f"{len(bad)} of {len(heads)} heads were not finite in epoch {epoch + 1} of {n_epochs} "
                 f"(lr {rates}); seeds {sorted({member.seed for member in bad})}. Lower the learning rate."
             )
-        tick(epoch + 1, protocol.epochs)
+        tick(epoch + 1, n_epochs)
     stack.copy_to(heads)
     for head in heads:
         head.eval()
@@ -282,4 +292,10 @@ PROBE = Probe(
     options=frozenset({*TRAINING_OPTIONS, "dtype"}),
     together=True,
     trains_head=True,
+    grids={
+        "kotar": [
+            {"optimizer": optimizer, "lr": lr}
+            for optimizer, lr in (("adam", 3e-4), ("adam", 3e-3), ("sgd", 3e-3), ("sgd", 3e-2))
+        ]
+    },
 )

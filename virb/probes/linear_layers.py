@@ -171,7 +171,8 @@ def train(
     optimizer = torch.optim.AdamW(stack.parameters, lr=how.lr, betas=how.betas, weight_decay=how.weight_decay)
     orders = [dense.asked_rows(n, protocol, torch.Generator().manual_seed(seed)) for seed in seeds]
     draws = torch.Generator().manual_seed(seeds[0]) if how.dropout else None
-    n_steps = protocol.epochs * -(-n // protocol.batch_size)
+    n_batches = -(-n // protocol.batch_size)
+    n_steps = protocol.n_steps(n_batches)
 
     def batches(asks: Sequence[tuple[Any, int]]) -> list[dense.Batch]:
         return [source.batch(*ask) for source, ask in zip(sources, asks, strict=True)]
@@ -187,7 +188,7 @@ def train(
                 found = value(there, (targets, step / n_steps))
                 losses.append(there.sum() * 0 if found is None else found)
             each = torch.stack(losses)
-            is_read = device.type == "cpu" or (step + 1) % max(1, n_steps // protocol.epochs) == 0
+            is_read = device.type == "cpu" or (step + 1) % n_batches == 0 or step + 1 == n_steps
             if is_read and not bool(torch.isfinite(each.detach()).all()):
                 raise TrainingError(
                     f"The loss of {int((~torch.isfinite(each.detach())).sum())} of {len(heads)} linear layers was not finite "

@@ -1,7 +1,7 @@
 """Correlations between end tasks over encoders, with the uncertainty that a table of r leaves out.
 
 Kotar et al. 2021, Figures 13 and 14, show r alone. With n encoders and T tasks there are T(T-1)/2 tests: at n = 30 and
-T = 20 the largest |r| of unrelated tasks is expected near .52, so every value comes with an interval and a corrected p.
+T = 20 the largest ``|r|`` of unrelated tasks is expected near .52, so every value comes with an interval and a corrected p.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def correlation_matrix(
             the one that holds where encoders come in families). Fisher's coverage is right for normal scores and falls
             to about .82 for heavy tails with a large correlation; the percentile bootstrap's is .91 to .93 at n = 30.
         adjustment: "bh" (Benjamini-Hochberg false discovery rate), "holm" (family-wise), or "max" (permutation of the
-            largest |r| of the whole matrix; family-wise when no two tasks are related).
+            largest ``|r|`` of the whole matrix; family-wise when no two tasks are related).
         clusters: family of each encoder, because encoders of one method or data set are not independent. With
             "jackknife" p and interval are those of :func:`virb.stats.families.family_jackknife`, or those that count
             encoders where these are wider. The bootstrap resamples families whole and p comes from the same resamples
@@ -262,7 +262,7 @@ def fisher_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval of a correlation of ``n`` pairs through Fisher's z; [-1, 1] when n = 3, where its variance is infinite.
 
-    For Spearman the variance of z is (1 + r^2 / 2) / (n - 3) (Bonett and Wright 2000), else 1 / (n - 3). Where |r| is 1,
+    For Spearman the variance of z is (1 + r^2 / 2) / (n - 3) (Bonett and Wright 2000), else 1 / (n - 3). Where ``|r|`` is 1,
     z is infinite: the far end is then that of the largest |r| below 1 that ranks of n pairs can have, for n pairs in line
     do not show that all would be.
     """
@@ -308,7 +308,7 @@ def adjust_p(p: np.ndarray, method: str = "bh") -> np.ndarray:
 
 
 def max_statistic_p(x: np.ndarray, *, samples: int = 10_000, seed: int = 0) -> np.ndarray:
-    """Family-wise p of every correlation: how often the largest |r| of shuffled tasks reaches it (Westfall and Young).
+    """Family-wise p of every correlation: how often the largest ``|r|`` of shuffled tasks reaches it (Westfall and Young).
 
     Each task's scores are shuffled over encoders on their own, so the null is that no two tasks are related.
 
@@ -345,7 +345,7 @@ def max_statistic_p(x: np.ndarray, *, samples: int = 10_000, seed: int = 0) -> n
 def bootstrap_p(r: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two-sided p of correlations from their resamples, each alone and for the largest of all (family-wise).
 
-    Resamples scatter about r as r would about 0: p is how often |z* - z| reaches |z|, z being Fisher's transform;
+    Resamples scatter about r as r would about 0: p is how often ``|z* - z|`` reaches ``|z|``, z being Fisher's transform;
     for the second, both are in units of the pair's sd and the largest over pairs is compared (Westfall and Young 1993,
     single step). With few families (under ten, say) both are too small.
 

@@ -53,7 +53,7 @@ class Moments:
 
 
 def frechet_distance(x: np.ndarray | Moments, y: np.ndarray | Moments) -> float:
-    """Fréchet distance of two Gaussians fitted to features: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al.
+    """Fréchet distance of two Gaussians fitted to features: ``|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))`` (Heusel et al.
     2017).
 
     The estimate is biased upwards when images are few: 31 % of the trace for 2,040 images of 2,048 dimensions against

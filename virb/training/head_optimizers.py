@@ -16,9 +16,10 @@ class Adam:
     The kernel treats elements beyond the last whole vector otherwise, so stacked heads come as one padded tensor.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], *, lr: float) -> None:
+    def __init__(self, parameters: Sequence[Tensor], *, lr: float, weight_decay: float = 0.0) -> None:
         self.parameters = list(parameters)
         self.lr = lr
+        self.weight_decay = weight_decay
         self._means = [torch.zeros_like(p) for p in self.parameters]
         self._squares = [torch.zeros_like(p) for p in self.parameters]
         self._steps = [torch.zeros(()) for _ in self.parameters]
@@ -43,18 +44,30 @@ class Adam:
             beta1=0.9,
             beta2=0.999,
             lr=self.lr,
-            weight_decay=0.0,
+            weight_decay=self.weight_decay,
             eps=1e-8,
             maximize=False,
         )
 
 
-def make_optimizer(parameters: Sequence[Tensor], kind: str, lr: float) -> Adam | torch.optim.Optimizer:
-    """Return ``kind``: Adam, or SGD with momentum 0.9 (the two of Appendix C's grid)."""
+def set_lr(optimizer: Adam | torch.optim.Optimizer, lr: float) -> None:
+    """Take ``lr`` from the next step on."""
+    if isinstance(optimizer, Adam):
+        optimizer.lr = lr
+        return
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def make_optimizer(
+    parameters: Sequence[Tensor], kind: str, lr: float, weight_decay: float = 0.0
+) -> Adam | torch.optim.Optimizer:
+    """Return ``kind``: "adam", or SGD with momentum 0.9 (the two of Appendix C's grid), "nesterov" with Nesterov's."""
     if kind == "adam":
         # On a GPU torch's own takes all tensors in one kernel, which is what counts there.
         places = {p.device.type for p in parameters}
         if places == {"cpu"}:
-            return Adam(parameters, lr=lr)
-        return torch.optim.Adam(parameters, lr=lr, fused=True if places == {"cuda"} else None)
-    return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
+            return Adam(parameters, lr=lr, weight_decay=weight_decay)
+        fused = True if places == {"cuda"} else None
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=fused)
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay, nesterov=kind == "nesterov")

@@ -7,7 +7,7 @@ from typing import Any
 
 from virb import registry
 from virb.errors import VirbError
-from virb.evaluation.batteries import heads, losses, metrics, networks, others, probes
+from virb.evaluation.batteries import heads, losses, metrics, networks, others, papers, probes
 from virb.evaluation.batteries.common import Checks, Wrong
 from virb.evaluation.validation import Check
 
@@ -25,6 +25,7 @@ def check_part(entry: registry.Entry) -> list[Check]:
         "metrics": metrics.metric_checks,
         "probes": probes.probe_checks,
         "analyses": others.analysis_checks,
+        "papers": papers.paper_checks,
         "layouts": others.layout_checks,
         "backbones": networks.backbone_checks,
         "methods": networks.method_checks,

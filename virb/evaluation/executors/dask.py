@@ -189,7 +189,8 @@ def _report_of(future: Any, piece: Piece) -> Report:
         reason = (
             f"the cluster could not run it ({type(error).__name__}: {error}). The same command runs what is missing."
         )
-    return Report(failures=[Failure(what, reason)], notes=[f"{what}: FAILED: {reason}"])
+    lost = Failure(what, reason)
+    return Report(failures=[lost], notes=[lost.line])
 
 
 def _name(source: str | FrozenEncoder) -> str:

@@ -1,0 +1,88 @@
+"""Write docs/papers.md: what each paper says and whether it holds by its own numbers, and the command of every table and figure.
+
+python docs/update_papers.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from virb import registry
+from virb.contracts.paper import Paper, Part
+from virb.papers.claims import ask, counted, interval
+
+PAGE = Path(__file__).with_name("papers.md")
+HEAD = """# The papers
+
+<!-- Written by `python docs/update_papers.py`; a test holds it to the papers' files. -->
+
+    virb paper list
+    virb paper claims NAME                             each sentence, tested on the numbers that the paper printed
+    virb paper claims NAME --results results           the same tests on yours
+    virb paper status NAME --data DATA                 what is there, what is missing, the cost of each part
+    virb paper run NAME --data DATA --out results      what can run; go on with the same command
+    virb paper run NAME --scale mini                   the same design on the rendered world
+    virb paper compare NAME --results results          cell by cell, then the claims
+    virb new paper NAME                                one of your own
+
+A paper is one file in `analysis/papers/`: encoders, end tasks, each table and figure as an analysis with options, the numbers that it
+printed (CSV in `analysis/papers/tables/`), and what it says: a sentence and a function that tests it, on the paper's numbers or on yours.
+
+**How a sentence is tested.** A sentence about the cells of a table holds if all of them say so beyond the last printed digit, or the error
+of reading a figure; it speaks of *these runs*. A sentence about methods, data or encoders in general is tested over what was sampled:
+Student's interval over the independent units (methods, data sets, families), of which there are few, or labels exchanged in all ways. `n` counts
+those units, not cells. Where families are not known, encoders are counted as independent, and the verdict speaks of *these encoders* only.
+Figures that were read off are redrawn within the reading error: where fewer than 95 % of redrawn tables agree, the answer is that it
+cannot be told. Almost every cell is one training run, so what a seed would change is in none of these intervals, except where said.
+"cannot be told" is not "fails": the paper may be right, and its numbers do not show it.
+"""
+
+
+def text() -> str:
+    """The page."""
+    blocks = [HEAD]
+    papers: list[Paper] = [registry.load_entry(entry) for entry in registry.entries("papers") if entry.is_built_in]
+    for paper in sorted(papers, key=lambda paper: paper.citation):
+        blocks.append(section(paper))
+    return "\n".join(blocks)
+
+
+def section(paper: Paper) -> str:
+    answers = ask(paper, paper.published())
+    lines = [f"## {paper.name}", "", f"{paper.citation}.", ""]
+    lines += [f"By its own numbers, of {len(answers)} sentences: {counted(answers)}.", ""]
+    lines += ["| it says | where | answer | n | what the numbers say |", "|---|---|---|---|---|"]
+    for one in answers:
+        found = one.answer
+        n = f"{found.n} {found.of}" if found.n else "–"
+        estimate = interval(found)
+        why = (f"{estimate}. " if estimate else "") + found.why
+        verdict = f"**{found.verdict}**" + (f", of {found.about}" if found.n else "")
+        lines.append(row(one.claim.sentence, one.claim.where, verdict, n, why))
+    lines += ["", "| table or figure | what | command | needs |", "|---|---|---|---|"]
+    lines += [part_row(paper, part) for part in paper.parts]
+    odd = [f"- {table.where}: {table.note}." for table in paper.tables if table.note]
+    if odd:
+        lines += ["", "What is odd in its numbers:", *odd]
+    return "\n".join(lines) + "\n"
+
+
+def part_row(paper: Paper, part: Part) -> str:
+    if part.why_not:
+        return row(part.where, part.title, "–", part.why_not)
+    command = f"`virb paper run {paper.name} --part {part.name}` ({part.analysis})"
+    here = part.needs or ("pretraining at full size" if _is_pretrained(paper, part) else "the data sets")
+    more = "" if "mini" in part.scales else "; not in the mini world"
+    return row(part.where, part.title, command, here + more)
+
+
+def _is_pretrained(paper: Paper, part: Part) -> bool:
+    return any(member.recipe_line for member in paper.scale("full").members(part.encoders))
+
+
+def row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(text(), encoding="utf-8")
