@@ -59,7 +59,7 @@ def by_level(scores: pd.DataFrame, task: str) -> tuple[str, pd.DataFrame] | None
             return None
         chosen = one_task(known, task)
         part = known[known["task"] == chosen]
-        order = [column.removeprefix(MARK) for column in marked if part[column].notna().any()]
+        order = [str(column).removeprefix(MARK) for column in marked if part[column].notna().any()]
         found = pd.concat(
             [
                 part[["encoder"]].assign(
