@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
 from virb.records.predictions import class_names, labels, read_predictions
 from virb.scores.layout import EXCLUDE, prepare
@@ -17,13 +18,13 @@ from virb.scores.roles import roles
 from virb.stats.granularity import level_accuracy
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, task: str, hierarchy: str, exclude: tuple[str, ...]) -> None:
+def compute(scores: DataFrame, notes: Notes, *, task: str, hierarchy: str, exclude: tuple[str, ...]) -> Tables:
+    """A row an encoder and level."""
     import pandas as pd
-
-    from virb.figures import plots
 
     if not hierarchy:
         raise NotApplicable("It needs the classes' ancestors: --option hierarchy=FILE.csv --option task=TASK.")
@@ -35,7 +36,7 @@ def run(scores: DataFrame, out: Outputs, *, task: str, hierarchy: str, exclude: 
     tree = pd.read_csv(path, dtype=str)
     if "class" not in tree or tree.shape[1] < 2 or tree.isna().to_numpy().any() or tree["class"].duplicated().any():
         raise UsageError(f"{path} needs a column class (each once) and at least one level column, without empty cells.")
-    data = prepare(scores, out.lines, exclude=exclude, missing="keep")
+    data = prepare(scores, notes, exclude=exclude, missing="keep")
     if task not in data.wide:
         raise UsageError(
             f"task={task!r} is no task of the scores; they have {names_in_words(list(data.wide.columns))}."
@@ -51,19 +52,35 @@ def run(scores: DataFrame, out: Outputs, *, task: str, hierarchy: str, exclude: 
     for encoder, arrays in predictions.items():
         target, prediction = labels(arrays, task)
         rows.append(level_accuracy(target, prediction, levels).assign(encoder=encoder))
-    table = pd.concat(rows, ignore_index=True)
-    out.table(table.assign(task=task))
-    for level, part in table.groupby("level", sort=False):
+    of = roles(data.frame)
+    return Tables(
+        {"": pd.concat(rows, ignore_index=True).assign(task=task)},
+        task=task,
+        n_images=len(next(iter(predictions.values()))["ids"]),
+        supervised=[name for name in predictions if of[name] == "supervised"],
+        note=data.note,
+    )
+
+
+def say(tables: Tables) -> list[str]:
+    lines = []
+    for level, part in tables[""].groupby("level", sort=False):
         best = part.loc[part["kappa"].idxmax()]
-        out.say(
+        lines.append(
             f"{level} ({int(best['n_classes'])} classes): best {best['encoder']}, accuracy {best['accuracy']:.3f}, "
             f"kappa {best['kappa']:.3f}"
         )
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    table, facts = tables[""], tables.facts
     order = list(table[table["level"] == "class"].sort_values("accuracy", ascending=False)["encoder"])
-    of = roles(data.frame)
     shown = order[:6]
     colours = dict(zip(shown, plots.OKABE_ITO, strict=False))
-    colours.update({name: plots.BLACK for name in order if of[name] == "supervised"})
+    colours.update({name: plots.BLACK for name in order if name in facts["supervised"]})
     with plots.style():
         fig = plots.figure(plots.PAGE * 0.75, 1.9)
         panels = fig.subplots(1, 2)
@@ -84,17 +101,18 @@ def run(scores: DataFrame, out: Outputs, *, task: str, hierarchy: str, exclude: 
             )
             axes.set_title(title)
             axes.grid(axis="y")
-        n = len(next(iter(predictions.values()))["ids"])
-        note = f"{task}, n = {n} test images; bands: 95% Wilson; grey: other encoders. {data.note}"
+        note = f"{facts['task']}, n = {facts['n_images']} test images; bands: 95% Wilson; grey: other encoders. {facts['note']}"
         plots.titles(fig, "Accuracy at coarser labels", note, handles=plots.colour_handles(dict(colours)))
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="granularity",
     summary="Accuracy when labels are merged into their ancestors, plain and corrected for chance",
     source="Cole et al. 2022, Figure 5",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("seed", "probe"),
     needs_predictions=True,
     options=(

@@ -73,6 +73,12 @@ def load(
         if not place:
             raise DataError(f"--data {source}: where is it? Pass --data-root DIR, or set VIRB_DATA.")
         return _torchvision(source.partition(":")[2], Path(place), short_side, skip_unreadable, progress)
+    whole, _, count = source.rpartition(":")
+    if not path.exists() and count.isdigit() and whole in named():
+        raise DataError(
+            f"--data {source}: numbers of images are for sets that are pooled (A:3000+B:200). For {count} images of one "
+            f"set: --data {whole} --limit {count}."
+        )
     if not path.exists():
         raise DataError(
             f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(named())}, "
