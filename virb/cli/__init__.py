@@ -24,7 +24,9 @@ VERBS = (
     "pretrain",
     "results",
     "data",
+    "show",
     "validate",
+    "export",
     "new",
 )
 
