@@ -12,6 +12,4 @@ HOW = (
     "For the accuracy at WordNet's levels, WordNet 3.0's data.noun too: Debian's wordnet-base, NLTK's corpus wordnet, or "
     "a folder named by --data wordnet=DIR."
 )
-DEVIATIONS = (
-    "Images are resized by bilinear interpolation with antialiasing; the paper does not say how.",
-)
+DEVIATIONS = ("Images are resized by bilinear interpolation with antialiasing; the paper does not say how.",)
