@@ -26,6 +26,7 @@ VERBS = (
     "data",
     "show",
     "validate",
+    "export",
     "new",
 )
 
