@@ -216,11 +216,24 @@ _NEEDED: dict[str, Sequence[str]] = {
 }
 
 
-def class_names(task: str, n_classes: int) -> list[str]:
-    """Names of a task's classes as its file declares them, else numbers."""
+def class_names(
+    task: str,
+    n_classes: int,
+    *,
+    results: str | os.PathLike[str] | None = None,
+    frame: pd.DataFrame | None = None,
+) -> list[str]:
+    """Names of a task's classes: as its records say (those of ``frame`` in ``results``), its file declares, else numbers."""
     from virb import registry
     from virb.errors import VirbError
 
+    if results is not None and frame is not None:
+        store = ResultStore(results)
+        for row in frame[frame["task"] == task].head(1).to_dict("records"):
+            record = store.read(store.path(str(row["encoder"]), task, str(row["probe"]), int(row["seed"])))
+            names = list((record or {}).get("per_class") or ())
+            if len(names) >= n_classes:
+                return names
     try:
         names = registry.load("tasks", task).class_names
     except VirbError:
