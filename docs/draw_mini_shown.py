@@ -1,7 +1,7 @@
 """Draw docs/mini-shown.png: images, targets and predictions of pixelwise mini tasks, by ``virb show``.
 
-    virb evaluate encoders/supervised-objects.pt --tasks mini-segmentation,mini-depth,... --out results
-    python docs/draw_mini_shown.py --results results --encoder encoders/supervised-objects.pt
+virb evaluate encoders/supervised-objects.pt --tasks mini-segmentation,mini-depth,... --out results
+python docs/draw_mini_shown.py --results results --encoder encoders/supervised-objects.pt
 """
 
 from __future__ import annotations
