@@ -58,10 +58,10 @@ def test_it_has_nothing_to_learn_and_answers_in_the_pixels_of_the_target(tmp_pat
 
     task = Task(
         "moved", "s", Category.STRUCTURAL_PIXEL, "match", "l1", "pck", moved, Protocol(epochs=1), n_frames=2,
-        quantity="flow", options={"out_channels": 2, "stride": 8},
+        quantity="flow", options={"out_channels": 2, "stride": 8, "alpha": 0.05},
     )  # fmt: skip
     table = virb.evaluate("pixels:8:size=64", task, out=tmp_path / "results", data=DataContext(cache=tmp_path))
-    assert table["score"][0] > 0.95
+    assert table["score"][0] > 0.7  # nearly none within 6.4 px, were its motions half as long
     assert table["chance"][0] is not None
 
 
