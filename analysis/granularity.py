@@ -6,13 +6,16 @@ ancestor; no head is trained again. Coarser labels are easier by chance alone, w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
 from virb.contracts.tables import Notes, Tables
+from virb.contracts.tree import FINEST
 from virb.errors import UsageError
 from virb.records.predictions import class_names, labels, read_predictions
+from virb.scores import inside
 from virb.scores.layout import EXCLUDE, prepare
 from virb.scores.roles import roles
 from virb.stats.granularity import level_accuracy
@@ -26,8 +29,17 @@ def compute(scores: DataFrame, notes: Notes, *, task: str, hierarchy: str, exclu
     """A row an encoder and level."""
     import pandas as pd
 
-    if not hierarchy:
-        raise NotApplicable("It needs the classes' ancestors: --option hierarchy=FILE.csv --option task=TASK.")
+    published = None if hierarchy else inside.by_level(scores, task)
+    if published is not None:
+        task, table = published
+        data = prepare(inside.finest(scores), notes, exclude=exclude, missing="keep")
+        table = table[table["encoder"].isin(data.wide.index)]
+        return _tables(table, task, roles(data.frame), None, data.note)
+    if not hierarchy or not scores.attrs.get("results"):
+        raise NotApplicable(
+            "It needs a task with a label tree, a table with a column level, or the classes' ancestors beside a results "
+            "folder: --option hierarchy=FILE.csv --option task=TASK."
+        )
     path = Path(hierarchy)
     if not path.exists() or path.is_dir():
         raise UsageError(
@@ -42,34 +54,28 @@ def compute(scores: DataFrame, notes: Notes, *, task: str, hierarchy: str, exclu
             f"task={task!r} is no task of the scores; they have {names_in_words(list(data.wide.columns))}."
         )
     predictions = read_predictions(scores.attrs["results"], data.frame, task)
-    names = class_names(task, len(tree))
-    place = tree.set_index("class")
-    absent = [name for name in names if name not in place.index]
-    if absent:
-        raise UsageError(f"{path} says nothing about the classes {names_in_words(absent)} of {task}.")
-    levels = {"class": names, **{column: list(place.loc[names, column]) for column in place.columns}}
+    names = class_names(task, len(tree), results=scores.attrs["results"], frame=data.frame)
+    levels = {FINEST: names, **inside.levels_of(tree, names, str(path))}
     rows = []
     for encoder, arrays in predictions.items():
         target, prediction = labels(arrays, task)
         rows.append(level_accuracy(target, prediction, levels).assign(encoder=encoder))
-    of = roles(data.frame)
-    return Tables(
-        {"": pd.concat(rows, ignore_index=True).assign(task=task)},
-        task=task,
-        n_images=len(next(iter(predictions.values()))["ids"]),
-        supervised=[name for name in predictions if of[name] == "supervised"],
-        note=data.note,
-    )
+    n_images = len(next(iter(predictions.values()))["ids"])
+    return _tables(pd.concat(rows, ignore_index=True), task, roles(data.frame), n_images, data.note)
+
+
+def _tables(table: DataFrame, task: str, of: Mapping[str, str], n_images: int | None, note: str) -> Tables:
+    supervised = [name for name in dict.fromkeys(table["encoder"]) if of[name] == "supervised"]
+    return Tables({"": table.assign(task=task)}, task=task, n_images=n_images, supervised=supervised, note=note)
 
 
 def say(tables: Tables) -> list[str]:
     lines = []
     for level, part in tables[""].groupby("level", sort=False):
-        best = part.loc[part["kappa"].idxmax()]
-        lines.append(
-            f"{level} ({int(best['n_classes'])} classes): best {best['encoder']}, accuracy {best['accuracy']:.3f}, "
-            f"kappa {best['kappa']:.3f}"
-        )
+        best = part.loc[part["kappa" if part["kappa"].notna().any() else "accuracy"].idxmax()]
+        size = f" ({int(best['n_classes'])} classes)" if best["n_classes"] == best["n_classes"] else ""
+        kappa = f", kappa {best['kappa']:.3f}" if best["kappa"] == best["kappa"] else ""
+        lines.append(f"{level}{size}: best {best['encoder']}, accuracy {best['accuracy']:.3f}{kappa}")
     return lines
 
 
@@ -77,18 +83,18 @@ def draw(tables: Tables) -> dict[str, Figure]:
     from virb.figures import plots
 
     table, facts = tables[""], tables.facts
-    order = list(table[table["level"] == "class"].sort_values("accuracy", ascending=False)["encoder"])
+    order = list(table[table["level"] == table["level"].iloc[0]].sort_values("accuracy", ascending=False)["encoder"])
     shown = order[:6]
     colours = dict(zip(shown, plots.OKABE_ITO, strict=False))
     colours.update({name: plots.BLACK for name in order if name in facts["supervised"]})
     with plots.style():
         fig = plots.figure(plots.PAGE * 0.75, 1.9)
-        panels = fig.subplots(1, 2)
         sizes = table.drop_duplicates("level")
-        for axes, column, title in (
-            (panels[0], "accuracy", "accuracy"),
-            (panels[1], "kappa", "corrected for chance (kappa)"),
-        ):
+        columns = {"accuracy": "accuracy"}
+        if table["kappa"].notna().any():
+            columns["kappa"] = "corrected for chance (kappa)"
+        panels = fig.subplots(1, len(columns), squeeze=False)[0]
+        for axes, (column, title) in zip(panels, columns.items(), strict=True):
             for name in order[::-1]:
                 part = table[table["encoder"] == name]
                 axes.plot(range(len(part)), part[column], "-o", color=colours.get(name, plots.LIGHT), markersize=2.5)
@@ -97,11 +103,17 @@ def draw(tables: Tables) -> dict[str, Figure]:
                         range(len(part)), part["low"], part["high"], color=colours[name], alpha=0.15, linewidth=0
                     )
             axes.set_xticks(
-                range(len(sizes)), [f"{row.level}\n({row.n_classes})" for row in sizes.itertuples()], fontsize=6
+                range(len(sizes)),
+                [
+                    f"{row.level}\n({row.n_classes:.0f})" if row.n_classes > 0 else row.level
+                    for row in sizes.itertuples()
+                ],
+                fontsize=6,
             )
             axes.set_title(title)
             axes.grid(axis="y")
-        note = f"{facts['task']}, n = {facts['n_images']} test images; bands: 95% Wilson; grey: other encoders. {facts['note']}"
+        known = f", n = {facts['n_images']} test images; bands: 95% Wilson" if facts["n_images"] else ""
+        note = f"{facts['task']}{known}; grey: other encoders. {facts['note']}"
         plots.titles(fig, "Accuracy at coarser labels", note, handles=plots.colour_handles(dict(colours)))
     return {"": fig}
 
@@ -113,10 +125,8 @@ ANALYSIS = Analysis(
     compute=compute,
     draw=draw,
     say=say,
-    needs=("seed", "probe"),
-    needs_predictions=True,
     options=(
-        Option("task", "", "Task whose labels are merged."),
+        Option("task", "", "Task whose labels are merged; the first that has levels if not given."),
         Option("hierarchy", "", "CSV with the column class and one column a level, fine to coarse."),
         EXCLUDE,
     ),

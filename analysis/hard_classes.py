@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
 from virb.contracts.tables import Notes, Tables
-from virb.errors import ScoresError, UsageError
-from virb.records.predictions import class_names, labels, read_predictions
+from virb.errors import UsageError
+from virb.scores import inside
 from virb.scores.layout import EXCLUDE, prepare
 from virb.stats.granularity import extreme_classes
 
@@ -29,16 +29,9 @@ def compute(
     unknown = [name for name in encoders if name not in data.wide.index]
     if unknown or (task and task not in data.wide):
         raise UsageError(f"{unknown[0] if unknown else task!r} is not among the scores.")
-    accuracies = None
-    for name in [task] if task else list(data.wide.columns):
-        try:
-            accuracies = _per_class(read_predictions(scores.attrs["results"], data.frame, str(name)), str(name))
-            task = str(name)
-            break
-        except ScoresError:
-            if task:
-                raise
-    if accuracies is None or accuracies.shape[1] < 2 or len(accuracies) < 3:
+    task, accuracies, _ = inside.accuracies(scores, data.frame, task)
+    accuracies = accuracies[[name for name in accuracies if name in data.wide.index]]
+    if accuracies.shape[1] < 2 or len(accuracies) < 3:
         raise NotApplicable("It needs a task that predicts one of at least 3 classes, with predictions of 2 encoders.")
     best = list(data.wide.loc[list(accuracies.columns), task].sort_values(ascending=False, kind="stable").index[:2])
     pair = list(encoders) or best
@@ -120,20 +113,6 @@ def _apart(values: list[float], gap: float = 0.055) -> list[float]:
     return out
 
 
-def _per_class(predictions, task: str) -> DataFrame:  # type: ignore[no-untyped-def]
-    import numpy as np
-    import pandas as pd
-
-    columns = {}
-    for name, arrays in predictions.items():
-        target, prediction = labels(arrays, task)
-        n = np.bincount(target)
-        columns[name] = np.bincount(target, target == prediction)[n > 0] / n[n > 0]
-        present = np.flatnonzero(n > 0)
-    names = class_names(task, int(present.max()) + 1)
-    return pd.DataFrame(columns, index=[names[k] for k in present])
-
-
 ANALYSIS = Analysis(
     name="hard-classes",
     summary="Hardest and easiest classes of each encoder, and how hard they are for the others",
@@ -141,9 +120,7 @@ ANALYSIS = Analysis(
     compute=compute,
     draw=draw,
     say=say,
-    needs=("seed", "probe"),
     min_encoders=2,
-    needs_predictions=True,
     options=(
         Option("task", "", "Task; the first that predicts one class an example if not given."),
         Option("encoders", (), "The two encoders drawn; the two best if not given.", type=comma_list),

@@ -24,6 +24,7 @@ VERBS = (
     "pretrain",
     "results",
     "data",
+    "show",
     "validate",
     "new",
 )

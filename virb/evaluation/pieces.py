@@ -30,6 +30,8 @@ from virb.evaluation.grid import Failure, Job, Piece, effective, own_options
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
 from virb.evaluation.plan import record_name
+from virb.evaluation.scoring import score
+from virb.evaluation.shown import Shown
 from virb.evaluation.stages import Encoding, Found, check_finite, make_ready
 from virb.features.cache import FeatureCache
 from virb.networks.encoder import FrozenEncoder
@@ -303,13 +305,11 @@ class Runner:
                         test = member.piece.tests[scored.name]
                         since = time.monotonic()
                         state = parts_of(scored).new_state()
-                        is_pixelwise = piece.parts.is_pixelwise
-                        step = 8192 if not is_pixelwise else 1 if task.protocol.crop is not None else 32
-                        _score(
-                            state, predictor, self._source(member, test, features), test, advance, step, is_pixelwise
-                        )
+                        shown = Shown(parts_of(scored), test) if piece.parts.is_pixelwise else None
+                        step = 8192 if shown is None else 1 if task.protocol.crop is not None else 32
+                        score(state, predictor, self._source(member, test, features), test, advance, step, shown)
                         seconds = {"train": train_s, "predict": time.monotonic() - since}
-                        self._write(member, scored, state, seconds, predictor.protocol)
+                        self._write(member, scored, state, seconds, predictor.protocol, shown)
         if not fitted:
             if is_too_large:
                 self._release_networks()
@@ -333,6 +333,7 @@ class Runner:
         metric: State,
         seconds: Mapping[str, float],
         protocol: Mapping[str, Any],
+        shown: Shown | None,
     ) -> None:
         e, piece = self.encoders[member.encoder], member.piece
         test = piece.tests[task.name]
@@ -365,7 +366,8 @@ class Runner:
             raise VirbError(
                 f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."
             )
-        self.store.write(record, {"ids": np.asarray(list(test.ids)), **predictions})
+        kept = None if shown is None else shown.arrays
+        self.store.write(record, {"ids": np.asarray(list(test.ids)), **predictions}, kept)
         with self._lock:
             self.n_run += 1
             self.progress.job_done()
@@ -375,29 +377,6 @@ class Runner:
 def _n_images(piece: Piece) -> int:
     """What a piece costs an encoder, and a head about as much: its examples."""
     return len(piece.train) + sum(map(len, piece.tests.values()))
-
-
-def _score(
-    state: State,
-    predictor: Predictor,
-    source: Source,
-    test: Examples,
-    progress: Callable[[int, int], None],
-    step: int,
-    is_pixelwise: bool,
-) -> None:
-    """Give the metric the outputs a few examples at a time: those of a large split are not all kept."""
-    n_blocks = -(-len(test) // step)
-    for k in range(n_blocks):
-        rows = np.arange(k * step, min((k + 1) * step, len(test)))
-
-        def report(done: int, total: int, k: int = k) -> None:
-            progress(k * total + done, n_blocks * total)
-
-        if is_pixelwise:
-            state.update(*predictor.outputs(source, rows, report))
-        else:
-            state.update(predictor.outputs(source, test.frames[rows], report), np.asarray(test.targets)[rows])
 
 
 def _number(value: Any) -> float | None:

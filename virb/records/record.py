@@ -146,6 +146,7 @@ FIELDS: Fields = {
     "fingerprint?": {"sha256": sha256, "encoder": mapping(), "data": mapping(), "task": mapping(), "probe": mapping(),
                      "numerics": number},
     "predictions_sha256?": sha256,
+    "shown_sha256?": sha256,
     "checksum?": sha256,
 }  # fmt: skip
 

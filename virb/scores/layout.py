@@ -67,7 +67,8 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
     """
     keep = "Keep the rows of one of them."
     for column, advice in (
-        ("probe", "Choose one with --probe."), ("labels", keep), ("label_fraction", keep), ("labels_per_class", keep)
+        ("probe", "Choose one with --probe."), ("labels", keep), ("label_fraction", keep), ("labels_per_class", keep),
+        ("level", "`granularity` draws them; for others keep the rows of one of them."),
     ):  # fmt: skip
         if column in frame.columns and frame[column].nunique(dropna=False) > 1:
             found = names_in_words(sorted(as_words(frame[column], missing="none given").unique()))
