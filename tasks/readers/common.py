@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.parts import resolve
 from virb.errors import DataAbsent, DataError, UsageError
+from virb.images import readers
 from virb.images.decode import read_bytes, read_size, read_values, shown
 from virb.images.digests import of_files
+from virb.images.lazy import LazyTargets as LazyTargets  # readers take it from here
 from virb.images.listing import Accounting, Listing, is_of_tools, list_images
 from virb.images.sets import FileImages
 
@@ -194,31 +197,31 @@ def dense_files(
     return Examples(FileImages(name, root, files), frames, lazy, relative(files, root))
 
 
-class LazyTargets(Sequence[np.ndarray]):
-    """Dense targets that are read when they are used.
+def or_layout(context: DataContext, name: str, split: str, n_classes: int, public: Callable[[], Examples]) -> Examples:
+    """Return ``public()``, or, where its publisher's files are absent, the set ``name`` in a layout that is recognised.
 
-    ``digest_rows(rows)`` returns the digests of what the targets ``rows`` are made of, uint8 (n, 32), where that is
-    known without reading the targets; they are what the records know the targets by.
+    So the same set may lie as Parquet of the Hugging Face hub, as WebDataset shards or as class folders, in
+    ``--data NAME=DIR`` or ``name`` below the data folder.
+
+    Raises:
+        DataAbsent: of the publisher's layout, where nothing else is there either.
+        DataError: what is there has another number of classes.
     """
-
-    def __init__(
-        self,
-        n: int,
-        read: Callable[[int], np.ndarray],
-        digest_rows: Callable[[np.ndarray], np.ndarray] | None = None,
-    ) -> None:
-        self.n = n
-        self.read = read
-        if digest_rows is not None:
-            self.digest_rows = digest_rows
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self.read(k) for k in range(self.n)[index]]
-        return self.read(range(self.n)[int(index)])
+    try:
+        return public()
+    except DataAbsent:
+        path = context.places.get(name) or (None if context.root is None else context.root / name)
+        found = readers.recognised(path) if path is not None and path.is_dir() else None
+        if found is None or path is None:
+            raise
+    reader, how = found
+    options = resolve(reader.options, {**how.options, "place": name}, f"The reader {reader.name!r}")
+    examples = reader.read(replace(context, places={**context.places, name: path}), split, **options)
+    if len(examples.classes) != n_classes:
+        raise DataError(
+            f"{name} is incomplete: {shown(path)} ({reader.name}) has {len(examples.classes)} classes; expected {n_classes}."
+        )
+    return examples
 
 
 def with_validation(train: Examples, is_held: Sequence[bool] | np.ndarray) -> Examples:
