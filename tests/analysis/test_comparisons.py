@@ -11,6 +11,7 @@ import pytest
 from virb import registry
 from virb.contracts.analysis import NotApplicable
 from virb.contracts.tables import Notes, Tables
+from virb.errors import ScoresError
 from virb.report.ranking import rank
 from virb.report.study import study_of
 from virb.scores.schema import check_scores
@@ -241,3 +242,34 @@ def test_a_relative_difference_does_not_grow_with_the_seeds() -> None:
         if n == 3:
             np.testing.assert_array_equal(found["relative_of_3"], found["relative"])
     assert max(means) / min(means) < 1.08  # the plain mean deviation grows by 1.34 from 2 to 10
+
+
+def budgets() -> pd.DataFrame:
+    """Three encoders, two draws of each share of the labels and one score on all: as records have them."""
+    rows = [
+        (
+            encoder,
+            "t",
+            seed,
+            f"knn+label_fraction={share:g}+limit=9" if share < 1 else "knn+limit=9",
+            share,
+            base + share / 4,
+        )
+        for encoder, base in (("a", 0.2), ("b", 0.3), ("c", 0.4))
+        for share in (0.01, 0.1, 1.0)
+        for seed in range(2 if share < 1 else 1)
+    ]
+    frame = pd.DataFrame(rows, columns=["encoder", "task", "seed", "probe", "label_fraction", "score"])
+    return frame.assign(labels_per_class=np.nan)
+
+
+def test_scores_on_several_shares_of_the_labels_make_a_curve_an_encoder() -> None:
+    curves = tables("size-curves", budgets())[""]
+    assert curves["encoder"].value_counts().to_dict() == {"a": 3, "b": 3, "c": 3}
+    assert curves.loc[curves["encoder"] == "a", "label_fraction"].tolist() == [0.01, 0.1, 1.0]
+    assert curves.loc[curves["encoder"] == "b", "score"].tolist() == pytest.approx([0.3025, 0.325, 0.55])
+    other = budgets().assign(probe=lambda t: t["probe"].str.replace("knn", "lbfgs"))
+    with pytest.raises(ScoresError, match="several values of probe"):
+        tables("size-curves", pd.concat([budgets(), other]))
+    both = tables("size-curves", pd.concat([budgets(), other]), lines="encoder+probe")[""]
+    assert len(both) == 18
