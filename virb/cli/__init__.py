@@ -26,6 +26,8 @@ VERBS = (
     "data",
     "show",
     "validate",
+    "export",
+    "submit",
     "new",
 )
 
