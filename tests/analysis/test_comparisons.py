@@ -10,6 +10,7 @@ import pytest
 
 from virb import registry
 from virb.contracts.tables import Notes, Tables
+from virb.errors import ScoresError
 from virb.report.ranking import rank
 from virb.report.study import study_of
 from virb.scores.schema import check_scores
@@ -107,3 +108,34 @@ def test_a_class_that_improved_is_not_called_harmed() -> None:
     assert "67% of 3 classes improve, 33% stay, 0% fall" in lines[0]
     fell = say(Tables({"": table.assign(delta=[0.1, -0.1, -0.2])}, task="t", a="one", b="two", rank_r=0.5))
     assert "most improved: cat; most harmed: owl, dog" in fell
+
+
+def budgets() -> pd.DataFrame:
+    """Three encoders, two draws of each share of the labels and one score on all: as records have them."""
+    rows = [
+        (
+            encoder,
+            "t",
+            seed,
+            f"knn+label_fraction={share:g}+limit=9" if share < 1 else "knn+limit=9",
+            share,
+            base + share / 4,
+        )
+        for encoder, base in (("a", 0.2), ("b", 0.3), ("c", 0.4))
+        for share in (0.01, 0.1, 1.0)
+        for seed in range(2 if share < 1 else 1)
+    ]
+    frame = pd.DataFrame(rows, columns=["encoder", "task", "seed", "probe", "label_fraction", "score"])
+    return frame.assign(labels_per_class=np.nan)
+
+
+def test_scores_on_several_shares_of_the_labels_make_a_curve_an_encoder() -> None:
+    curves = tables("size-curves", budgets())[""]
+    assert curves["encoder"].value_counts().to_dict() == {"a": 3, "b": 3, "c": 3}
+    assert curves.loc[curves["encoder"] == "a", "label_fraction"].tolist() == [0.01, 0.1, 1.0]
+    assert curves.loc[curves["encoder"] == "b", "score"].tolist() == pytest.approx([0.3025, 0.325, 0.55])
+    other = budgets().assign(probe=lambda t: t["probe"].str.replace("knn", "lbfgs"))
+    with pytest.raises(ScoresError, match="several values of probe"):
+        tables("size-curves", pd.concat([budgets(), other]))
+    both = tables("size-curves", pd.concat([budgets(), other]), lines="encoder+probe")[""]
+    assert len(both) == 18
