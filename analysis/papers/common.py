@@ -120,7 +120,7 @@ class Grid:
         shape = self.values.shape
         return redrawn(
             lambda moved: ask(moved.reshape(shape)), self.values.ravel(), self.error.ravel(), doubtful=self.doubtful.ravel(),
-            draws=100,
+            draws=60,
         )  # fmt: skip
 
 

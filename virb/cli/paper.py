@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         raise UsageError(f"Name a paper: {', '.join(registry.names('papers'))}.")
     paper: Paper = registry.load("papers", args.name)
-    return {"claims": _claims}[args.what](args, paper)
+    return {"claims": _claims, "compare": _compare}[args.what](args, paper)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -119,6 +119,43 @@ def _print_claim(row: dict[str, Any], one: Any) -> None:
         + about
     )
     print(f"  {row['why']}")
+
+
+def _compare(args: argparse.Namespace, paper: Paper) -> int:
+    from pathlib import Path
+
+    from virb.errors import UsageError
+    from virb.papers import page
+    from virb.papers.compare import compare
+    from virb.system.files import check_writable
+
+    if not args.results:
+        raise UsageError("Name your scores with --results: a results folder, or a CSV or Parquet file.")
+    out = Path(args.out or f"compared/{paper.name}")
+    check_writable(out)
+    frame, found = _ours(args, paper)
+    made = compare(paper, args.scale, frame, found, _words(args.part))
+    written = page.write(made, out)
+    if args.json:
+        cells = json.loads(made.cells.to_json(orient="records"))
+        order = json.loads(made.agreement.to_json(orient="records"))
+        claims = {
+            of: [one.row() for one in answers] for of, answers in (("published", made.theirs), ("ours", made.ours))
+        }
+        print(
+            json.dumps(
+                {"summary": page.summary(made), "cells": cells, "order": order, "claims": claims, "notes": made.notes},
+                indent=2,
+            )
+        )
+        return 0
+    print(page.summary(made))
+    for row in made.differing.to_dict("records"):
+        print(
+            f"  differs: {row['encoder']} on {row['task']}: {row['ours']:.4g}, published {row['published']:.4g} ({row['difference']:+.3g})"
+        )
+    print(f"wrote {written[0]} and, beside it, {', '.join(path.name for path in written[1:5])}")
+    return 0
 
 
 def _ours(args: argparse.Namespace, paper: Paper) -> tuple[Any, Any]:
