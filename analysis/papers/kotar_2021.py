@@ -142,7 +142,6 @@ FULL = Scale(
             "taskonomy-depth": "Taskonomy",
         },
     },
-    pretrain_images_per_second=1_281_167 * 200 / (500 * 3600),
 )
 
 

@@ -16,7 +16,7 @@ from virb.papers.claims import Answered, ask
 from virb.papers.evidence import evidence, rows_of
 from virb.papers.identity import Identified
 from virb.papers.protocol import departures, label_share, probe_fits
-from virb.stats.exact import permutation_p
+from virb.stats.correlation import correlation_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +98,7 @@ def _part(
     }
     rows: list[dict[str, Any]] = []
     anonymous = 0
-    for cell in published.to_dict("records"):
+    for cell in ({str(key): value for key, value in row.items()} for row in published.to_dict("records")):
         member = by_name.get(str(cell["encoder"]))
         if member is None:
             anonymous += 1
@@ -108,12 +108,8 @@ def _part(
             "is_tentative": member.is_tentative and str(cell["encoder"]) == member.published_as,
         }  # fmt: skip
         own = mine[mine["encoder"].eq(member.name) & mine["task"].eq(cell["task"])]
-        groups = [group for group in _settings(own) if probe_fits(group.iloc[0].to_dict(), cell)]
-        exact = [
-            group
-            for group in groups
-            if math.isclose(label_share(group.iloc[0].to_dict()), label_share(cell), rel_tol=1e-6)
-        ]
+        groups = [group for group in _settings(own) if probe_fits(_first(group), cell)]
+        exact = [group for group in groups if math.isclose(label_share(_first(group)), label_share(cell), rel_tol=1e-6)]
         for group in exact or groups:
             rows.append({**base, **_beside(group, cell, part, scale)})
         if not groups:
@@ -127,6 +123,10 @@ def _part(
     return rows, note
 
 
+def _first(group: pd.DataFrame) -> dict[str, Any]:
+    return {str(key): value for key, value in group.iloc[0].to_dict().items()}
+
+
 def _settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of one encoder and task, one frame for each probe with its overrides and labels."""
     keys = [
@@ -137,8 +137,8 @@ def _settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
     return [group for _, group in rows.groupby(keys, dropna=False, sort=False)]
 
 
-def _beside(group: pd.DataFrame, cell: Mapping[Any, Any], part: Part, scale: Any) -> dict[str, Any]:
-    row = group.iloc[0].to_dict()
+def _beside(group: pd.DataFrame, cell: Mapping[str, Any], part: Part, scale: Any) -> dict[str, Any]:
+    row = _first(group)
     differ = departures(row, cell, part, scale)
     factor = _factor(str(row.get("unit") or ""), str(cell["unit"]))
     if factor is None:
@@ -163,7 +163,7 @@ def _factor(ours: str, published: str) -> float | None:
     return {("fraction", "percent"): 100.0, ("percent", "fraction"): 0.01}.get((ours, published))
 
 
-def _interval(scores: np.ndarray, row: Mapping[Any, Any], factor: float) -> tuple[float, float, str]:
+def _interval(scores: np.ndarray, row: Mapping[str, Any], factor: float) -> tuple[float, float, str]:
     """Mean, half of the 95 % interval (NaN where nothing says it), and what the interval is of."""
     mean = float(scores.mean())
     if len(scores) > 1:
@@ -189,12 +189,8 @@ def _agreement(cells: pd.DataFrame) -> pd.DataFrame:
         if len(pairs) < 3 or pairs.nunique().min() < 2:
             continue
         ranks = pairs.rank()
-        rho = float(ranks.corr().iloc[0, 1])
-        p = (
-            float(permutation_p(ranks.to_numpy())[0, 1])
-            if len(pairs) <= 9
-            else float(scipy_stats.spearmanr(*pairs.T.to_numpy()).pvalue)
-        )
+        rho = float(np.corrcoef(ranks.to_numpy().T)[0, 1])
+        p = float(correlation_p(ranks.to_numpy())[0, 1])  # exact up to nine encoders
         rows.append(
             {
                 "part": part,

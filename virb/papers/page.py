@@ -51,8 +51,10 @@ def tables(found: Comparison) -> list[dict[str, Any]]:
     out.append(
         _table("", "By another protocol", "Ours alone: these do not stand beside a published number.", columns, rows)
     )
-    absent = found.cells[found.cells["protocol"].eq(NOWHERE)].groupby(["part", "encoder"], sort=False)["task"].agg(list)
-    rows = [[encoder, part, ", ".join(dict.fromkeys(map(str, tasks)))] for (part, encoder), tasks in absent.items()]
+    absent: dict[tuple[str, str], list[str]] = {}
+    for r in found.cells[found.cells["protocol"].eq(NOWHERE)].to_dict("records"):
+        absent.setdefault((str(r["encoder"]), str(r["part"])), []).append(str(r["task"]))
+    rows = [[encoder, part, ", ".join(dict.fromkeys(tasks))] for (encoder, part), tasks in absent.items()]
     out.append(_table("", "Not computed", "Published cells that the results lack.", ["encoder", "part", "tasks"], rows))
     agreement = found.agreement
     rows = [
