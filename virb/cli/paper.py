@@ -277,7 +277,8 @@ def _run(args: argparse.Namespace, paper: Paper) -> int:
             print(f"not run: {name}: {why}")
         for failure in done.failures:
             print(f"failed: {failure}", file=sys.stderr)
-        print(f"wrote {done.page}")
+        if done.page is not None:
+            print(f"wrote {done.page}")
     return 0 if done.is_whole else 1
 
 
@@ -287,10 +288,11 @@ def _ours(args: argparse.Namespace, paper: Paper) -> tuple[Any, Any]:
     from pathlib import Path
 
     from virb.cli.common import say_notes
-    from virb.papers.identity import identify, read_known
+    from virb.papers.identity import identify, read_known, records_folder
     from virb.scores.read import read_scores
 
-    frame = read_scores(args.results, meta=args.meta)
+    place = records_folder(args.results) if Path(args.results).is_dir() else args.results
+    frame = read_scores(place, meta=args.meta)
     say_notes(frame)
     scale = paper.scale(args.scale)
     known = read_known(Path(args.results), paper) if Path(args.results).is_dir() else None

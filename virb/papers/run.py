@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from virb.contracts.analysis import AnalysisRun, run_by_name
 from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
 from virb.contracts.paper import Paper, Part
-from virb.errors import UsageError, VirbError
+from virb.errors import ScoresError, UsageError, VirbError
 from virb.evaluation.batteries.papers import recipe_path
 from virb.evaluation.run import run as evaluate
 from virb.papers import page
@@ -30,6 +30,7 @@ from virb.system.files import atomic_write
 from virb.system.progress import Progress
 
 Tell = Callable[[str], None]
+RECORDS = "records"  # below the folder of a run, beside its encoders and the paper's own folder
 
 
 @dataclass
@@ -52,6 +53,9 @@ def run_paper(
 ) -> PaperRun:  # fmt: skip
     """Run the parts that can run, into ``options.out``; a second call does only what is missing.
 
+    The folder then has ``encoders`` (those that were pretrained), ``records`` (a results folder as ``virb evaluate`` writes it) and
+    one named like the paper: figures by part, which encoder is which, and the page.
+
     Args:
         only: names of encoders (as the paper or the recipe calls them); the others are left out.
         budget: images that each pretrained encoder sees in place of the recipe's: a cut, said in the file and in its records.
@@ -60,7 +64,7 @@ def run_paper(
     Raises:
         UsageError: nothing of it can run.
     """
-    out = Path(options.out)
+    out = Path(options.out) if budget is None else Path(options.out) / f"cut-{budget}"  # never beside the recipe's own
     state = look(paper, scale_name, context, out, tuple(parts), seeds=options.seeds)
     done = PaperRun()
     can = [part for part in state.parts if not part.reason]
@@ -76,8 +80,13 @@ def run_paper(
             + f". See: virb paper status {paper.name}."
         )  # fmt: skip
     _pretrain(paper, scale_name, can, out, budget, jobs, done, tell)
-    _evaluate(can, context, options, done, tell, progress)
-    _draw(paper, scale_name, can, out, done, tell)
+    _evaluate(can, context, replace(options, out=str(out / RECORDS)), done, tell, progress)
+    cut = (
+        ""
+        if budget is None
+        else f"Every pretrained encoder saw {budget:,} images, not what the recipe says: a trial, no result."
+    )
+    _draw(paper, scale_name, can, out, done, tell, cut)
     return done
 
 
@@ -112,7 +121,7 @@ def _pretrain(
         return
     recipe = recipe_path(paper, paper.scale(scale_name).recipe)
     if budget is not None:
-        recipe = _cut(recipe, out / f"{paper.name}-{scale_name}-cut.yaml", budget)
+        recipe = _cut(recipe, out / paper.name / f"{scale_name}-cut.yaml", budget)
         tell(f"cut: {len(lines)} encoders see {budget:,} images each, not what {paper.scale(scale_name).recipe} says")
     tell(f"{len(lines)} encoders to pretrain, by {recipe.name}")
     folder = encoders_folder(out)
@@ -125,10 +134,14 @@ def _pretrain(
 
 
 def _cut(recipe: Path, path: Path, budget: int) -> Path:
-    runs = read_recipe(recipe)
+    """Write the recipe with another number of images for everyone, and without warm-ups that would be longer than that."""
     cut = {
-        name: {**{key: value for key, value in run.items() if key != "epochs"}, "budget": budget}
-        for name, run in runs.items()
+        name: {
+            **{key: value for key, value in run.items() if key not in ("epochs", "warmup_epochs")},
+            "budget": budget,
+            "warmup_epochs": 0,
+        }
+        for name, run in read_recipe(recipe).items()
     }
     with atomic_write(path) as file:
         file.write(yaml.safe_dump({"encoders": cut}, sort_keys=False).encode())
@@ -168,8 +181,14 @@ def _is_there(one: EncoderState) -> bool:
     return one.state != TO_MAKE or os.path.isfile(one.source)
 
 
-def _draw(paper: Paper, scale_name: str, can: Sequence[PartState], out: Path, done: PaperRun, tell: Tell) -> None:
-    frame = read_scores(out)
+def _draw(
+    paper: Paper, scale_name: str, can: Sequence[PartState], out: Path, done: PaperRun, tell: Tell, cut: str
+) -> None:
+    try:
+        frame = read_scores(out / RECORDS)
+    except ScoresError as error:
+        done.failures.append(f"nothing to draw: {error}")
+        return
     _write_known(paper, can, out, frame)
     found = identify(frame, paper, paper.scale(scale_name), read_known(out, paper))
     for part in can:
@@ -177,6 +196,7 @@ def _draw(paper: Paper, scale_name: str, can: Sequence[PartState], out: Path, do
         done.drawn[part.part.name] = made
         tell(f"{part.part.name} ({part.part.where}): {made.headline}")
     made_page = compare(paper, scale_name, frame, found)
+    made_page.notes[:0] = [cut] if cut else []
     for name, why in done.left_out.items():
         made_page.notes.append(f"{name} was not run: {why}")
     done.page = page.write(made_page, out / paper.name)[0]

@@ -18,6 +18,7 @@ from virb.evaluation.batteries.papers import recipe_path
 from virb.evaluation.status import ABSENT, FOUND, Status, data_status
 from virb.papers.cost import Cost, evaluation_cost, images_seen, pretraining_hours
 from virb.papers.evidence import tasks_of
+from virb.papers.identity import records_folder
 from virb.pretraining import sources
 from virb.pretraining.recipes import read_recipe
 
@@ -172,9 +173,13 @@ def _done(out: Path) -> set[tuple[str, str]]:
     """(encoder, task) of every record; which of them still hold is decided by content when they are run."""
     from virb.records.store import ResultStore
 
-    if not Path(out).is_dir():
+    folder = records_folder(out)
+    if not folder.is_dir():
         return set()
-    frame = ResultStore(out).table()
+    try:
+        frame = ResultStore(folder).table()
+    except VirbError:
+        return set()  # no results folder (yet)
     return set() if frame.empty else set(zip(frame["encoder"].astype(str), frame["task"].astype(str), strict=True))
 
 
@@ -217,21 +222,22 @@ def _total(
     wanted: dict[str, set[str]] = {}
     own: dict[str, EncoderState] = {}
     for part in parts:
+        names = {name for name in tasks_of(part, scale) if name in loaded}
         for member in scale.members(part.encoders):
             one = encoders[member.name]
             if one.source:
                 own[one.source] = one
-                wanted.setdefault(one.source, set()).update(name for name in tasks_of(part, scale) if name in loaded)
+                wanted.setdefault(one.source, set()).update(names)
     groups: dict[frozenset[str], int] = {}
     for tasks in wanted.values():
         if tasks:
             groups[frozenset(tasks)] = groups.get(frozenset(tasks), 0) + 1
     total = Cost(card=scale.card)
-    for names, n in groups.items():
+    for shared, n in groups.items():
         total = total.plus(
             evaluation_cost(
                 n,
-                [loaded[name] for name in sorted(names)],
+                [loaded[name] for name in sorted(shared)],
                 card_name=scale.card,
                 embedding=scale.embedding,
                 input_px=scale.input_px,
