@@ -9,70 +9,65 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError
-from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.families import shared_families
+from virb.scores.layout import EXCLUDE, MISSING, Prepared, prepare
 from virb.scores.roles import ROLES_OPTION, analysed
 from virb.scores.roles import roles as roles_of
 from virb.scores.schema import as_words, encoder_table, word
-from virb.scores.units import of_one_unit
+from virb.scores.units import of_one_unit, on_one_scale
 from virb.stats.variance import anova, encoder_level, level_contrasts, mixed_model
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 USUAL = ("method", "dataset", "balance", "dataset_size", "epochs")
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     factors: tuple[str, ...],
     scale: str,
     roles: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
+) -> Tables:
+    """Both forms' tables of terms; ``levels``: each level less the most frequent; ``mixed``: the mixed model, where it can
+    be fitted; ``encoders``: who was analysed."""
     import numpy as np
     import pandas as pd
-
-    from virb.figures import plots
 
     chosen: list[str] = []
 
     def pick(frame: DataFrame) -> list[str]:
-        names = analysed(frame, out.lines, asked=roles)
+        names = analysed(frame, notes, asked=roles)
         table = encoder_table(frame).loc[names]
-        chosen[:], kept = _usable(table, factors, frame, out)
+        chosen[:], kept = _usable(table, factors, frame, notes)
         return kept
 
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_varying=True, pick=pick)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_varying=True, pick=pick)
     about = encoder_table(data.frame)[chosen].apply(as_words)
-    chosen = _separable(about, chosen, out)
-    kept = data.frame.groupby(["encoder", "task"], sort=False)["score"].mean().reset_index()
+    chosen = _separable(about, chosen, notes)
+    kept, said = _scaled(data, scale, notes)
     for name in chosen:
         kept[name] = kept["encoder"].map(about[name])
-    if scale == "z":
-        # Tasks differ in spread: without this, the widest decides.
-        spread = kept.groupby("task")["score"].transform("std")
-        kept["score"] = (kept["score"] - kept.groupby("task")["score"].transform("mean")) / spread
-    else:
-        kept = kept[kept["task"].isin(of_one_unit(data.frame, data.wide, out.lines))]
     columns = {name: f"f{k}" for k, name in enumerate(chosen)}
     renamed = kept.rename(columns=columns)
     cells = anova(renamed, "score ~ task + " + " + ".join(columns.values())).rename(
         index={v: k for k, v in columns.items()}
     )
     once = encoder_level(kept, chosen)
-    tables = []
+    forms = []
     for name, table in (("cells", cells), ("encoders", once)):
-        tables.append(table.rename_axis("term").reset_index().assign(form=name))
-    both = pd.concat(tables, ignore_index=True)
-    both["n_encoders"], both["scale"] = len(about), scale
-    out.table(both)
+        forms.append(table.rename_axis("term").reset_index().assign(form=name))
+    both = pd.concat(forms, ignore_index=True)
+    both["n_encoders"], both["scale"] = len(about), "z" if said.startswith("in sd") else "raw"
     members = about[chosen].assign(role=roles_of(data.frame).loc[about.index])
-    out.table(members.rename_axis("encoder").reset_index(), "encoders")
     contrasts = []
     for name in chosen:
         reference = about[name].astype(str).value_counts().index[0]
@@ -80,27 +75,75 @@ def run(
         for clustered in (True, False):
             part = level_contrasts(kept, name, others, reference=reference, clustered=clustered)
             contrasts.append(part.assign(factor=name, form="encoders" if clustered else "cells"))
-    levels = pd.concat(contrasts, ignore_index=True)
-    out.table(levels, "levels")
-    unclear = levels[(levels["form"] == "encoders") & (levels["p"] >= 0.05)]
-    for row in unclear.itertuples():
-        out.say(
-            f"{row.factor}, {row.level} less {row.reference}: {row.difference:+.3g}, p = {row.p:.2g} over encoders; "
-            f"found four times in five would be {row.detectable:.3g}"
-        )
+    tables = Tables(
+        {
+            "": both,
+            "encoders": members.rename_axis("encoder").reset_index(),
+            "levels": pd.concat(contrasts, ignore_index=True),
+        },
+        factors=chosen,
+        n_encoders=len(about),
+        n_tasks=kept["task"].nunique(),
+        scale=said,
+        families=shared_families(data.frame, about.index, besides=chosen),
+        note=data.note,
+    )
     try:
         mixed = mixed_model(kept, chosen)
-        out.table(mixed.table.assign(encoder_sd=mixed.encoder_sd, residual_sd=mixed.residual_sd), "mixed")
-        state = "" if mixed.has_converged else " (did not converge)"
-        out.say(f"mixed model{state}: sd between encoders {mixed.encoder_sd:.3g}, residual {mixed.residual_sd:.3g}")
+        tables["mixed"] = mixed.table.assign(encoder_sd=mixed.encoder_sd, residual_sd=mixed.residual_sd)
+        tables.facts["mixed_has_converged"] = mixed.has_converged
     except (ScoresError, np.linalg.LinAlgError) as error:
-        out.say(f"no mixed model: {error}")
-    for name in chosen:
-        a, b = cells.loc[name, "PR(>F)"], once.loc[name, "PR(>F)"]
+        notes.say(f"no mixed model: {error}")
+    return tables
+
+
+def _scaled(data: Prepared, scale: str, notes: Notes) -> tuple[DataFrame, str]:
+    """Mean score of every cell, and in what it is: z within tasks where that was asked for or tasks have no one unit."""
+    kept = data.frame.groupby(["encoder", "task"], sort=False)["score"].mean().reset_index()
+    scaled, said = on_one_scale(data.frame, data.wide)
+    if scale == "z" or (scale == "auto" and said.startswith("in sd")):
+        # Tasks differ in spread: without this, the widest decides.
+        spread = kept.groupby("task")["score"].transform("std")
+        kept["score"] = (kept["score"] - kept.groupby("task")["score"].transform("mean")) / spread
+        return kept, said if said.startswith("in sd") else "in sd of each task over encoders, as asked"
+    if scale == "auto":
+        kept["score"] = [scaled.loc[row.encoder, row.task] for row in kept.itertuples()]
+        return kept, said
+    kept = kept[kept["task"].isin(of_one_unit(data.frame, data.wide, notes))].copy()
+    return kept, "raw, as asked"
+
+
+def say(tables: Tables) -> list[str]:
+    """Levels that are not told apart, with what would have been found; then p of every factor in both forms."""
+    facts, levels = tables.facts, tables["levels"]
+    lines = [f"scores are {facts['scale']}"]
+    shared = f"; {facts['families']}" if facts["families"] else ""
+    unclear = levels[(levels["form"] == "encoders") & (levels["p"] >= 0.05)]
+    for row in unclear.itertuples():
+        lines.append(
+            f"{row.factor}, {row.level} less {row.reference}: {row.difference:+.3g}, p = {row.p:.2g} over encoders; "
+            f"found four times in five would be {row.detectable:.3g}{shared}"
+        )
+    if "mixed" in tables:
+        state = "" if facts["mixed_has_converged"] else " (did not converge)"
+        first = tables["mixed"].iloc[0]
+        lines.append(
+            f"mixed model{state}: sd between encoders {first['encoder_sd']:.3g}, residual {first['residual_sd']:.3g}"
+        )
+    p = tables[""].set_index(["form", "term"])["PR(>F)"]
+    for name in facts["factors"]:
+        a, b = p["cells", name], p["encoders", name]
         warn = "  <- only when tasks are counted as independent" if a < 0.05 <= b else ""
-        out.say(f"{name}: p = {a:.3g} over cells (the paper's form), {b:.3g} over encoders{warn}")
+        lines.append(f"{name}: p = {a:.3g} over cells (the paper's form), {b:.3g} over encoders{warn}{shared}")
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    facts = tables.facts
     with plots.style():
-        shown = levels.iloc[::-1].sort_values(["factor", "level", "form"], kind="stable")
+        shown = tables["levels"].iloc[::-1].sort_values(["factor", "level", "form"], kind="stable")
         pairs = shown.drop_duplicates(["factor", "level"])[["factor", "level", "reference"]]
         longest = max(len(f"{r.level} \u2212 {r.reference}") for r in pairs.itertuples())
         fig = plots.figure(plots.COLUMN if longest < 22 else 1.4 * plots.COLUMN, 0.45 + 0.24 * max(len(pairs), 2))
@@ -118,17 +161,19 @@ def run(
         axes.set_ylim(len(pairs) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        axes.set_xlabel("difference of mean score" + (" (sd of the task)" if scale == "z" else ""))
+        is_z = facts["scale"].startswith("in sd")
+        axes.set_xlabel("difference of mean score" + (" (sd of the task)" if is_z else ""))
         handles = [
             plots.Patch(facecolor=shades["encoders"], label="each encoder once"),
             plots.Patch(facecolor=shades["cells"], label="each task as independent (paper)"),
         ]
-        note = f"n = {len(about)} encoders, {kept['task'].nunique()} tasks; 95% intervals; the other factors held. {data.note}"
-        plots.titles(fig, f"Effects of {names_in_words(chosen)}", note, handles=handles)
-    out.figure(fig)
+        note = f"n = {facts['n_encoders']} encoders, {facts['n_tasks']} tasks; scores {facts['scale']}; 95% intervals; the "
+        note += f"other factors held. {facts['families'][:1].upper()}{facts['families'][1:]}{'. ' * bool(facts['families'])}{facts['note']}"
+        plots.titles(fig, f"Effects of {names_in_words(facts['factors'])}", note, handles=handles)
+    return {"": fig}
 
 
-def _usable(about: DataFrame, asked: tuple[str, ...], frame: DataFrame, out: Outputs) -> tuple[list[str], list[str]]:
+def _usable(about: DataFrame, asked: tuple[str, ...], frame: DataFrame, notes: Notes) -> tuple[list[str], list[str]]:
     """The factors that can be analysed and the encoders that have them; what is left out is said.
 
     A factor that was asked for is analysed on the encoders that have it; of the usual ones only those that all have.
@@ -145,18 +190,18 @@ def _usable(about: DataFrame, asked: tuple[str, ...], frame: DataFrame, out: Out
         for name in names:
             without = list(about.index[about[name].isna()])
             if without and len(without) < len(about):
-                out.say(f"left out, {name} being unknown: {names_in_words(without)}")
+                notes.say(f"left out, {name} being unknown: {names_in_words(without)}")
                 about = about[about[name].notna()]
     chosen = []
     for name in names:
         n_missing, n_levels = int(about[name].isna().sum()), about[name].nunique()
         if n_missing:
-            out.say(
+            notes.say(
                 f"{name} is left out: {n_missing} of {len(about)} encoders have none (--option factors={name} keeps the others)"
             )
         elif n_levels < 2:
             level = word(about[name].iloc[0]) if len(about) else "none"
-            out.say(f"{name} is left out: all encoders have the same ({level})")
+            notes.say(f"{name} is left out: all encoders have the same ({level})")
         else:
             chosen.append(name)
     if not chosen:
@@ -166,7 +211,7 @@ def _usable(about: DataFrame, asked: tuple[str, ...], frame: DataFrame, out: Out
     return chosen, [str(name) for name in about.index]
 
 
-def _separable(about: DataFrame, chosen: list[str], out: Outputs) -> list[str]:
+def _separable(about: DataFrame, chosen: list[str], notes: Notes) -> list[str]:
     """Factors in order, without those whose levels cannot be told from the ones before."""
     import numpy as np
     import pandas as pd
@@ -177,13 +222,15 @@ def _separable(about: DataFrame, chosen: list[str], out: Outputs) -> list[str]:
         dummies = pd.get_dummies(about[name], drop_first=True).to_numpy(float)
         wider = np.hstack([design, dummies])
         if dummies.shape[1] == 0:
-            out.say(f"{name} is left out: the encoders that remain have the same")
+            notes.say(f"{name} is left out: the encoders that remain have the same")
         elif wider.shape[1] >= len(about):
-            out.say(
+            notes.say(
                 f"{name} is left out: with its {dummies.shape[1] + 1} levels nothing of {len(about)} encoders is left to judge by"
             )
         elif np.linalg.matrix_rank(wider) < wider.shape[1]:
-            out.say(f"{name} is left out: its levels cannot be told from those of {names_in_words(kept) or 'nothing'}")
+            notes.say(
+                f"{name} is left out: its levels cannot be told from those of {names_in_words(kept) or 'nothing'}"
+            )
         else:
             kept, design = [*kept, name], wider
     if not kept:
@@ -195,7 +242,9 @@ ANALYSIS = Analysis(
     name="anova",
     summary="Analysis of variance of the pretraining factors, with each encoder counted once beside the paper's form",
     source="Kotar et al. 2021, Question 6 and Appendix F",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=5,
     min_tasks=2,
     options=(
@@ -205,7 +254,13 @@ ANALYSIS = Analysis(
             "Columns of the encoder; method, dataset, balance, size and epochs if not given.",
             type=comma_list,
         ),
-        Option("scale", "raw", "Analyse raw scores, as the paper, or z scores within each task.", choices=("raw", "z")),
+        Option(
+            "scale",
+            "auto",
+            "Analyse scores as they are where all tasks have one declared unit and z scores within each task elsewhere (auto); "
+            "z scores always; or raw scores, as the paper, of the tasks of one unit.",
+            choices=("auto", "z", "raw"),
+        ),
         ROLES_OPTION,
         EXCLUDE,
         MISSING,

@@ -23,7 +23,7 @@ def compute(scores: DataFrame, notes: Notes, *, task: str, exclude: tuple[str, .
     about = encoder_table(data.frame).dropna(subset=["augmentation_a", "augmentation_b"])
     if about.empty:
         raise NotApplicable("No encoder names its two augmentations.")
-    score = mean_scores(data, about.index, task, notes)
+    score, what = mean_scores(data, about.index, task, notes)
     table = about[["augmentation_a", "augmentation_b"]].apply(as_words).assign(score=score).dropna(subset=["score"])
     if table.empty:
         raise NotApplicable("No encoder that names its two augmentations has all scores.")
@@ -36,7 +36,7 @@ def compute(scores: DataFrame, notes: Notes, *, task: str, exclude: tuple[str, .
         notes.say(f"{empty} of {square.size} pairs have no encoder; row means are over the others")
     square["mean"] = square.mean(axis=1)
     return Tables(
-        {"": square.rename_axis("augmentation_a").reset_index()}, task=task, n_encoders=len(table), note=data.note
+        {"": square.rename_axis("augmentation_a").reset_index()}, score_of=what, n_encoders=len(table), note=data.note
     )
 
 
@@ -74,7 +74,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         plots.titles(
             fig,
             "Composition of augmentations",
-            f"{facts['task'] or 'Mean over tasks'}; n = {facts['n_encoders']} encoders; diagonal: one alone. {facts['note']}",
+            f"{plots.sentence(facts['score_of'])}; n = {facts['n_encoders']} encoders; diagonal: one alone. {facts['note']}",
         )
     return {"": fig}
 

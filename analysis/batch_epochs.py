@@ -36,7 +36,7 @@ def compute(
     data = prepare(scores, notes, exclude=exclude, missing=missing, task=task, is_complete=False)
     about = encoder_table(data.frame)
     table = pd.DataFrame({name: as_counts(about[name], name, notes) for name in ("batch_size", "epochs")}).dropna()
-    table["score"] = mean_scores(data, table.index, task, notes)
+    table["score"], what = mean_scores(data, table.index, task, notes)
     table = table.dropna(subset=["score"])
     about = about.loc[table.index]
     rules = list(dict.fromkeys(as_words(about[rule].dropna()))) if rule in about else []
@@ -48,7 +48,7 @@ def compute(
     saved = [grid.rename_axis("batch_size").reset_index().assign(rule=name) for name, grid in grids.items()]
     tables = Tables(
         {"": pd.concat(saved, ignore_index=True) if len(rules) > 1 else saved[0].drop(columns="rule")},
-        task=task, rule=rule, threshold=threshold, n_encoders=len(table), note=data.note,
+        score_of=what, rule=rule, threshold=threshold, n_encoders=len(table), note=data.note,
     )  # fmt: skip
     if len(rules) == 2:
         found = rule_differences(
@@ -124,7 +124,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
             axes.tick_params(axis="x", length=0)
             axes.grid(axis="y")
         panels[0].set_ylabel("score")
-        note = f"{facts['task'] or 'Mean over tasks'}; n = {facts['n_encoders']} encoders; the axis does not start at 0. {facts['note']}"
+        note = f"{plots.sentence(facts['score_of'])}; n = {facts['n_encoders']} encoders; the axis does not start at 0. {facts['note']}"
         plots.titles(fig, "Batch size and training length", note, handles=plots.colour_handles(shades))
     return {"": fig, **({"rules": _draw_rules(tables)} if "rules" in tables else {})}
 
@@ -145,9 +145,7 @@ def _draw_rules(tables: Tables) -> Figure:
         plots.heatmap(axes, square, cmap=plots.DIVERGING, vmin=-limit, vmax=limit, digits=digits, marked=marked)
         axes.set_xlabel("epochs")
         axes.set_ylabel("batch size")
-        note = (
-            f"{facts['task'] or 'Mean over tasks'}: {facts['rule']} {second} less {first} (red: {second} is better). "
-        )
+        note = f"{plots.sentence(facts['score_of'])}: {facts['rule']} {second} less {first} (red: {second} is better). "
         note += f"Bold: better by more than {facts['threshold']:g}. n = {2 * len(found)} settings. {facts['note']}"
         plots.titles(fig, f"{second} against {first}", note)
     return fig

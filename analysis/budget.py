@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError
 from virb.scores.layout import EXCLUDE, MISSING, as_counts, mean_scores, prepare
 from virb.scores.roles import ROLES_OPTION, analysed
@@ -16,12 +17,13 @@ from virb.scores.schema import as_words, encoder_table
 from virb.stats.budget import budget_columns, inconsistency_flags, normalised_gains, parse_count
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame, Series
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     task: str,
     baseline: str,
@@ -29,57 +31,108 @@ def run(
     roles: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
-    from virb.figures import plots
-
+) -> Tables:
+    """A row an encoder: N, E, C and D, its flag and its gains over the baselines."""
     data = prepare(
         scores,
-        out,
+        notes,
         exclude=exclude,
         missing=missing,
         task=task,
         is_complete=False,
-        pick=lambda frame: analysed(frame, out.lines, asked=roles),
+        pick=lambda frame: analysed(frame, notes, asked=roles),
     )
     about = encoder_table(data.frame)
-    for name in {"dataset_size", "epochs", "images_seen"} & set(about):
-        about[name] = as_counts(about[name], name, out.lines)
-    table = budget_columns(_agreeing(about, out))
+    for name in [name for name in ("dataset_size", "epochs", "images_seen") if name in about]:
+        about[name] = as_counts(about[name], name, notes)
+    table = budget_columns(_agreeing(about, notes))
     unknown = table.index[table["C"].isna()]
     if len(unknown):
-        out.say(f"left out, two of dataset_size, epochs and images_seen being unknown: {names_in_words(list(unknown))}")
+        notes.say(
+            f"left out, two of dataset_size, epochs and images_seen being unknown: {names_in_words(list(unknown))}"
+        )
     table = table[table["C"].notna()].copy()
     if len(table) < 2:
         raise NotApplicable("Fewer than two encoders say two of dataset_size, epochs and images_seen.")
-    what = task or "mean over tasks"
-    table["score"] = mean_scores(data, table.index, task, out.lines)
+    table["score"], what = mean_scores(data, table.index, task, notes)
     table = table[table["score"].notna()].copy()
     if len(table) < 2:
         raise NotApplicable("Fewer than two encoders with known budgets have all scores.")
     within = [name for name in by.split("+") if name in table]
     for name in within:
         table[name] = as_words(table[name])
+    if "dataset" in within and table["dataset"].nunique() > 1:
+        notes.say(
+            f"compared within each of {table['dataset'].nunique()} data sets: a larger one that is another is not more of "
+            "the same (--option by=method joins them)"
+        )
     flags = inconsistency_flags(table.reset_index(), by=within)
     smallest = parse_count(baseline) if baseline else float(table["N"].min())
     full = normalised_gains(flags, baseline_n=smallest, by=within)
     full["score_of"] = what
-    out.table(full)
+    return Tables({"": full}, within=within, baseline_n=smallest, score_of=what, note=data.note)
+
+
+def _agreeing(about: DataFrame, notes: Notes) -> DataFrame:
+    """Encoders whose images, epochs and images seen do not contradict one another."""
+    good = []
+    for name in about.index:
+        try:
+            budget_columns(about.loc[[name]])
+            good.append(name)
+        except ScoresError as error:
+            notes.say(f"left out: {error}")
+    return about.loc[good]
+
+
+def say(tables: Tables) -> list[str]:
+    full, smallest = tables[""], tables.facts["baseline_n"]
     flagged = full[full["is_flagged"]]
-    out.say(
-        f"{len(table)} encoders, budgets C from {table['C'].min():g} to {table['C'].max():g} images seen; "
+    lines = [
+        f"{len(full)} encoders, budgets C from {full['C'].min():g} to {full['C'].max():g} images seen; "
         f"{len(flagged)} flagged: "
         f"more compute, no more data, higher score"
         + (f" ({names_in_words(list(flagged['encoder']))})" if len(flagged) else "")
-    )
+    ]
     for label, key in (("equal C", "gain_at_equal_C"), ("equal E", "gain_at_equal_E")):
         known = full.loc[(full["N"] > smallest * 1.02) & full[key].notna(), key]
         if len(known):
-            out.say(
+            lines.append(
                 f"against {smallest:g} images at {label}: {known.mean():+.4f} on average over {len(known)} encoders"
             )
-    _draw_grid(full, within, what, data.note, out)
+    comparisons = [
+        part
+        for _, group in full.groupby(_group_names(tables))
+        for _, part in group.groupby("C")
+        if part["N"].nunique() > 1
+    ]
+    best = sum(bool(part.loc[part["score"].idxmax(), "N"] == part["N"].max()) for part in comparisons)
+    return [*lines, f"the largest N is best in {best} of {len(comparisons)} comparisons at equal C"]
+
+
+def _group_names(tables: Tables) -> Series:
+    """What encoders are compared within, in words, of the columns that differ."""
+    full = tables[""]
+    differing = [name for name in tables.facts["within"] if full[name].astype(str).nunique() > 1]
+    return full[differing].astype(str).agg(" ".join, axis=1) if differing else full["encoder"].map(lambda _: "")
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    """Scores against N, the grid of N and C, and gains over the baselines where there are any."""
+    full, smallest = tables[""], tables.facts["baseline_n"]
+    figures = {"grid": _draw_grid(tables)}
     if full[["gain_at_equal_C", "gain_at_equal_E"]][full["N"] > smallest * 1.02].notna().to_numpy().any():
-        _draw_gains(full, smallest, what, data.note, out)
+        figures["gains"] = _draw_gains(tables)
+    return {**figures, "": _draw_scores(tables)}
+
+
+def _draw_scores(tables: Tables) -> Figure:
+    from matplotlib.lines import Line2D
+
+    from virb.figures import plots
+
+    full, facts = tables[""], tables.facts
+    within, what, flagged = facts["within"], facts["score_of"], full[full["is_flagged"]]
     groups = full[within].astype(str).agg(" ".join, axis=1) if within else full["encoder"].map(lambda _: "encoders")
     shades = plots.palette(groups)
     markers = dict(zip(sorted(full["C"].unique()), "os^Dv<>P*X" * 20, strict=False))
@@ -105,10 +158,8 @@ def run(
             )
         plots.log_counts(axes, full["N"], most=5)
         axes.set_xlabel("pretraining images N")
-        axes.set_ylabel(f"score ({what})")
+        axes.set_ylabel("score")
         axes.grid()
-        from matplotlib.lines import Line2D
-
         handles = plots.colour_handles(shades) if within else []
         handles += [
             Line2D([], [], linestyle="", marker=m, color=plots.GREY, markersize=3.5, label=f"C = {plots.count_text(c)}")
@@ -127,44 +178,27 @@ def run(
                     label="flagged",
                 )
             )
-        note = f"n = {len(full)} encoders; lines join equal budgets C = N E. Flagged: more compute, no more data, higher score. {data.note}"
+        note = f"Score: {what}; n = {len(full)} encoders; lines join equal budgets C = N E of one {' and '.join(within) or 'table'}. "
+        note += f"Flagged: more compute, no more data, higher score. {facts['note']}"
         plots.titles(fig, "Data and compute apart", note, handles=handles)
-    out.figure(fig)
+    return fig
 
 
-def _agreeing(about: DataFrame, out: Outputs) -> DataFrame:
-    """Encoders whose images, epochs and images seen do not contradict one another."""
-    good = []
-    for name in about.index:
-        try:
-            budget_columns(about.loc[[name]])
-            good.append(name)
-        except ScoresError as error:
-            out.say(f"left out: {error}")
-    return about.loc[good]
-
-
-def _group_names(full: DataFrame, within: list[str]) -> Series:
-    """What encoders are compared within, in words, of the columns that differ."""
-    differing = [name for name in within if full[name].astype(str).nunique() > 1]
-    return full[differing].astype(str).agg(" ".join, axis=1) if differing else full["encoder"].map(lambda _: "")
-
-
-def _draw_grid(full: DataFrame, within: list[str], what: str, left_out: str, out: Outputs) -> None:
+def _draw_grid(tables: Tables) -> Figure:
     """Scores by N and C: compare inside a column only; a red frame warns of the comparisons that C explains."""
     import numpy as np
 
     from virb.figures import plots
 
-    groups = _group_names(full, within)
+    full, facts = tables[""], tables.facts
+    groups = _group_names(tables)
     one_budget = full["C"].nunique() == 1
     if one_budget:
         # With one budget the groups themselves make the columns of a single panel.
         panels = [("", full.assign(column=groups.replace("", "all")))]
     else:
-        panels = [(str(name), part.assign(column=part["C"])) for name, part in full.groupby(groups, sort=False)][:9]
-    if not panels:
-        return
+        panels = [(str(name), part.assign(column=part["C"])) for name, part in full.groupby(groups, sort=False)]
+    n_groups, panels = len(panels), panels[:9]
     columns = min(3, len(panels))
     n_rows = -(-len(panels) // columns)
     with plots.style():
@@ -208,23 +242,17 @@ def _draw_grid(full: DataFrame, within: list[str], what: str, left_out: str, out
             axes.set_ylabel("images N")
         for axes in list(axes_grid.flat)[len(panels) :]:
             axes.remove()
-        best = sum(
-            bool(p.loc[p["score"].idxmax(), "N"] == p["N"].max())
-            for _, g in full.groupby(groups)
-            for _, p in g.groupby("C")
-            if p["N"].nunique() > 1
-        )
-        of = sum(p["N"].nunique() > 1 for _, g in full.groupby(groups) for _, p in g.groupby("C"))
-        out.say(f"the largest N is best in {best} of {of} comparisons at equal C")
-        note = f"{what[:1].upper()}{what[1:]}. Compare inside a column: darker and bold are better there. Red frame: beats the best of a smaller C "
-        note += f"with no more images, which compute explains. {left_out}"
+        note = f"{plots.sentence(facts['score_of'])}. Compare inside a column: darker and bold are better there. Red frame: beats the best of a smaller C "
+        note += f"with no more images, which compute explains. {facts['note']}"
+        note += f" The first 9 of {n_groups} groups." if n_groups > 9 else ""
         plots.titles(fig, "Data at equal compute", note)
-    out.figure(fig, "grid")
+    return fig
 
 
-def _draw_gains(full: DataFrame, smallest: float, what: str, left_out: str, out: Outputs) -> None:
+def _draw_gains(tables: Tables) -> Figure:
     from virb.figures import plots
 
+    full, facts, smallest = tables[""], tables.facts, tables.facts["baseline_n"]
     shown = full[(full["N"] > smallest * 1.02) & full[["gain_at_equal_C", "gain_at_equal_E"]].notna().any(axis=1)]
     shown = shown.sort_values(["N", "C"], kind="stable")
     with plots.style():
@@ -235,25 +263,27 @@ def _draw_gains(full: DataFrame, smallest: float, what: str, left_out: str, out:
             axes, list(shown["encoder"]), list(shown["gain_at_equal_C"]), [plots.OKABE_ITO[0]] * len(shown), size=size
         )
         axes.plot(shown["gain_at_equal_E"], range(len(shown)), "D", color=plots.OKABE_ITO[5], markersize=3)
-        axes.set_xlabel(f"gain over {plots.count_text(smallest)} images ({what})")
+        axes.set_xlabel(f"gain over {plots.count_text(smallest)} images")
         shades = {"at equal compute C": plots.OKABE_ITO[0], "at equal epochs E": plots.OKABE_ITO[5]}
         keys = zip(list(shades), ("gain_at_equal_C", "gain_at_equal_E"), strict=True)
         shades = {name: shades[name] for name, key in keys if shown[key].notna().any()}
-        note = f"n = {len(shown)} encoders with a baseline of {plots.count_text(smallest)} images. {left_out}"
+        note = f"Score: {facts['score_of']}; n = {len(shown)} encoders with a baseline of {plots.count_text(smallest)} images. {facts['note']}"
         plots.titles(fig, "Gains over baselines of equal compute or epochs", note, handles=plots.colour_handles(shades))
-    out.figure(fig, "gains")
+    return fig
 
 
 ANALYSIS = Analysis(
     name="budget",
     summary="Pretraining budgets: gains at equal compute and epochs, and comparisons that compute explains",
     source="Hammoud et al. 2024, Tables 1 and 4, Figure 3",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=2,
     options=(
         Option("task", "", "Task whose score is used; the mean over tasks if not given."),
         Option("baseline", "", "Pretraining images of the baseline; the smallest number if not given."),
-        Option("by", "method+arch+network", "Columns, joined by +, within which encoders are compared."),
+        Option("by", "method+arch+network+dataset", "Columns, joined by +, within which encoders are compared."),
         ROLES_OPTION,
         EXCLUDE,
         MISSING,

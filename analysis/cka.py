@@ -7,21 +7,25 @@ debiased.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.contracts.analysis import Analysis, Option
+from virb.contracts.tables import Notes, Tables
 from virb.features.activations import ENCODERS, IMAGES, N_IMAGES, layer_names, layers, load_encoders, open_images
 from virb.stats.cka import FEWEST_BLOCKS, BlockGrams, cka_matrix, mean_off_diagonal
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(scores: DataFrame | None, out: Outputs, *, encoders: tuple[str, ...], images: str, n: int, batch: int) -> None:
-    import numpy as np
+def compute(
+    scores: DataFrame | None, notes: Notes, *, encoders: tuple[str, ...], images: str, n: int, batch: int
+) -> Tables:
+    """CKA of every pair of layers, within and between encoders; ``means``: an encoder's over its different layers."""
     import pandas as pd
-
-    from virb.figures import plots
 
     loaded = load_encoders(encoders)
     chosen = open_images(images, n=n)
@@ -31,83 +35,115 @@ def run(scores: DataFrame | None, out: Outputs, *, encoders: tuple[str, ...], im
         for activations in layers(encoder, chosen, batch=batch):
             blocks.add(activations)
         grams[encoder.name] = blocks
-    rows, within = [], {}
-    for name, blocks in grams.items():
-        within[name] = cka_matrix(blocks)
-        rows += _rows(name, name, blocks.layers, blocks.layers, within[name])
-        ends = (
-            f" (95% {within[name].mean_low:.3f} to {within[name].mean_high:.3f})"
-            if np.isfinite(within[name].mean_low)
-            else ""
-        )
-        out.say(f"{name}: mean CKA between different layers {mean_off_diagonal(within[name].value):.3f}{ends}")
-    methods = {encoder.name: str(encoder.meta.get("method") or encoder.name) for encoder in loaded}
-    means = pd.Series({name: mean_off_diagonal(m.value) for name, m in within.items()}).groupby(methods).mean()
-    if len(means) > 1:
-        out.say("by method: " + ", ".join(f"{method} {value:.3f}" for method, value in means.items()))
-    names = list(grams)
-    across: list[tuple[str, str, pd.DataFrame]] = []
-    between = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            m = cka_matrix(grams[a], grams[b])
-            rows += _rows(a, b, grams[a].layers, grams[b].layers, m)
-            across.append((a, b, pd.DataFrame(m.value, index=list(grams[a].layers), columns=list(grams[b].layers))))
-            between.loc[a, b] = between.loc[b, a] = m.value[-1, -1]
-    table = pd.DataFrame(rows, columns=["encoder_a", "layer_a", "encoder_b", "layer_b", "cka", "low", "high", "n"])
-    out.table(table)
-    n_used = next(iter(grams.values())).n
-    lost = next(iter(grams.values())).n_left_out
-    if lost:
-        out.say(f"the last {lost} images do not fill a block of 4 and are left out")
-    has_intervals = all(m.n_blocks >= FEWEST_BLOCKS for m in within.values())
-    intervals = "95% intervals in the table" if has_intervals else f"fewer than {FEWEST_BLOCKS} blocks, so no intervals"
-    note = f"n = {n_used} images of {chosen.name}, blocks of {batch}; debiased (HSIC_1); {intervals}."
+    rows, means, has_intervals = [], [], True
+    for encoder in loaded:
+        name = encoder.name
+        found = cka_matrix(grams[name])
+        rows += _rows(name, name, grams[name].layers, grams[name].layers, found)
+        method = str(encoder.meta.get("method") or name)
+        means.append((name, method, mean_off_diagonal(found.value), found.mean_low, found.mean_high))
+        has_intervals &= found.n_blocks >= FEWEST_BLOCKS
+    for a, b in itertools.combinations(grams, 2):
+        rows += _rows(a, b, grams[a].layers, grams[b].layers, cka_matrix(grams[a], grams[b]))
+    first = next(iter(grams.values()))
+    if first.n_left_out:
+        notes.say(f"the last {first.n_left_out} images do not fill a block of 4 and are left out")
+    return Tables(
+        {
+            "": pd.DataFrame(rows, columns=["encoder_a", "layer_a", "encoder_b", "layer_b", "cka", "low", "high", "n"]),
+            "means": pd.DataFrame(means, columns=["encoder", "method", "mean_cka", "low", "high"]),
+        },
+        images=chosen.name,
+        n_images=first.n,
+        block=batch,
+        has_intervals=bool(has_intervals),
+    )
+
+
+def say(tables: Tables) -> list[str]:
+    import numpy as np
+
+    means = tables["means"]
+    lines = []
+    for row in means.itertuples():
+        ends = f" (95% {row.low:.3f} to {row.high:.3f})" if np.isfinite(row.low) else ""
+        lines.append(f"{row.encoder}: mean CKA between different layers {row.mean_cka:.3f}{ends}")
+    by_method = means.groupby("method")["mean_cka"].mean()
+    if len(by_method) > 1:
+        lines.append("by method: " + ", ".join(f"{method} {value:.3f}" for method, value in by_method.items()))
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    """``layers``: the layers of each encoder; of several encoders also ``encoders`` (embeddings) and ``pairs``."""
+    import pandas as pd
+
+    from virb.figures import plots
+
+    table, facts = tables[""], tables.facts
+    names = list(tables["means"]["encoder"])
+    squares = {
+        (a, b): part.pivot_table(index="layer_a", columns="layer_b", values="cka", sort=False, dropna=False)
+        for (a, b), part in table.groupby(["encoder_a", "encoder_b"], sort=False)
+    }
+    intervals = (
+        "95% intervals in the table"
+        if facts["has_intervals"]
+        else f"fewer than {FEWEST_BLOCKS} blocks, so no intervals"
+    )
+    note = f"n = {facts['n_images']} images of {facts['images']}, blocks of {facts['block']}; debiased (HSIC_1); {intervals}."
+    shown = names[:6]
+    more = f" The first {len(shown)} of {len(names)} encoders." if len(names) > len(shown) else ""
+    room = 1.7 if len(shown) > 1 else 2.4
+    panels = {plots.shortened(name, 6.5, room): squares[name, name] for name in shown}
+    if len(panels) < len(shown):
+        panels = {name: squares[name, name] for name in shown}
+    figures = {"layers": _panels(panels, "CKA between layers", note + more, heights=(2.6, 2.15))}
+    if len(names) < 2:
+        return figures
+    across = {pair: square for pair, square in squares.items() if pair[0] != pair[1]}
+    between = pd.DataFrame(1.0, index=names, columns=names)
+    for (a, b), square in across.items():
+        between.loc[a, b] = between.loc[b, a] = square.iloc[-1, -1]
     with plots.style():
-        shown = names[:6]
-        columns = min(3, len(shown))
-        n_rows = -(-len(shown) // columns)
-        room = 1.7 if columns > 1 else 2.4
-        fig = plots.figure(plots.COLUMN if columns == 1 else plots.PAGE, (2.6 if columns == 1 else 2.15) * n_rows)
+        short = {name: plots.shortened(name, 6.5, 1.3) for name in names}
+        short = short if len(set(short.values())) == len(short) else {name: name for name in names}
+        long = plots.text_width(list(short.values()), 6.5)
+        fig = plots.figure(max(plots.COLUMN, 0.4 + long + 0.3 * len(names)), 0.3 + long + 0.24 * max(3, len(names)))
+        axes = fig.add_subplot()
+        plots.heatmap(axes, between.rename(index=short, columns=short), vmin=0, vmax=1)
+        axes.tick_params(axis="x", rotation=90)
+        plots.titles(fig, "CKA between encoders (embedding)", note)
+    figures["encoders"] = fig
+    pairs = dict(list(across.items())[:6])
+    more = f" The first {len(pairs)} of {len(across)} pairs." if len(across) > len(pairs) else ""
+    figures["pairs"] = _panels(pairs, "CKA between layers of two encoders", note + more, heights=(2.7, 2.25))
+    return figures
+
+
+def _panels(squares: Mapping[Any, DataFrame], title: str, note: str, *, heights: tuple[float, float]) -> Figure:
+    """Heatmaps of layers by layers, up to three a row; a pair of names goes to the axes, one name above."""
+    from virb.figures import plots
+
+    with plots.style():
+        columns = min(3, len(squares))
+        n_rows = -(-len(squares) // columns)
+        fig = plots.figure(plots.COLUMN if columns == 1 else plots.PAGE, heights[columns > 1] * n_rows)
         grid = fig.subplots(n_rows, columns, squeeze=False)
-        for axes, name in zip(grid.flat, shown, strict=False):
-            layer = list(grams[name].layers)
-            frame = pd.DataFrame(within[name].value, index=layer, columns=layer)
-            plots.heatmap(axes, frame, vmin=0, vmax=1, size=5.5)
+        for axes, (names, square) in zip(grid.flat, squares.items(), strict=False):
+            plots.heatmap(axes, square, vmin=0, vmax=1, size=5.5)
             axes.tick_params(axis="x", rotation=90)
-            axes.set_title(plots.shortened(name, 6.5, room), fontsize=6.5)
-        for axes in list(grid.flat)[len(shown) :]:
+            axes.set_xlabel("")
+            axes.set_ylabel("")
+            if isinstance(names, tuple):
+                axes.set_xlabel(plots.shortened(names[1], 6, 1.4), fontsize=6)
+                axes.set_ylabel(plots.shortened(names[0], 6, 1.2), fontsize=6)
+            else:
+                axes.set_title(names, fontsize=6.5)
+        for axes in list(grid.flat)[len(squares) :]:
             axes.remove()
-        more = f" The first {len(shown)} of {len(names)} encoders." if len(names) > len(shown) else ""
-        plots.titles(fig, "CKA between layers", note + more)
-    out.figure(fig, "layers")
-    if len(names) > 1:
-        with plots.style():
-            short = {name: plots.shortened(name, 6.5, 1.3) for name in names}
-            short = short if len(set(short.values())) == len(short) else {name: name for name in names}
-            long = plots.text_width(list(short.values()), 6.5)
-            fig = plots.figure(max(plots.COLUMN, 0.4 + long + 0.3 * len(names)), 0.3 + long + 0.24 * max(3, len(names)))
-            axes = fig.add_subplot()
-            plots.heatmap(axes, between.rename(index=short, columns=short), vmin=0, vmax=1)
-            axes.tick_params(axis="x", rotation=90)
-            plots.titles(fig, "CKA between encoders (embedding)", note)
-        out.figure(fig, "encoders")
-        with plots.style():
-            pairs = across[:6]
-            columns = min(3, len(pairs))
-            n_rows = -(-len(pairs) // columns)
-            fig = plots.figure(plots.COLUMN if columns == 1 else plots.PAGE, (2.7 if columns == 1 else 2.25) * n_rows)
-            grid = fig.subplots(n_rows, columns, squeeze=False)
-            for axes, (a, b, frame) in zip(grid.flat, pairs, strict=False):
-                plots.heatmap(axes, frame, vmin=0, vmax=1, size=5.5)
-                axes.tick_params(axis="x", rotation=90)
-                axes.set_xlabel(plots.shortened(b, 6, 1.4), fontsize=6)
-                axes.set_ylabel(plots.shortened(a, 6, 1.2), fontsize=6)
-            for axes in list(grid.flat)[len(pairs) :]:
-                axes.remove()
-            more = f" The first {len(pairs)} of {len(across)} pairs." if len(across) > len(pairs) else ""
-            plots.titles(fig, "CKA between layers of two encoders", note + more)
-        out.figure(fig, "pairs")
+        plots.titles(fig, title, note)
+    return fig
 
 
 def _rows(a: str, b: str, layers_a, layers_b, m) -> list[tuple[object, ...]]:  # type: ignore[no-untyped-def]
@@ -122,7 +158,9 @@ ANALYSIS = Analysis(
     name="cka",
     summary="CKA between the layers of each encoder, and between encoders",
     source="Kotar et al. 2021, Question 3 and Appendix E",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs_scores=False,
     options=(ENCODERS, IMAGES, N_IMAGES, Option("batch", 64, "Images in a block.", type=int)),
 )

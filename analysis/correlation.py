@@ -9,24 +9,25 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, Option, Outputs
-from virb.scores.families import FAMILY, Families, basis_of, declared_families
+from virb.contracts.analysis import Analysis, Option
+from virb.contracts.tables import Notes, Tables
+from virb.scores.families import FAMILY, basis_of, declared_families
 from virb.scores.layout import EXCLUDE, MISSING, prepare
-from virb.stats.correlation import METHODS, CorrelationMatrix, correlation_matrix, leave_one_out_range
+from virb.stats.correlation import METHODS, correlation_matrix, leave_one_out_range
 from virb.stats.effects import detectable_correlation
 from virb.stats.exact import EXACT_UP_TO
 from virb.stats.families import between_families
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
 ADJUSTED_BY = {"bh": "Benjamini-Hochberg", "holm": "Holm", "max": "max-statistic permutation"}
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     interval: str,
     adjustment: str,
@@ -35,77 +36,55 @@ def run(
     family: str,
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
+) -> Tables:
+    """A row a pair of tasks and method; ``families``: who is of which, where families count."""
     import pandas as pd
 
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_varying=True)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_varying=True)
     wide, categories = data.wide, data.categories
-    families = declared_families(data.frame, wide.index, out.lines, column=family)
-    if families.members is not None:
-        out.table(families.members, "families")
+    families = declared_families(data.frame, wide.index, notes, column=family)
     if families.labels is not None:
         # Shuffled encoders are no null for families, so that the largest of all is taken from resampled families.
         interval = "bootstrap" if adjustment == "max" or interval == "bootstrap" else "jackknife"
     elif interval == "jackknife":
         interval = "fisher"
-    tables = []
+    parts, basis = [], {}
     for method in METHODS:
         result = correlation_matrix(
             wide, method, interval=interval, adjustment=adjustment, resamples=resamples, clusters=families.labels
         )
-        basis = basis_of(result, families)
+        basis[method] = basis_of(result, families)
         tidy = result.tidy()
         tidy.insert(0, "method", method)
-        shares = ""
         if families.labels is not None:
             between = between_part(wide, method, families.labels)
             tidy["between_families"] = [between.loc[row.task_a, row.task_b] for row in tidy.itertuples()]
             tidy["within_families"] = tidy["r"] - tidy["between_families"]
-            shares = (
-                f"of the mean r of {_signed(tidy['r'].mean())}, {_signed(tidy['between_families'].mean())} lies between "
-                f"families and {_signed(tidy['within_families'].mean())} within"
-            )
-        out.figure(
-            draw(result, categories, alpha, families, "; ".join(filter(None, (basis, shares))), data.note), method
-        )
-        n_pairs = len(tidy)
-        out.say(
-            f"{method}: n = {result.n} encoders{families.among}, {n_pairs} pair{'s' * (n_pairs > 1)} of tasks, "
-            f"{int((tidy['p'] < alpha).sum())} with p < {alpha:g}, {int((tidy['p_adjusted'] < alpha).sum())} after "
-            f"{ADJUSTED_BY[adjustment]} correction{_impossible(result, n_pairs, adjustment, alpha)}; {basis}"
-        )
-        if shares:
-            out.say(f"{method}: {shares}")
         if result.n > 3:
             # The range of r when any one encoder is left out says whether a single one makes the correlation.
             smallest, largest = leave_one_out_range(wide, method)
             places = [(row.task_a, row.task_b) for row in tidy.itertuples()]
             tidy["leave_one_out_low"] = [smallest.loc[place] for place in places]
             tidy["leave_one_out_high"] = [largest.loc[place] for place in places]
-            fragile = (tidy["p_adjusted"] < alpha) & (tidy["leave_one_out_low"] * tidy["leave_one_out_high"] < 0)
-            if fragile.any():
-                out.say(f"{method}: {int(fragile.sum())} of those change sign when one encoder is left out")
         tidy["detectable"] = detectable_correlation(result.n) if result.n > 3 else float("nan")
-        tables.append(tidy)
-        if categories.nunique() > 1:
-            same = categories.loc[tidy["task_a"]].to_numpy() == categories.loc[tidy["task_b"]].to_numpy()
-            if same.any() and not same.all():
-                out.say(
-                    f"{method}: mean r {_signed(tidy.loc[same, 'r'].mean())} inside categories, "
-                    f"{_signed(tidy.loc[~same, 'r'].mean())} between them"
-                )
-    if result.n > 3:
-        out.say(
-            f"|r| from {detectable_correlation(result.n):.2f} is found four times in five with n = {result.n} independent "
-            "encoders (one pair, uncorrected)"
-        )
-    if result.n < 10:
-        out.say(f"with {result.n} encoders only very large correlations can be told from none: read the intervals")
-    table = pd.concat(tables, ignore_index=True)
+        parts.append(tidy)
+    table = pd.concat(parts, ignore_index=True)
     for side in ("a", "b"):
         table[f"category_{side}"] = categories.loc[table[f"task_{side}"]].to_numpy()
     table["confidence"], table["interval"], table["adjustment"] = result.confidence, result.interval, adjustment
-    out.table(table)
+    tables = Tables(
+        {"": table},
+        tasks=dict(categories),
+        n_encoders=result.n,
+        among=families.among,
+        n_families=families.n if families.labels is not None else 0,
+        basis=basis,
+        alpha=alpha,
+        note=data.note,
+    )
+    if families.members is not None:
+        tables["families"] = families.members
+    return tables
 
 
 def between_part(wide: DataFrame, method: str, labels: list[str]) -> DataFrame:
@@ -116,33 +95,87 @@ def between_part(wide: DataFrame, method: str, labels: list[str]) -> DataFrame:
     return pd.DataFrame(between_families(values.to_numpy(float), labels), index=wide.columns, columns=wide.columns)
 
 
-def _impossible(result: CorrelationMatrix, n_pairs: int, adjustment: str, alpha: float) -> str:
+def say(tables: Tables) -> list[str]:
+    facts, lines = tables.facts, []
+    n, alpha = facts["n_encoders"], facts["alpha"]
+    for method, tidy in tables[""].groupby("method", sort=False):
+        n_pairs, adjustment = len(tidy), tidy["adjustment"].iloc[0]
+        is_found = tidy["p_adjusted"] < alpha
+        lines.append(
+            f"{method}: n = {n} encoders{facts['among']}, {n_pairs} pair{'s' * (n_pairs > 1)} of tasks, "
+            f"{int((tidy['p'] < alpha).sum())} with p < {alpha:g}, {int(is_found.sum())} after "
+            f"{ADJUSTED_BY[adjustment]} correction{_impossible(n, n_pairs, adjustment, alpha)}; {facts['basis'][method]}"
+        )
+        if facts["n_families"]:
+            lines.append(f"{method}: {_shares(tidy)}")
+        if n > 3:
+            fragile = is_found & (tidy["leave_one_out_low"] * tidy["leave_one_out_high"] < 0)
+            if fragile.any():
+                lines.append(f"{method}: {int(fragile.sum())} of those change sign when one encoder is left out")
+        same = tidy["category_a"] == tidy["category_b"]
+        if same.any() and not same.all():
+            lines.append(
+                f"{method}: mean r {_signed(tidy.loc[same, 'r'].mean())} inside categories, "
+                f"{_signed(tidy.loc[~same, 'r'].mean())} between them"
+            )
+    if n > 3:
+        lines.append(
+            f"|r| from {detectable_correlation(n):.2f} is found four times in five with n = {n} independent "
+            "encoders (one pair, uncorrected)"
+        )
+    if n < 10:
+        lines.append(f"with {n} encoders only very large correlations can be told from none: read the intervals")
+    return lines
+
+
+def _shares(tidy: DataFrame) -> str:
+    return (
+        f"of the mean r of {_signed(tidy['r'].mean())}, {_signed(tidy['between_families'].mean())} lies between "
+        f"families and {_signed(tidy['within_families'].mean())} within"
+    )
+
+
+def _impossible(n: int, n_pairs: int, adjustment: str, alpha: float) -> str:
     """Say where so few encoders cannot reach the corrected level with any scores."""
-    if result.n > EXACT_UP_TO or adjustment == "max":
+    if n > EXACT_UP_TO or adjustment == "max":
         return ""
-    smallest = 2 / math.factorial(result.n)
+    smallest = 2 / math.factorial(n)
     least = smallest if adjustment == "bh" else min(1.0, smallest * n_pairs)
-    return f" (impossible: with {result.n} encoders it cannot fall below {least:.2g})" if least >= alpha else ""
+    return f" (impossible: with {n} encoders it cannot fall below {least:.2g})" if least >= alpha else ""
 
 
 def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "\u2212")
 
 
-def draw(
-    result: CorrelationMatrix, categories: Series, alpha: float, families: Families, basis: str, left_out: str
-) -> Figure:
+def draw(tables: Tables) -> dict[str, Figure]:
+    """A heatmap of each method's r."""
+    return {str(method): _heatmap(tidy, tables) for method, tidy in tables[""].groupby("method", sort=False)}
+
+
+def _heatmap(tidy: DataFrame, tables: Tables) -> Figure:
     """Heatmap of r with the cells significant after correction marked, and a box round each category."""
     import matplotlib as mpl
     import numpy as np
 
     from virb.figures import plots
 
-    r = result.r.to_numpy()
-    size = len(r)
-    names = [str(name) for name in result.r.columns]
+    facts, method = tables.facts, tidy["method"].iloc[0]
+    names, categories = list(facts["tasks"]), list(facts["tasks"].values())
+    basis = "; ".join(filter(None, (facts["basis"][method], _shares(tidy) if facts["n_families"] else "")))
+    alpha, n, adjustment = facts["alpha"], facts["n_encoders"], tidy["adjustment"].iloc[0]
+    size = len(names)
+    place = {name: k for k, name in enumerate(names)}
+    at = tidy["task_a"].map(place).to_numpy(), tidy["task_b"].map(place).to_numpy()
+
+    def square(column: str) -> np.ndarray:
+        out = np.full((size, size), np.nan)
+        out[at] = out[at[::-1]] = tidy[column].to_numpy(float)
+        return out
+
+    r, low, high = square("r"), square("low"), square("high")
+    significant = square("p_adjusted") < alpha
     colours = plots.category_colours(categories)
-    significant = result.p_adjusted.to_numpy() < alpha
     has_numbers = size <= 10
     with plots.style():
         # The matrix takes what the labels leave of the column; the height follows, so that no cell is stretched.
@@ -155,14 +188,14 @@ def draw(
         side = cell * size
         handles = plots.category_handles(categories)
         n_pairs = size * (size - 1) // 2
-        over = f"{ADJUSTED_BY[result.adjustment]} over {n_pairs} pair{'s' * (n_pairs > 1)}"
+        over = f"{ADJUSTED_BY[adjustment]} over {n_pairs} pair{'s' * (n_pairs > 1)}"
         note = f"{'Bold' if has_numbers else 'Dot'}: p < {alpha:g}, {over}"
         note += f"; {basis}."
         if size <= 4:
-            note += f" [{100 * result.confidence:g}% interval]."
-        if result.n > 3:
-            note += f" |r| from {_short(detectable_correlation(result.n))} is found four times in five (one pair)."
-        lines = plots.wrapped(f"{note} {left_out}", 6, width - 0.08)
+            note += f" [{100 * tidy['confidence'].iloc[0]:g}% interval]."
+        if n > 3:
+            note += f" |r| from {_short(detectable_correlation(n))} is found four times in five (one pair)."
+        lines = plots.wrapped(f"{note} {facts['note']}", 6, width - 0.08)
         under = 0.13 * ((len(handles) + 1) // 2)
         top, bottom = 0.24, longest + 0.17 + 0.115 * len(lines) + under
         height = top + side + bottom
@@ -170,7 +203,7 @@ def draw(
         left = longest + 0.1
         axes = fig.add_axes((left / width, bottom / height, side / width, side / height))
         colour_map = mpl.colormaps[plots.DIVERGING]
-        shown = np.where(np.eye(size, dtype=bool), np.nan, r)
+        shown = r
         image = axes.imshow(shown, cmap=colour_map.with_extremes(bad=plots.LIGHT), vmin=-1, vmax=1)
         axes.set_xticks(np.arange(size), names, rotation=90, fontsize=font)
         axes.set_yticks(np.arange(size), names, fontsize=font)
@@ -187,7 +220,7 @@ def draw(
         off = list(zip(*np.nonzero(~np.eye(size, dtype=bool)), strict=True))
         texts = {(i, j): _short(r[i, j]) for i, j in off}
         if size <= 4:
-            bounds = {(i, j): (_short(result.low.iloc[i, j]), _short(result.high.iloc[i, j])) for i, j in off}
+            bounds = {(i, j): (_short(low[i, j]), _short(high[i, j])) for i, j in off}
             texts = {place: f"{text}\n[{bounds[place][0]}, {bounds[place][1]}]" for place, text in texts.items()}
         # The widest line of all takes at most nine tenths of its cell (bold is a tenth wider).
         widest = plots.text_width([line for text in texts.values() for line in text.splitlines()], 1)
@@ -212,17 +245,17 @@ def draw(
         if dots:
             x, y, inks = zip(*dots, strict=True)
             axes.scatter(x, y, s=max(0.9, 72 * cell * 0.22) ** 2, c=inks, linewidth=0, zorder=3)
-        plots.box_categories(axes, list(categories))
+        plots.box_categories(axes, categories)
         bar_axes = fig.add_axes(((left + side + 0.08) / width, bottom / height, 0.07 / width, side / height))
         bar = fig.colorbar(image, cax=bar_axes, ticks=[-1, -0.5, 0, 0.5, 1], format=lambda value, _: _short(value))
         bar.outline.set_visible(False)
         bar_axes.tick_params(length=0, labelsize=6, pad=2)
-        of = f" of {families.n} families" if families.labels is not None else ""
-        what = {"pearson": "Pearson r", "spearman": "Spearman \u03c1"}[result.method]
+        of = f" of {facts['n_families']} families" if facts["n_families"] else ""
+        what = {"pearson": "Pearson r", "spearman": "Spearman \u03c1"}[method]
         fig.text(
             0.04 / width,
             1 - 0.04 / height,
-            f"{what}, n = {result.n} encoders{of}",
+            f"{what}, n = {n} encoders{of}",
             va="top",
             fontsize=7.5,
             weight="bold",
@@ -250,7 +283,9 @@ ANALYSIS = Analysis(
     name="correlation",
     summary="Correlation between end tasks over encoders, with intervals and corrected p",
     source="Kotar et al. 2021, Figures 13 and 14",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=3,
     min_tasks=2,
     options=(

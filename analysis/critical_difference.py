@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.contracts.analysis import Analysis, Option
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
 from virb.scores.units import on_one_scale
 from virb.stats.ranking import (
-    Standing,
     cliques,
     critical_difference,
     holm_wilcoxon,
@@ -25,41 +25,100 @@ from virb.stats.ranking import (
 from virb.stats.signed_rank import smallest_holm_p
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     alpha: float,
     top: int,
     resample: str,
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing)
+) -> Tables:
+    """Ranks of the encoders with their intervals; ``pairs``: tests of every pair; ``leader``: the leader against the rest."""
+    # Ranks are over the tasks that all encoders have, as in a report, before any encoder is left out.
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_ranked=True)
     wide = data.wide
     found = standing(wide, data.categories, top=top, within_categories=resample == "within-categories")
     test, ranks = found.friedman, found.table
-    limit = critical_difference(len(wide), wide.shape[1], alpha=alpha)
     table = ranks.rename_axis("encoder").reset_index()
-    out.table(table.assign(role=table["encoder"].map(roles(data.frame))))
     scaled, scale = on_one_scale(data.frame, wide)
     pairs = holm_wilcoxon(scaled)
     p = nemenyi(wide)
     pairs["p_nemenyi"] = [p.loc[a, b] for a, b in zip(pairs["encoder_a"], pairs["encoder_b"], strict=True)]
-    out.table(pairs.assign(scale=scale), "pairs")
-    out.say(*say(found, wide, scaled, scale, pairs, limit, top, alpha))
-    only_tasks = found.p >= alpha > found.p_tasks
-    order = test.mean_ranks
+    against = leader_against_others(scaled)
+    return Tables(
+        {
+            "": table.assign(role=table["encoder"].map(roles(data.frame))),
+            "pairs": pairs.assign(scale=scale),
+            "leader": against.table.assign(leader=against.name, least_p=against.least_p, scale=scale),
+        },
+        n_tasks=wide.shape[1],
+        friedman_chi2=test.statistic,
+        kendall_w=test.kendall_w,
+        iman_davenport_f=test.f,
+        iman_davenport_p=test.f_pvalue,
+        p=found.p,
+        least_p=found.least_p,
+        p_tasks=found.p_tasks,
+        shuffled=found.blocks,
+        resampled=found.resampled,
+        luck_first=found.luck_first,
+        mean_ranks={str(name): rank for name, rank in test.mean_ranks.items()},
+        critical_difference=critical_difference(len(wide), wide.shape[1], alpha=alpha),
+        alpha=alpha,
+        top=top,
+        note=data.note,
+    )
+
+
+def say(tables: Tables) -> list[str]:
+    """What the ranking shows, each with what it counts and what luck alone would give."""
+    facts, table, against = tables.facts, tables[""], tables["leader"]
+    n_encoders, n_tasks, alpha, p = len(table), facts["n_tasks"], facts["alpha"], facts["p"]
+    smallest = f" (it cannot fall below {facts['least_p']:.2g})" if facts["least_p"] >= alpha else ""
+    f_test = f"Iman-Davenport's F = {facts['iman_davenport_f']:.2f}, p = {facts['iman_davenport_p']:.2g}"
+    alone = (
+        f"; counting tasks as independent p = {facts['p_tasks']:.2g} and {f_test}, too small where tasks of a category agree"
+        if p != facts["p_tasks"]
+        else f"; {f_test}"
+    )
+    least = against["least_p"].iloc[0]
+    of_leader = (
+        f"{int((against['p'] < alpha).sum())} of {len(against)} differ"
+        if least < alpha
+        else f"impossible (with {n_tasks} tasks none can fall below {least:.2g})"
+    )
+    return [
+        f"Friedman: chi2 = {facts['friedman_chi2']:.2f}, Kendall's W = {facts['kendall_w']:.2f} (n = {n_tasks} tasks, {n_encoders} "
+        f"encoders), p = {p:.2g} from shuffling encoders on {facts['shuffled']}{smallest}{alone}",
+        f"critical difference of mean ranks {facts['critical_difference']:.2f} (Nemenyi; tasks counted as independent)",
+        f"Wilcoxon with Holm's correction, {against['scale'].iloc[0]}: {pairs_in_words(tables['pairs'], n_tasks, alpha)}; "
+        f"{against['leader'].iloc[0]} against the "
+        f"{len(against)} others alone, {of_leader} (that it was chosen from these scores is counted)",
+        f"P(among the best {facts['top']}), {facts['resampled']}: "
+        + ", ".join(f"{row.encoder} {row.p_top:.0%}" for row in table.head(5).itertuples()),
+        f"P(first): {table['encoder'].iloc[0]} {table['p_first'].iloc[0]:.0%}, where the leader of {n_encoders} equal encoders over "
+        f"{n_tasks} independent tasks would get {facts['luck_first']:.0%}",
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import pandas as pd
+
+    from virb.figures import plots
+
+    facts = tables.facts
+    ranks = tables[""].set_index("encoder")
+    order, limit, of = pd.Series(facts["mean_ranks"]), facts["critical_difference"], ranks["role"]
     bars = cliques(order, limit)
     with plots.style():
         fig = plots.figure(plots.COLUMN, 0.5 + 0.15 * max(len(order), 3))
         axes = fig.add_subplot()
-        of = roles(data.frame)
         shades = plots.role_colours(of)
         for k, name in enumerate(order.index):
             axes.plot(order[name], k, "o", markersize=3.5, color=shades[of[name]], markeredgewidth=0, zorder=3)
@@ -91,54 +150,16 @@ def run(
         axes.set_xlabel("mean rank over tasks (1 is best)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        note = f"{wide.shape[1]} tasks, counted as independent; thin lines: about 95% interval of the mean rank (Student's t over "
-        note += f"tasks); bars below join encoders that Nemenyi's test at {alpha:g} cannot tell apart."
-        if found.p_tasks != found.p:
-            note += f" Friedman's p with whole categories shuffled: {found.p:.2g}"
+        note = f"{facts['n_tasks']} tasks, counted as independent; thin lines: about 95% interval of the mean rank (Student's t over "
+        note += f"tasks); bars below join encoders that Nemenyi's test at {facts['alpha']:g} cannot tell apart."
+        if facts["p_tasks"] != facts["p"]:
+            note += f" Friedman's p with whole categories shuffled: {facts['p']:.2g}"
+            only_tasks = facts["p"] >= facts["alpha"] > facts["p_tasks"]
             note += ", so that the bars tell apart what may be luck." if only_tasks else "."
-        note = f"{note} {data.note}"
+        note = f"{note} {facts['note']}"
         handles = plots.colour_handles(shades) if len(shades) > 1 else []
         plots.titles(fig, f"Ranking of {len(order)} encoders", note, handles=handles)
-    out.figure(fig)
-
-
-def say(
-    found: Standing,
-    wide: DataFrame,
-    scaled: DataFrame,
-    scale: str,
-    pairs: DataFrame,
-    limit: float,
-    top: int,
-    alpha: float,
-) -> list[str]:
-    """What the ranking shows, each with what it counts and what luck alone would give."""
-    n_encoders, n_tasks = wide.shape
-    test, leader = found.friedman, str(found.table.index[0])
-    smallest = f" (it cannot fall below {found.least_p:.2g})" if found.least_p >= alpha else ""
-    alone = (
-        f"; counting tasks as independent p = {found.p_tasks:.2g} and Iman-Davenport's F = {test.f:.2f}, p = "
-        f"{test.f_pvalue:.2g}, too small where tasks of a category agree"
-        if found.p != found.p_tasks
-        else f"; Iman-Davenport's F = {test.f:.2f}, p = {test.f_pvalue:.2g}"
-    )
-    against = leader_against_others(scaled)
-    of_leader = (
-        f"{int((against.table['p'] < alpha).sum())} of {len(against.table)} differ"
-        if against.least_p < alpha
-        else f"impossible (with {n_tasks} tasks none can fall below {against.least_p:.2g})"
-    )
-    return [
-        f"Friedman: chi2 = {test.statistic:.2f}, Kendall's W = {test.kendall_w:.2f} (n = {n_tasks} tasks, {n_encoders} "
-        f"encoders), p = {found.p:.2g} from shuffling encoders on {found.blocks}{smallest}{alone}",
-        f"critical difference of mean ranks {limit:.2f} (Nemenyi; tasks counted as independent)",
-        f"Wilcoxon with Holm's correction, {scale}: {pairs_in_words(pairs, n_tasks, alpha)}; {against.name} against the "
-        f"{len(against.table)} others alone, {of_leader} (that it was chosen from these scores is counted)",
-        f"P(among the best {top}), {found.resampled}: "
-        + ", ".join(f"{name} {share:.0%}" for name, share in found.table["p_top"].head(5).items()),
-        f"P(first): {leader} {found.table['p_first'].iloc[0]:.0%}, where the leader of {n_encoders} equal encoders over "
-        f"{n_tasks} independent tasks would get {found.luck_first:.0%}",
-    ]
+    return {"": fig}
 
 
 def pairs_in_words(pairs: DataFrame, n_tasks: int, alpha: float) -> str:
@@ -153,7 +174,9 @@ ANALYSIS = Analysis(
     name="critical-difference",
     summary="Ranking of encoders over tasks with a critical-difference diagram",
     source="Demšar 2006, Figure 1",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=3,
     min_tasks=2,
     options=(

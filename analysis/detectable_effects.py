@@ -8,82 +8,124 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, as_counts, prepare
-from virb.stats.effects import detectable_correlation, detectable_mean_difference
+from virb.scores.units import units_by_task
+from virb.stats.effects import detectable_correlation, detectable_mean_difference, repeat_noise
 from virb.stats.permutation import detectable_difference
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 OF_EXAMPLES = ("top1", "top-1", "top-1 accuracy")
 
 
-def run(
-    scores: DataFrame, out: Outputs, *, discordant: float, power: float, exclude: tuple[str, ...], missing: str
-) -> None:
+def compute(
+    scores: DataFrame, notes: Notes, *, discordant: float, power: float, exclude: tuple[str, ...], missing: str
+) -> Tables:
+    """A row a task, everything in the task's own unit."""
     import numpy as np
     import pandas as pd
 
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
     rows = []
     for task in data.wide.columns:
         part = data.frame[data.frame["task"] == task]
         gap = float(data.wide[task].max() - data.wide[task].median())
-        sample = seeds = np.nan
+        sample = np.nan
         is_top1 = "metric" not in part or str(part["metric"].iloc[0]).lower() in OF_EXAMPLES
-        n_test = as_counts(part["n_test"], "n_test", out.lines).dropna() if "n_test" in part else ()
-        if is_top1 and len(n_test) == len(part):
-            sample = detectable_difference(int(n_test.min()), discordant, power=power)
-        cells = part.groupby("encoder")["score"]
-        counts = cells.count()
-        df = int((counts - 1).clip(lower=0).sum())
-        if df > 0:
-            sd = float(np.sqrt((cells.var(ddof=1).fillna(0) * (counts - 1)).sum() / df))
-            seeds = detectable_mean_difference(sd * np.sqrt(2 / counts.mean()), df, power=power)
+        n_test = as_counts(part["n_test"], "n_test", notes).dropna() if "n_test" in part else ()
+        whole = _whole(part)
+        if is_top1 and len(n_test) == len(part) and whole:
+            sample = whole * detectable_difference(int(n_test.min()), discordant, power=power)
+        seeds = np.nan
+        noise = repeat_noise(part)
+        if noise is not None:
+            seeds = detectable_mean_difference(noise.sd * np.sqrt(2 / noise.n_repeats), noise.df, power=power)
         rows.append((task, data.categories[task], gap, sample, seeds))
     table = pd.DataFrame(rows, columns=["task", "category", "best_less_median", "by_test_sample", "by_seeds"])
-    out.table(table)
     n = len(data.wide)
-    smallest = detectable_correlation(n, power=power) if n > 3 else np.nan
-    out.say(
-        f"correlations over n = {n} encoders: |r| from {smallest:.2f} is found with probability {power:g} at p < .05"
-        if n > 3
-        else f"over n = {n} encoders no correlation can be found"
-    )
     if table[["by_test_sample", "by_seeds"]].isna().to_numpy().all():
+        notes.say(*_of_correlations(n, power))
         raise NotApplicable(
             "It needs the number of test examples (column n_test, as results folders have) or several seeds to say "
-            "what "
-            "difference could be found."
+            "what difference could be found."
         )
+    if "unit" in data.frame:
+        table["unit"] = table["task"].map(units_by_task(data.frame))
+    return Tables({"": table}, n_encoders=n, power=power, discordant=discordant, note=data.note)
+
+
+def _whole(part: DataFrame) -> float:
+    """What all test examples right is in the task's scores: 1, or 100 in percent; 0 where that is unknown.
+
+    Shares of examples that are larger than 1 and no more than 100 can only be percent.
+    """
+    said = str(part["unit"].iloc[0]) if "unit" in part else ""
+    if said in ("fraction", "percent"):
+        return 100.0 if said == "percent" else 1.0
+    if said not in ("", "nan") or part["score"].min() < 0 or part["score"].max() > 100:
+        return 0.0
+    return 100.0 if part["score"].max() > 1 else 1.0
+
+
+def _of_correlations(n: int, power: float) -> list[str]:
+    if n <= 3:
+        return [f"over n = {n} encoders no correlation can be found"]
+    smallest = detectable_correlation(n, power=power)
+    return [
+        f"correlations over n = {n} encoders: |r| from {smallest:.2f} is found with probability {power:g} at p < .05"
+    ]
+
+
+def say(tables: Tables) -> list[str]:
+    table = tables[""]
     below = table[table["best_less_median"] < table[["by_test_sample", "by_seeds"]].max(axis=1)]
-    out.say(f"on {len(below)} of {len(table)} tasks the best is not further from the median than what can be found")
+    return [
+        *_of_correlations(tables.facts["n_encoders"], tables.facts["power"]),
+        f"on {len(below)} of {len(table)} tasks the best is not further from the median than what can be found",
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    """Bars in units of what could be found, where tasks have different units; else in the scores' own."""
+    from virb.figures import plots
+
+    table, facts = tables[""], tables.facts
+    marks = ["by_test_sample", "by_seeds"]
+    is_mixed = "unit" in table and table["unit"].nunique() > 1
+    shown = table.copy()
+    if is_mixed:
+        shown[["best_less_median", *marks]] = shown[["best_less_median", *marks]].div(
+            shown[["best_less_median", *marks]].abs().max(axis=1).replace(0, 1.0), axis=0
+        )
     with plots.style():
-        fig = plots.figure(plots.COLUMN, plots.bars_height(len(table)))
+        fig = plots.figure(plots.COLUMN, plots.bars_height(len(shown)))
         axes = fig.add_subplot()
-        colours = plots.task_colours(data.categories, table["task"])
-        plots.bars(axes, list(table["task"]), list(table["best_less_median"]), colours)
-        handles = plots.category_handles(data.categories)
-        for column, marker, label in (("by_test_sample", "D", "test sample"), ("by_seeds", "|", "seeds")):
-            if table[column].notna().any():
-                (line,) = axes.plot(table[column], range(len(table)), linestyle="", marker=marker, markersize=3.5 if marker == "D" else 6,
+        colours = plots.task_colours(dict(zip(shown["task"], shown["category"], strict=True)), shown["task"])
+        plots.bars(axes, list(shown["task"]), list(shown["best_less_median"]), colours)
+        handles = plots.category_handles(shown["category"])
+        for column, marker, label in zip(marks, "D|", ("test sample", "seeds"), strict=True):
+            if shown[column].notna().any():
+                (line,) = axes.plot(shown[column], range(len(shown)), linestyle="", marker=marker, markersize=3.5 if marker == "D" else 6,
                                     color=plots.BLACK, markerfacecolor="white", markeredgewidth=0.8, label=f"detectable: {label}")  # fmt: skip
                 handles.append(line)
-        axes.set_xlabel("score: best encoder less the median one")
-        note = f"n = {n} encoders; marks: difference found with power {power:g} at p < .05; test sample: McNemar with "
-        note += f"{discordant:.0%} of examples discordant. {data.note}"
+        axes.set_xlabel("score: best encoder less the median one" + (" (largest of a row: 1)" if is_mixed else ""))
+        note = f"n = {facts['n_encoders']} encoders; marks: difference found with power {facts['power']:g} at p < .05; test sample: McNemar with "
+        note += f"{facts['discordant']:.0%} of examples discordant; seeds: of two encoders with the same seeds. {facts['note']}"
         plots.titles(fig, "Differences that could be found", note, handles=handles)
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="detectable-effects",
     summary="The smallest differences and correlations that the study could have found",
     source="beyond the papers; Connor 1987 for McNemar's test",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=2,
     options=(
         Option("discordant", 0.2, "Share of test examples that one of two encoders alone gets right.", type=float),

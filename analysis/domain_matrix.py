@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
 from virb.scores.layout import EXCLUDE, MISSING, match_tasks, prepare
 from virb.scores.roles import ROLES_OPTION, analysed
@@ -16,38 +17,38 @@ from virb.scores.schema import as_words, encoder_table
 from virb.stats.effects import domain_margins
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from matplotlib.figure import Figure
+    from pandas import DataFrame, Series
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     by: str,
     match: tuple[str, ...],
     roles: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
-    import numpy as np
-
-    from virb.figures import plots
-
+) -> Tables:
+    """Mean score of each value of ``by`` on each task; ``margins``: of the tasks with data of their own."""
     data = prepare(
         scores,
-        out.lines,
+        notes,
         exclude=exclude,
         missing=missing,
         is_complete=False,
-        pick=lambda f: analysed(f, out.lines, asked=roles),
+        pick=lambda f: analysed(f, notes, asked=roles),
     )
     about = encoder_table(data.frame)
     if by not in about:
         raise UsageError(f"by={by!r} is no column about encoders; there are {names_in_words(list(about), 12)}.")
     groups = as_words(about[by].dropna())
     if len(groups) < len(about):
-        out.say(f"left out, {by} being unknown: {names_in_words(list(about.index[about[by].isna()]))}")
-    wide = data.wide.loc[groups.index].groupby(groups, sort=False).mean()
+        notes.say(f"left out, {by} being unknown: {names_in_words(list(about.index[about[by].isna()]))}")
+    groups, methods, caveat = _of_the_same_methods(about, groups, by, notes)
+    # Methods weigh alike in every row, however many encoders each has there.
+    wide = data.wide.loc[groups.index].groupby([groups, methods], sort=False).mean().groupby(level=0, sort=False).mean()
     counts = groups.value_counts()
     if len(wide) < 2:
         raise NotApplicable(f"It compares values of {by} among the encoders, and there are {len(wide)}.")
@@ -60,16 +61,63 @@ def run(
         tidy[by].map(counts),
         [home.get(t) == b for t, b in zip(tidy["task"], tidy[by], strict=True)],
     )
-    out.table(tidy)
-    margins = _margins(wide, home, out)
+    margins = _margins(wide, home, notes)
+    if not home:
+        notes.say("no task is named after a data set; give pairs with --option match=task:dataset,...")
+    categories = {str(task): data.categories[task] for task in wide.columns}
+    tables = Tables({"": tidy}, by=by, tasks=categories, home=home, caveat=caveat, note=data.note)
     if home and not margins.empty:
-        out.table(margins, "margins")
-        out.say(
-            f"in-domain pretraining is best on {int(margins['is_best'].sum())} of {len(margins)} tasks with data of "
-            "their own"
+        tables["margins"] = margins
+    return tables
+
+
+def _of_the_same_methods(about: DataFrame, groups: Series, by: str, notes: Notes) -> tuple[Series, Series, str]:
+    """Encoders of the methods that all values of ``by`` have, their methods, and a caveat where there is no such method:
+    two methods on one data set and a third on another would credit the methods' difference to the data."""
+    import pandas as pd
+
+    if "method" not in about or by == "method":
+        return groups, pd.Series("", index=groups.index), ""
+    methods = as_words(about.loc[groups.index, "method"])
+    of = {value: set(methods[groups == value]) for value in dict.fromkeys(groups)}
+    common = set.intersection(*of.values())
+    if not common and len(of) > 1:
+        said = "; ".join(f"{value}: {names_in_words(sorted(names), 3)}" for value, names in list(of.items())[:4])
+        return (
+            groups,
+            methods,
+            f"no method is common to all of {by} ({said}), so that differences are the methods' as well",
         )
-    elif not home:
-        out.say("no task is named after a data set; give pairs with --option match=task:dataset,...")
+    kept = methods.isin(common)
+    if not kept.all():
+        notes.say(
+            f"left out, their method not being that of every {by}: {names_in_words(list(methods.index[~kept]))} "
+            f"(compared are {names_in_words(sorted(common))})"
+        )
+    return groups[kept], methods[kept], ""
+
+
+def say(tables: Tables) -> list[str]:
+    caveat = tables.facts["caveat"]
+    if "margins" not in tables:
+        return [caveat] if caveat else []
+    margins = tables["margins"]
+    return [
+        f"in-domain pretraining is best on {int(margins['is_best'].sum())} of {len(margins)} tasks with data of their own"
+        + (f"; {caveat}" if caveat else "")
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import numpy as np
+
+    from virb.figures import plots
+
+    facts, tidy = tables.facts, tables[""]
+    by, home = facts["by"], facts["home"]
+    wide = tidy.pivot_table(index=by, columns="task", values="score", sort=False, dropna=False)[list(facts["tasks"])]
+    wide = wide.loc[list(dict.fromkeys(tidy[by]))]
+    counts = tidy.drop_duplicates(by).set_index(by)["n_encoders"]
     centred = wide - wide.mean()
     spread = centred / centred.abs().max().replace(0, np.nan)
     best = np.array([[wide.loc[b, t] == wide[t].max() for t in wide.columns] for b in wide.index])
@@ -95,24 +143,27 @@ def run(
                             (j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=plots.BLACK, linewidth=1.3, zorder=5
                         )
                     )
+        axes.set_xlabel("")
+        axes.set_ylabel("")
         axes.set_yticks(range(n_rows), [f"{b} ({counts[b]})" for b in wide.index])
         axes.tick_params(axis="x", rotation=90)
-        for label, task in zip(axes.get_xticklabels(), wide.columns, strict=True):
-            category = data.categories[task]
+        for label, category in zip(axes.get_xticklabels(), facts["tasks"].values(), strict=True):
             if category:
                 label.set_color(plots.darker(plots.category_colours([category])[category]))
         note = f"Mean score of encoders by {by} (number of encoders). Bold: best of the column; frame: in-domain; "
-        note += f"colour: above (red) or below (blue) the column's mean. {data.note}"
+        note += (
+            f"colour: above (red) or below (blue) the column's mean. {plots.sentence(facts['caveat'])} {facts['note']}"
+        )
         plots.titles(
             fig,
             f"{by.capitalize()} of pretraining against end tasks",
             note,
-            handles=plots.category_handles(data.categories),
+            handles=plots.category_handles(facts["tasks"].values()),
         )
-    out.figure(fig)
+    return {"": fig}
 
 
-def _margins(wide: DataFrame, home: dict[str, str], out: Outputs) -> DataFrame:
+def _margins(wide: DataFrame, home: dict[str, str], notes: Notes) -> DataFrame:
     """Margins of the tasks with data of their own, each over the values that have a score on it."""
     import pandas as pd
 
@@ -122,7 +173,7 @@ def _margins(wide: DataFrame, home: dict[str, str], out: Outputs) -> DataFrame:
         if own in known.index and len(known) > 1:
             tables.append(domain_margins(known, pd.Series({task: own})))
         else:
-            out.say(f"{task} has no margin: {own if own not in known.index else 'every other'} has no score on it")
+            notes.say(f"{task} has no margin: {own if own not in known.index else 'every other'} has no score on it")
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -130,7 +181,9 @@ ANALYSIS = Analysis(
     name="domain-matrix",
     summary="Pretraining data against end tasks, with the margin of in-domain pretraining",
     source="Cole et al. 2022, Tables 1 and 2; Kotar et al. 2021, Figure 7",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("dataset",),
     min_encoders=2,
     options=(

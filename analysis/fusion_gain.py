@@ -8,31 +8,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.schema import as_words, encoder_table
 from virb.stats.effects import fusion_gains
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
+def compute(scores: DataFrame, notes: Notes, *, exclude: tuple[str, ...], missing: str) -> Tables:
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
     said = as_words(encoder_table(data.frame)["parts"].dropna())
     parts = {str(name): [p.strip() for p in text.split("+")] for name, text in said.items() if "+" in text}
     if not parts:
         raise NotApplicable("No encoder's column parts names two encoders ('a+b').")
-    table = _gains(data.wide, parts, out)
+    table = _gains(data.wide, parts, notes)
     table["category"] = table["task"].map(data.categories)
-    out.table(table)
-    out.say(
+    return Tables({"": table}, note=data.note)
+
+
+def say(tables: Tables) -> list[str]:
+    table = tables[""]
+    return [
         f"fusing beats the better part in {int((table['gain'] > 0).sum())} of {len(table)} cases, by "
         f"{table['gain'].max():.3f} at "
         f"most (over the worse part: {table['gain_over_worst'].max():.3f})"
-    )
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    table = tables[""]
     with plots.style():
         fig = plots.figure(plots.PAGE * 0.72, 0.45 + 0.19 * max(len(table), 2))
         axes = fig.add_subplot()
@@ -44,28 +54,28 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
         plots.titles(
             fig,
             "Gain from concatenated features",
-            f"Ticks: gain over the worse part. {data.note}",
+            f"Ticks: gain over the worse part. {tables.facts['note']}",
             handles=plots.colour_handles(shades),
         )
-    out.figure(fig)
+    return {"": fig}
 
 
-def _gains(wide: DataFrame, parts: dict[str, list[str]], out: Outputs) -> DataFrame:
+def _gains(wide: DataFrame, parts: dict[str, list[str]], notes: Notes) -> DataFrame:
     """Gains of every fused encoder on the tasks that it and its parts have scores on."""
     import pandas as pd
 
     tables = []
     for fused, members in parts.items():
         if fused in members or len(set(members)) < len(members):
-            out.say(f"{fused} is left out: its parts ({' + '.join(members)}) are not other encoders, each once")
+            notes.say(f"{fused} is left out: its parts ({' + '.join(members)}) are not other encoders, each once")
             continue
         absent = [name for name in members if name not in wide.index]
         if absent:
-            out.say(f"{fused} is left out: there are no scores of {names_in_words(absent)}, which it is made of")
+            notes.say(f"{fused} is left out: there are no scores of {names_in_words(absent)}, which it is made of")
             continue
         known = wide.loc[[fused, *members]].dropna(axis=1)
         if known.shape[1] < wide.shape[1]:
-            out.say(f"{fused}: {wide.shape[1] - known.shape[1]} tasks are left out, where it or a part has no score")
+            notes.say(f"{fused}: {wide.shape[1] - known.shape[1]} tasks are left out, where it or a part has no score")
         if known.shape[1]:
             tables.append(fusion_gains(known, {fused: members}))
     if not tables:
@@ -77,7 +87,9 @@ ANALYSIS = Analysis(
     name="fusion-gain",
     summary="What concatenating the features of several encoders adds",
     source="Cole et al. 2022, Table 3",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("parts",),
     min_encoders=3,
     options=(EXCLUDE, MISSING),

@@ -9,52 +9,64 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
-from virb.errors import ScoresError, UsageError
-from virb.records.predictions import class_names, labels, read_predictions
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
+from virb.contracts.tables import Notes, Tables
+from virb.errors import UsageError
+from virb.scores import inside
 from virb.scores.layout import EXCLUDE, prepare
 from virb.stats.granularity import extreme_classes
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(
-    scores: DataFrame, out: Outputs, *, task: str, encoders: tuple[str, ...], share: float, exclude: tuple[str, ...]
-) -> None:
-    import numpy as np
-    import pandas as pd
-
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing="keep")
+def compute(
+    scores: DataFrame, notes: Notes, *, task: str, encoders: tuple[str, ...], share: float, exclude: tuple[str, ...]
+) -> Tables:
+    """The extreme classes of every encoder; ``classes``: all accuracies, an encoder a column."""
+    data = prepare(scores, notes, exclude=exclude, missing="keep")
     unknown = [name for name in encoders if name not in data.wide.index]
     if unknown or (task and task not in data.wide):
         raise UsageError(f"{unknown[0] if unknown else task!r} is not among the scores.")
-    accuracies = None
-    for name in [task] if task else list(data.wide.columns):
-        try:
-            accuracies = _per_class(read_predictions(scores.attrs["results"], data.frame, str(name)), str(name))
-            task = str(name)
-            break
-        except ScoresError:
-            if task:
-                raise
-    if accuracies is None or accuracies.shape[1] < 2 or len(accuracies) < 3:
+    task, accuracies, _ = inside.accuracies(scores, data.frame, task)
+    accuracies = accuracies[[name for name in accuracies if name in data.wide.index]]
+    if accuracies.shape[1] < 2 or len(accuracies) < 3:
         raise NotApplicable("It needs a task that predicts one of at least 3 classes, with predictions of 2 encoders.")
     best = list(data.wide.loc[list(accuracies.columns), task].sort_values(ascending=False, kind="stable").index[:2])
     pair = list(encoders) or best
     if len(pair) != 2:
         raise UsageError("encoders= takes two encoders, with a comma between.")
     extremes = extreme_classes(accuracies, share=share)
-    rho = accuracies.rank().corr()
-    out.table(extremes.assign(task=task))
-    out.table(accuracies.rename_axis("class").reset_index(), "classes")
-    values = rho.to_numpy()[np.triu_indices(len(rho), 1)]
-    out.say(
-        f"{task}: Spearman of per-class accuracies between encoders {np.nanmean(values):.2f} on average "
-        f"({np.nanmin(values):.2f} to {np.nanmax(values):.2f}, {len(rho)} encoders)"
+    return Tables(
+        {"": extremes.assign(task=task), "classes": accuracies.rename_axis("class").reset_index()},
+        task=task,
+        pair=pair,
+        note=data.note,
     )
+
+
+def _accuracies(tables: Tables) -> DataFrame:
+    """Classes x encoders."""
+    table = tables["classes"]
+    return table.iloc[:, 1:].set_axis(table.iloc[:, 0].to_numpy(), axis=0)
+
+
+def say(tables: Tables) -> list[str]:
+    import numpy as np
+
+    rho = _accuracies(tables).rank().corr()
+    values = rho.to_numpy()[np.triu_indices(len(rho), 1)]
+    return [
+        f"{tables.facts['task']}: Spearman of per-class accuracies between encoders {np.nanmean(values):.2f} on average "
+        f"({np.nanmin(values):.2f} to {np.nanmax(values):.2f}, {len(rho)} encoders)"
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    accuracies, pair, extremes = _accuracies(tables), tables.facts["pair"], tables[""]
     with plots.style():
         fig = plots.figure(plots.PAGE * 0.75, 2.4)
         panels = fig.subplots(1, 2, sharey=True)
@@ -86,10 +98,10 @@ def run(
             plots.Patch(facecolor=plots.OKABE_ITO[5], label=f"hardest {n}"),
             plots.Patch(facecolor=plots.OKABE_ITO[0], label=f"easiest {n}"),
         ]
-        r = pd.Series(values).mean() if len(pair) != 2 else rho.loc[pair[0], pair[1]]
-        note = f"{task}: {len(accuracies)} classes; Spearman between the two {r:.2f}. Extremes move towards the middle by chance alone. {data.note}"
+        r = accuracies[pair].rank().corr().iloc[0, 1]
+        note = f"{tables.facts['task']}: {len(accuracies)} classes; Spearman between the two {r:.2f}. Extremes move towards the middle by chance alone. {tables.facts['note']}"
         plots.titles(fig, "Are the same classes hard?", note, handles=handles)
-    out.figure(fig)
+    return {"": fig}
 
 
 def _apart(values: list[float], gap: float = 0.055) -> list[float]:
@@ -101,28 +113,14 @@ def _apart(values: list[float], gap: float = 0.055) -> list[float]:
     return out
 
 
-def _per_class(predictions, task: str) -> DataFrame:  # type: ignore[no-untyped-def]
-    import numpy as np
-    import pandas as pd
-
-    columns = {}
-    for name, arrays in predictions.items():
-        target, prediction = labels(arrays, task)
-        n = np.bincount(target)
-        columns[name] = np.bincount(target, target == prediction)[n > 0] / n[n > 0]
-        present = np.flatnonzero(n > 0)
-    names = class_names(task, int(present.max()) + 1)
-    return pd.DataFrame(columns, index=[names[k] for k in present])
-
-
 ANALYSIS = Analysis(
     name="hard-classes",
     summary="Hardest and easiest classes of each encoder, and how hard they are for the others",
     source="Cole et al. 2022, Figure A5",
-    run=run,
-    needs=("seed", "probe"),
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=2,
-    needs_predictions=True,
     options=(
         Option("task", "", "Task; the first that predicts one class an example if not given."),
         Option("encoders", (), "The two encoders drawn; the two best if not given.", type=comma_list),

@@ -12,13 +12,15 @@ import itertools
 import warnings
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
+from virb.contracts.tables import Notes, Tables
 from virb.features.activations import ENCODERS, N_IMAGES, embeddings, load_encoders, open_images, watch_blocks
 from virb.stats.distances import ActivationHistograms, Moments, frechet_distance, neuron_distances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from matplotlib.figure import Figure
     from numpy import ndarray
     from pandas import DataFrame
 
@@ -26,19 +28,18 @@ if TYPE_CHECKING:
     from virb.networks.encoder import FrozenEncoder
 
 
-def run(
+def compute(
     scores: DataFrame | None,
-    out: Outputs,
+    notes: Notes,
     *,
     encoders: tuple[str, ...],
     sets: tuple[str, ...],
     n: int,
     neurons: str,
-) -> None:
+) -> Tables:
+    """A row an encoder and pair of sets; ``layers``: VisualDNA block by block."""
     import numpy as np
     import pandas as pd
-
-    from virb.figures import plots
 
     loaded = load_encoders(encoders)
     if len(sets) < 2:
@@ -74,26 +75,40 @@ def run(
             rows.append((encoder.name, a, b, fid, float(every.mean()), *sizes, encoder.dim, len(every)))
             by_layer += [(encoder.name, a, b, layer, float(gap.mean()), len(gap)) for layer, gap in gaps.items()]
         if min(len(images) for images in opened.values()) < encoder.dim:
-            out.say(
+            notes.say(
                 f"{encoder.name}: fewer images than its {encoder.dim} dimensions; the Fréchet distance is far too large"
             )
-    columns = ["encoder", "set_a", "set_b", "fid", "visual_dna", "n_a", "n_b", "dim", "n_neurons"]
-    table = pd.DataFrame(rows, columns=columns)
-    out.table(table)
-    layers = ["encoder", "set_a", "set_b", "layer", "visual_dna", "n_neurons"]
-    out.table(pd.DataFrame(by_layer, columns=layers), "layers")
     if len({len(images) for images in opened.values()}) > 1:
-        out.say("the sets differ in size: the Fréchet distance's bias differs with it")
-    for row in table.itertuples():
-        out.say(
-            f"{row.encoder}: {row.set_a} to {row.set_b}: FID {row.fid:.4g}, VisualDNA {row.visual_dna:.3g} "
-            f"(mean over {row.n_neurons} neurons)"
-        )
+        notes.say("the sets differ in size: the Fréchet distance's bias differs with it")
+    columns = ["encoder", "set_a", "set_b", "fid", "visual_dna", "n_a", "n_b", "dim", "n_neurons"]
+    layers = ["encoder", "set_a", "set_b", "layer", "visual_dna", "n_neurons"]
+    return Tables(
+        {"": pd.DataFrame(rows, columns=columns), "layers": pd.DataFrame(by_layer, columns=layers)},
+        sets={name: len(images) for name, images in opened.items()},
+        neurons=neurons,
+    )
+
+
+def say(tables: Tables) -> list[str]:
+    return [
+        f"{row.encoder}: {row.set_a} to {row.set_b}: FID {row.fid:.4g}, VisualDNA {row.visual_dna:.3g} "
+        f"(mean over {row.n_neurons} neurons)"
+        for row in tables[""].itertuples()
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import pandas as pd
+
+    from virb.figures import plots
+
+    sets, table = tables.facts["sets"], tables[""]
+    names = list(dict.fromkeys(table["encoder"]))
     with plots.style():
-        fig = plots.figure(plots.PAGE, (0.55 + 0.24 * len(sets)) * len(loaded))
-        grid = fig.subplots(len(loaded), 2, squeeze=False)
-        for line, encoder in zip(grid, loaded, strict=True):
-            part = table[table["encoder"] == encoder.name]
+        fig = plots.figure(plots.PAGE, (0.55 + 0.24 * len(sets)) * len(names))
+        grid = fig.subplots(len(names), 2, squeeze=False)
+        for line, name in zip(grid, names, strict=True):
+            part = table[table["encoder"] == name]
             for axes, column, title in zip(
                 line, ("fid", "visual_dna"), ("Fréchet distance", "VisualDNA (bins)"), strict=True
             ):
@@ -102,16 +117,15 @@ def run(
                     square.loc[row["set_a"], row["set_b"]] = square.loc[row["set_b"], row["set_a"]] = row[column]
                 shown = square.rename(index=_short, columns=_short)
                 plots.heatmap(axes, shown, digits=2 if float(square.to_numpy().max()) < 100 else 0)
-                axes.set_title(f"{title}, {plots.shortened(encoder.name, 6.5, 1.2)}", fontsize=6.5)
-        sizes_text = ", ".join(f"{_short(name)} {len(images)}" for name, images in opened.items())
+                axes.set_title(f"{title}, {plots.shortened(name, 6.5, 1.2)}", fontsize=6.5)
+        sizes_text = ", ".join(f"{_short(name)} {n}" for name, n in sets.items())
         plots.titles(
             fig,
             "Distances between image sets",
-            f"Images: {sizes_text}. Fréchet: of embeddings. VisualDNA: mean earth "
-            f"mover's distance over the neurons of {'all blocks' if neurons == 'all' else 'the embedding'}, in bins of "
-            "1/1000 of a neuron's range.",
+            f"Images: {sizes_text}. Fréchet: of embeddings. VisualDNA: mean earth mover's distance over the neurons of "
+            f"{'all blocks' if tables.facts['neurons'] == 'all' else 'the embedding'}, in bins of 1/1000 of a neuron's range.",
         )
-    out.figure(fig)
+    return {"": fig}
 
 
 def _look(encoder: FrozenEncoder, images: ImageSet, see: Callable[[str, ndarray], None], neurons: str) -> None:
@@ -132,7 +146,9 @@ ANALYSIS = Analysis(
     name="image-distance",
     summary="FID and VisualDNA between image sets, as any encoder sees them",
     source="Hammoud et al. 2024, Table 3",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs_scores=False,
     options=(
         ENCODERS,

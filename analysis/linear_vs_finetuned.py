@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError
 from virb.records.store import base_probe
 from virb.scores.layout import EXCLUDE
@@ -17,6 +18,7 @@ from virb.scores.units import of_one_unit
 from virb.stats.correlation import fisher_interval
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 PAPERS = ("gradient", "finetune")
@@ -31,15 +33,14 @@ def _papers(found: list[str]) -> tuple[str, ...]:
     return tuple(chosen) if len(chosen) == len(PAPERS) else ()
 
 
-def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+def compute(scores: DataFrame, notes: Notes, *, probes: tuple[str, ...], exclude: tuple[str, ...]) -> Tables:
+    """A row a task; ``pairs``: the scores of every encoder and task by both probes."""
     import numpy as np
     import pandas as pd
 
-    from virb.figures import plots
-
     kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude) & scores["probe"].notna()]
     if len(kept) < len(scores) and scores["probe"].isna().any():
-        out.say(f"{int(scores['probe'].isna().sum())} scores say no probe, and are left out")
+        notes.say(f"{int(scores['probe'].isna().sum())} scores say no probe, and are left out")
     pairs_of = kept.groupby("probe").apply(
         lambda part: len(part[["encoder", "task"]].drop_duplicates()), include_groups=False
     )
@@ -49,7 +50,7 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
             raise NotApplicable(f"It compares two probes, and the scores have {names_in_words(found)} only.")
         probes = _papers(found) or tuple(found[:2])
         if len(found) > 2:
-            out.say(f"{names_in_words(found)}: drawn are {' and '.join(probes)}; --option probes=A,B chooses others")
+            notes.say(f"{names_in_words(found)}: drawn are {' and '.join(probes)}; --option probes=A,B chooses others")
     if len(probes) != 2 or any(name not in found for name in probes):
         raise UsageError(f"probes={','.join(probes)}: expected two of {names_in_words(found)}.")
     if "labels" in kept and kept["labels"].nunique(dropna=False) > 1:
@@ -58,7 +59,7 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
     pairs = wide[list(probes)].dropna().reset_index()
     lost = len(wide) - len(pairs)
     if lost:
-        out.say(f"{lost} pairs of encoder and task have one of the two probes only, and are left out")
+        notes.say(f"{lost} pairs of encoder and task have one of the two probes only, and are left out")
     if len(pairs) < 3:
         raise NotApplicable("Fewer than three pairs of encoder and task have both probes.")
     rows = []
@@ -69,19 +70,40 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
         low, high = (float(v) for v in fisher_interval(np.array(r), len(part))) if can else (np.nan, np.nan)
         rows.append((task, len(part), r, low, high, float((y - x).mean())))
     table = pd.DataFrame(rows, columns=["task", "n_encoders", "r", "low", "high", "mean_gain"])
-    out.table(table)
-    out.table(pairs, "pairs")
     tasks = pd.DataFrame(columns=list(table["task"]))
-    pairs = pairs[
-        pairs["task"].isin(of_one_unit(kept, tasks, out.lines, what="the correlation over all pairs and the picture"))
-    ]
+    drawn = of_one_unit(kept, tasks, notes, what="the correlation over all pairs and the picture")
+    return Tables({"": table, "pairs": pairs}, probes=list(probes), tasks_drawn=drawn)
+
+
+def _drawn(tables: Tables) -> tuple[DataFrame, float]:
+    """Pairs of the tasks of one unit, and their correlation."""
+    import numpy as np
+
+    probes, pairs = tables.facts["probes"], tables["pairs"]
+    pairs = pairs[pairs["task"].isin(tables.facts["tasks_drawn"])]
     can = len(pairs) >= 3 and all(pairs[name].nunique() > 1 for name in probes)
-    all_r = float(np.corrcoef(pairs[probes[0]], pairs[probes[1]])[0, 1]) if can else np.nan
-    inside = table["r"].mean()
-    out.say(
+    return pairs, float(np.corrcoef(pairs[probes[0]], pairs[probes[1]])[0, 1]) if can else np.nan
+
+
+def say(tables: Tables) -> list[str]:
+    import numpy as np
+
+    probes = tables.facts["probes"]
+    pairs, all_r = _drawn(tables)
+    inside = tables[""]["r"].mean()
+    return [
         f"{probes[1]} against {probes[0]}: r = {all_r:.2f} over {len(pairs)} pairs"
         + (f", {inside:.2f} inside tasks on average" if np.isfinite(inside) else "")
-    )
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import numpy as np
+
+    from virb.figures import plots
+
+    table, probes = tables[""], tables.facts["probes"]
+    pairs, all_r = _drawn(tables)
     shades = dict(zip(table["task"], [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 4, strict=False))
     with plots.style():
         fig = plots.figure(plots.COLUMN, plots.COLUMN - 0.5)
@@ -100,14 +122,16 @@ def run(scores: DataFrame, out: Outputs, *, probes: tuple[str, ...], exclude: tu
             f"{len(pairs)} pairs of encoder and task; dashes: equal. r = {all_r:.2f}.",
             handles=shown,
         )
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="linear-vs-finetuned",
     summary="Two ways of probing against each other, with their correlation",
     source="Chen et al. 2020, Figures B.5 and B.6",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("probe",),
     options=(
         Option(

@@ -8,36 +8,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, match_tasks, prepare
 from virb.scores.roles import ROLES_OPTION, analysed
 from virb.scores.schema import as_words, encoder_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     match: tuple[str, ...],
     combination: str,
     roles: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
+) -> Tables:
+    """Encoders by score on each matched task, the best first."""
     import pandas as pd
-
-    from virb.figures import plots
 
     data = prepare(
         scores,
-        out.lines,
+        notes,
         exclude=exclude,
         missing=missing,
         is_complete=False,
-        pick=lambda f: analysed(f, out.lines, asked=roles),
+        pick=lambda f: analysed(f, notes, asked=roles),
     )
     datasets = as_words(encoder_table(data.frame)["dataset"].dropna())
     home = match_tasks(data.wide.columns, set(datasets), match)
@@ -62,13 +63,17 @@ def run(
     if table.empty:
         raise NotApplicable("No encoder whose data are known has a score on a matched task.")
     home = {task: own for task, own in home.items() if task in set(table["task"])}
-    out.table(table)
+    return Tables({"": table}, home=home, n_encoders=len(datasets), note=data.note)
+
+
+def say(tables: Tables) -> list[str]:
+    table = tables[""]
     best = table[table["place"] == 1]
     by_luck = float((table["kind"] == "in-domain").groupby(table["task"]).mean().sum())
-    out.say(
-        f"the best encoder is in-domain on {int((best['kind'] == 'in-domain').sum())} of {len(home)} matched tasks (were all "
+    lines = [
+        f"the best encoder is in-domain on {int((best['kind'] == 'in-domain').sum())} of {len(best)} matched tasks (were all "
         f"equal, on {by_luck:.1f})"
-    )
+    ]
     mixed = table[table["kind"] == "combination"].groupby("task")["score"].max()
     own_best = table[table["kind"] == "in-domain"].groupby("task")["score"].max().reindex(mixed.index)
     if len(mixed):
@@ -82,17 +87,22 @@ def run(
         luck = (
             float((counts["in-domain"] / (counts["in-domain"] + counts["combination"])).sum()) if len(counts) else 0.0
         )
-        out.say(
+        lines.append(
             f"the best in-domain encoder beats the combination on {int((own_best > mixed).sum())} of {len(mixed)} (were all "
             f"equal, on {luck:.1f})"
         )
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    table, home, n = tables[""], tables.facts["home"], tables.facts["n_encoders"]
     shades = {"in-domain": plots.OKABE_ITO[5], "combination": plots.OKABE_ITO[0], "other": plots.LIGHT}
     with plots.style():
         columns = min(2, len(home))
         n_rows = -(-len(home) // columns)
-        fig = plots.figure(
-            plots.COLUMN if columns == 1 else plots.PAGE, n_rows * (plots.bars_height(len(datasets)) + 0.1)
-        )
+        fig = plots.figure(plots.COLUMN if columns == 1 else plots.PAGE, n_rows * (plots.bars_height(n) + 0.1))
         grid = fig.subplots(n_rows, columns, squeeze=False)
         for axes, task in zip(grid.flat, home, strict=False):
             part = table[table["task"] == task]
@@ -110,16 +120,18 @@ def run(
             axes.set_title(f"{task} \u2013 {home[task]}")
         for axes in list(grid.flat)[len(home) :]:
             axes.remove()
-        note = f"n = {len(datasets)} encoders, best first; axes do not start at 0. {data.note}"
+        note = f"n = {n} encoders, best first; axes do not start at 0. {tables.facts['note']}"
         plots.titles(fig, "Matched pretraining and end task", note, handles=plots.colour_handles(shades, table["kind"]))
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="matched-pairs",
     summary="Encoders sorted on the tasks that have pretraining data of their own",
     source="Kotar et al. 2021, Figure 7",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("dataset",),
     min_encoders=2,
     options=(

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
+from virb.scores.families import shared_families
 from virb.scores.layout import EXCLUDE, MISSING, OUTLIERS, prepare, without_outliers
 from virb.scores.roles import ROLES_OPTION, analysed
 from virb.scores.schema import as_words, encoder_table
+from virb.scores.units import units_by_task
 from virb.stats.effects import paired_differences
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     by: str,
     compare: tuple[str, ...],
@@ -29,22 +33,23 @@ def run(
     roles: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
+) -> Tables:
     import pandas as pd
 
-    from virb.figures import plots
-
     data = without_outliers(
-        prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False), outliers, out.lines
+        prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False), outliers, notes
     )
     about = encoder_table(data.frame)
     if by not in about:
-        raise UsageError(f"by={by!r} is no column about encoders; there are {names_in_words(list(about), 12)}.")
+        there = f"is no column about encoders; there are {names_in_words(list(about), 12)}"
+        if by == "method":
+            raise NotApplicable(f"It compares two values of a column, and method {there}: --option by=COLUMN.")
+        raise UsageError(f"by={by!r} {there}.")
     if not compare:  # two values that are named are compared whatever their encoders' role is
-        about = about.loc[analysed(data.frame, out.lines, asked=roles)]
+        about = about.loc[analysed(data.frame, notes, asked=roles)]
     groups = as_words(about[by].dropna())
     if len(groups) < len(about):
-        out.say(f"left out, {by} being unknown: {names_in_words(list(about.index[about[by].isna()]))}")
+        notes.say(f"left out, {by} being unknown: {names_in_words(list(about.index[about[by].isna()]))}")
     counts = groups.value_counts()
     if compare:
         if len(compare) != 2 or any(name not in set(groups) for name in compare):
@@ -56,13 +61,19 @@ def run(
         )
     else:
         first, second = sorted(counts.index[:2])
+        if len(counts) > 2:
+            rest = [f"{name} ({n})" for name, n in counts.items()]
+            notes.say(
+                f"of the {len(counts)} values of {by} the two with most encoders are compared, the first of equals "
+                f"({names_in_words(rest, 8)}); --option compare=A,B chooses others"
+            )
     a, b = (list(groups.index[groups == name]) for name in (first, second))
     tables = []
     for task in data.wide.columns:  # one by one, so that a score left out leaves its encoder to the other tasks
         known = data.wide[[task]].dropna()
         own = [[name for name in group if name in known.index] for group in (a, b)]
         if not all(own):
-            out.say(f"{task} is left out: no score of {first if not own[0] else second} on it")
+            notes.say(f"{task} is left out: no score of {first if not own[0] else second} on it")
             continue
         members = {f"encoders_{side}": " + ".join(names) for side, names in zip("ab", own, strict=True)}
         tables.append(paired_differences(known, *own).assign(**members))
@@ -72,56 +83,81 @@ def run(
     table["category"] = table["task"].map(data.categories)
     table.insert(0, "b", second)
     table.insert(0, "a", first)
-    out.table(table)
+    if "unit" in data.frame:
+        table["unit"] = table["task"].map(units_by_task(data.frame))
+    return Tables(
+        {"": table},
+        a=first, b=second, n_a=len(a), n_b=len(b),
+        families=shared_families(data.frame, [*a, *b], besides=[by]),
+        note=data.note,
+    )  # fmt: skip
+
+
+def say(tables: Tables) -> list[str]:
+    table, facts = tables[""], tables.facts
     found = table["low"].notna() & ((table["low"] > 0) | (table["high"] < 0))
-    out.say(
-        f"{first} (n = {len(a)}) less {second} (n = {len(b)}): better on {int((table['difference'] > 0).sum())} of "
-        f"{len(table)} tasks; the 95% interval leaves out 0 on {int(found.sum())}"
-    )
+    shared = f"; {facts['families']}" if facts["families"] else ""
+    lines = [
+        f"{facts['a']} (n = {facts['n_a']}) less {facts['b']} (n = {facts['n_b']}): better on "
+        f"{int((table['difference'] > 0).sum())} of "
+        f"{len(table)} tasks; the 95% interval leaves out 0 on {int(found.sum())}{shared}"
+    ]
     unclear = table[~found & table["detectable"].notna()]
     if len(unclear):
-        out.say(
+        lines.append(
             "not told from 0, with the difference found four times in five: "
             + ", ".join(f"{row.task} {row.detectable:.3f}" for row in unclear.itertuples())
         )
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    """Differences, each unit on an axis of its own, and beside them in percent of the second."""
+    from virb.figures import plots
+
+    table, facts = tables[""], tables.facts
+    first, second = facts["a"], facts["b"]
+    units = table["unit"] if "unit" in table else table["task"].map(lambda task: "")
+    groups = [table[units == unit] for unit in dict.fromkeys(units)]
     with plots.style():
-        fig = plots.figure(plots.PAGE, plots.bars_height(len(table)))
-        left, right = fig.subplots(1, 2, sharey=True)
-        colours = plots.task_colours(data.categories, table["task"])
-        plots.bars(left, list(table["task"]), list(table["difference"]), colours, low=table["low"], high=table["high"])
-        plots.bars(
-            right,
-            list(table["task"]),
-            list(table["relative"]),
-            colours,
-            low=table["relative_low"],
-            high=table["relative_high"],
-        )
-        for axes in (left, right):
-            axes.locator_params(axis="x", nbins=5)
-        left.set_xlabel(f"{first} less {second} (score)")
+        fig = plots.figure(plots.PAGE, plots.bars_height(len(table)) + 0.4 * (len(groups) - 1))
+        ratios = [max(len(part), 2) for part in groups]
+        grid = fig.subplots(len(groups), 2, squeeze=False, sharey="row", height_ratios=ratios)
+        for (left, right), part in zip(grid, groups, strict=True):
+            names = list(part["task"])
+            colours = plots.task_colours(dict(zip(names, part["category"], strict=True)), names)
+            plots.bars(left, names, list(part["difference"]), colours, low=part["low"], high=part["high"])
+            plots.bars(
+                right, names, list(part["relative"]), colours, low=part["relative_low"], high=part["relative_high"]
+            )
+            for axes in (left, right):
+                axes.locator_params(axis="x", nbins=5)
+            unit = part["unit"].iloc[0] if len(groups) > 1 else ""
+            left.set_xlabel(f"{first} less {second} ({unit or 'score'})")
         right.set_xlabel(f"{first} less {second} (% of |{second}|)")
-        handles = plots.category_handles(data.categories)
+        handles = plots.category_handles(table["category"])
         lines = (
             "Lines: 95% Welch interval over encoders."
             if table["low"].notna().any()
             else "One encoder a group: no interval."
         )
+        shared = f" {plots.sentence(facts['families'])}." if facts["families"] else ""
         plots.titles(
             fig,
             f"{first} against {second}",
-            f"n = {len(a)} and {len(b)} encoders. {lines} {data.note}",
+            f"n = {facts['n_a']} and {facts['n_b']} encoders. {lines}{shared} {facts['note']}",
             handles=handles,
         )
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="method-difference",
     summary="Two pretraining methods task by task, unscaled and relative",
     source="Kotar et al. 2021, Figure 5",
-    run=run,
-    needs=("method",),
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=2,
     options=(
         Option("by", "method", "Column whose two values are compared."),

@@ -10,33 +10,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, as_counts, mean_scores, prepare
 from virb.scores.schema import as_words, encoder_table
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from matplotlib.figure import Figure
+    from pandas import DataFrame, Series
 
 
-def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...], missing: str) -> None:
-    import numpy as np
-
-    from virb.figures import plots
-
+def compute(scores: DataFrame, notes: Notes, *, task: str, exclude: tuple[str, ...], missing: str) -> Tables:
     if "features" in scores:
         is_through = scores["features"] == "projection"
         if is_through.any():
             through = names_in_words(list(dict.fromkeys(scores.loc[is_through, "encoder"])))
-            out.say(f"left out, as they show the projection itself: {through}")
+            notes.say(f"left out, as they show the projection itself: {through}")
         scores = scores[~is_through]
         if scores.empty:
             raise NotApplicable(
                 "Every encoder is read through its projection, and what is compared is the layer below."
             )
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, task=task, is_complete=False)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, task=task, is_complete=False)
     about = encoder_table(data.frame).dropna(subset=["head", "head_dim"])
-    about = about.assign(head=as_words(about["head"]), head_dim=as_counts(about["head_dim"], "head_dim", out.lines))
-    score = mean_scores(data, about.index, task, out.lines)
+    about = about.assign(head=as_words(about["head"]), head_dim=as_counts(about["head_dim"], "head_dim", notes))
+    score, what = mean_scores(data, about.index, task, notes)
     about = about[about["head_dim"].notna() & score.notna()]
     if about["head"].nunique() < 2:
         kinds = names_in_words(sorted(map(str, about["head"].unique()))) if len(about) else "none"
@@ -44,10 +42,22 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
     cells = about.assign(score=score)
     table = cells.groupby(["head", "head_dim"], sort=False)["score"].agg(["mean", "min", "max", "count"]).reset_index()
     table = table.rename(columns={"mean": "score", "count": "n_encoders"}).sort_values(["head", "head_dim"])
-    out.table(table.assign(score_of=task or "mean over tasks"))
-    level = table.groupby("head")["score"].mean().sort_values(ascending=False)
+    return Tables({"": table.assign(score_of=what)}, score_of=what, n_encoders=len(cells), note=data.note)
+
+
+def _level(table: DataFrame) -> Series:
+    """Mean over dimensions of each kind of head, the best first."""
+    return table.groupby("head")["score"].mean().sort_values(ascending=False)
+
+
+def say(tables: Tables) -> list[str]:
+    import numpy as np
+
+    table = tables[""]
+    level = _level(table)
     best = str(level.index[0])
     shared = table.pivot(index="head_dim", columns="head", values="score")
+    lines = []
     for other in level.index[1:]:
         both = shared[[best, other]].dropna()
         paired = (
@@ -55,9 +65,19 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
             if len(both)
             else ""
         )
-        out.say(f"{best} less {other}: {level[best] - level[other]:+.3f} in the mean over dimensions{paired}")
+        lines.append(f"{best} less {other}: {level[best] - level[other]:+.3f} in the mean over dimensions{paired}")
     spread = table.groupby("head")["score"].agg(lambda values: float(np.ptp(values)))
-    out.say("range over dimensions: " + ", ".join(f"{name} {spread[name]:.3f}" for name in level.index))
+    lines.append("range over dimensions: " + ", ".join(f"{name} {spread[name]:.3f}" for name in level.index))
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from matplotlib.lines import Line2D
+
+    from virb.figures import plots
+
+    table, facts = tables[""], tables.facts
+    level = _level(table)
     shades = plots.palette(table["head"])
     with plots.style():
         fig = plots.figure(plots.COLUMN, 1.8)
@@ -75,22 +95,22 @@ def run(scores: DataFrame, out: Outputs, *, task: str, exclude: tuple[str, ...],
         axes.set_ylabel("score")
         axes.grid(axis="y")
         band = " Bands: range over encoders." if (table["n_encoders"] > 1).any() else ""
-        note = f"{task or 'Mean over tasks'} of the layer below the head; n = {len(cells)} encoders.{band} {data.note}"
-        from matplotlib.lines import Line2D
-
+        note = f"{plots.sentence(facts['score_of'])} of the layer below the head; n = {facts['n_encoders']} encoders.{band} {facts['note']}"
         handles = [
             Line2D([], [], color=shades[name], marker=markers[name], markersize=3, linewidth=1.0, label=name)
             for name in level.index
         ]
         plots.titles(fig, "Projection heads", note, handles=handles)
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="projection-heads",
     summary="Score by the projection head's kind and dimension",
     source="Chen et al. 2020, Figure 8",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("head", "head_dim"),
     min_encoders=2,
     options=(Option("task", "", "Task whose score is shown; the mean over tasks if not given."), EXCLUDE, MISSING),

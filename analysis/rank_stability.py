@@ -8,44 +8,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, Outputs
+from virb.contracts.analysis import Analysis
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
 from virb.stats.ranking import rank_stability
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: str) -> None:
+def compute(scores: DataFrame, notes: Notes, *, exclude: tuple[str, ...], missing: str) -> Tables:
+    """A row a shortened ranking (``kind``: without a task, or without a category); every encoder's rank in a column."""
     import pandas as pd
 
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing)
-    tasks = rank_stability(data.wide)
-    tables = [tasks.assign(kind="task")]
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_ranked=True)
+    parts = [rank_stability(data.wide).assign(kind="task")]
     if data.categories.nunique() > 1:
-        groups = rank_stability(data.wide, data.categories)
-        tables.append(groups.assign(kind="category"))
-        shown, what = groups, "category"
-    else:
-        shown, what = tasks, "task"
-    out.table(pd.concat(tables, ignore_index=True))
-    best = tasks["best"][0]
-    changed = tasks.loc[tasks["best"] != best, "left_out"]
-    out.say(
+        parts.append(rank_stability(data.wide, data.categories).assign(kind="category"))
+    return Tables(
+        {"": pd.concat(parts, ignore_index=True)},
+        n_tasks=data.wide.shape[1],
+        roles=dict(roles(data.frame).loc[data.wide.index]),
+        note=data.note,
+    )
+
+
+def say(tables: Tables) -> list[str]:
+    tasks = tables[""][tables[""]["kind"] == "task"]
+    best = tasks["best"].iloc[0]
+    changed = list(tasks.loc[tasks["best"] != best, "left_out"])
+    return [
         f"{best} leads; leaving out one task keeps Kendall's tau at {tasks['kendall_tau'].min():.2f} or more"
         + (f"; without {', '.join(changed[:4])} another leads" if len(changed) else " and the same leader")
-    )
-    encoders = list(data.wide.index)
-    order = sorted(encoders, key=lambda name: float(shown[name][0]))
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    """Ranks without each category, or without each task where there is one category."""
+    from virb.figures import plots
+
+    facts, of = tables.facts, tables.facts["roles"]
+    what = "category" if (tables[""]["kind"] == "category").any() else "task"
+    shown = tables[""][tables[""]["kind"] == what].reset_index(drop=True)
+    order = sorted(of, key=lambda name: float(shown[name][0]))
     with plots.style():
         long = max(plots.text_width([str(name) for name in order], 6), 0.5)
         n = len(shown)
         fig = plots.figure(max(plots.COLUMN, min(plots.PAGE, 0.5 + long + 0.42 * n)), 0.95 + 0.125 * max(len(order), 3))
         axes = fig.add_subplot()
-        of = roles(data.frame)
         highlighted = [*order[:6]]
         shades = dict(zip(highlighted, plots.OKABE_ITO, strict=False))
         for name in order:
@@ -83,9 +95,9 @@ def run(scores: DataFrame, out: Outputs, *, exclude: tuple[str, ...], missing: s
             if n <= 6
             else (f"{shown['kendall_tau'][1:].min():.2f} to {shown['kendall_tau'][1:].max():.2f}")
         )
-        note = f"n = {data.wide.shape[1]} tasks. Kendall's tau with the ranking on all: {taus}. {data.note}"
+        note = f"n = {facts['n_tasks']} tasks. Kendall's tau with the ranking on all: {taus}. {facts['note']}"
         plots.titles(fig, f"Ranks without each {what}", note)
-    out.figure(fig)
+    return {"": fig}
 
 
 def _spread(values: list[float], gap: float = 0.95) -> list[float]:
@@ -100,7 +112,9 @@ ANALYSIS = Analysis(
     name="rank-stability",
     summary="How the ranking of encoders changes when tasks are left out",
     source="beyond the papers; Demšar 2006 for the ranks",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=2,
     min_tasks=3,
     options=(EXCLUDE, MISSING),

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
 from virb.errors import UsageError
-from virb.records.predictions import class_names, labels, read_predictions
+from virb.scores import inside
 from virb.scores.layout import EXCLUDE, prepare
 from virb.scores.roles import roles
-from virb.stats.granularity import group_accuracy
+from virb.stats.granularity import group_means
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,25 +39,16 @@ def run(
         raise UsageError(f"{groups} needs a column class (each once) and a column with its superclass, no cell empty.")
     level = next(name for name in given if name != "class")
     data = prepare(scores, out.lines, exclude=exclude, missing="keep")
-    if task not in data.wide:
-        raise UsageError(
-            f"task={task!r} is no task of the scores; they have {names_in_words(list(data.wide.columns))}."
-        )
-    predictions = read_predictions(scores.attrs["results"], data.frame, task)
-    unknown = [name for name in encoders if name not in predictions]
+    task, accuracies, n_images = inside.accuracies(scores, data.frame, task)
+    known = [str(name) for name in accuracies if name in data.wide.index]
+    unknown = [name for name in encoders if name not in known]
     if unknown or len(encoders) > 6:
-        raise UsageError(f"encoders={','.join(encoders)}: expected up to 6 of {names_in_words(list(predictions), 12)}.")
-    order = data.wide.loc[list(predictions), task].sort_values(ascending=False, kind="stable").index
+        raise UsageError(f"encoders={','.join(encoders)}: expected up to 6 of {names_in_words(known, 12)}.")
+    order = data.wide.loc[known, task].sort_values(ascending=False, kind="stable").index
     chosen = list(encoders) or [str(name) for name in order[:3]]
-    names = class_names(task, len(given))
-    absent = [name for name in names if name not in set(given["class"])]
-    if absent:
-        raise UsageError(f"{groups} says nothing about the classes {names_in_words(absent)} of {task}.")
-    of = list(given.set_index("class").loc[names, level])
-    rows = []
-    for name in chosen:
-        target, prediction = labels(predictions[name], task)
-        rows.append(group_accuracy(target, prediction, of).assign(encoder=name))
+    of = inside.levels_of(given, [str(name) for name in accuracies.index], groups)[level]
+    counts_of = None if n_images is None else n_images.to_numpy()
+    rows = [group_means(accuracies[name].to_numpy(), of, n=counts_of).assign(encoder=name) for name in chosen]
     table = pd.concat(rows, ignore_index=True).rename(columns={"group": level})
     out.table(table.assign(task=task))
     wide = table.pivot(index=level, columns="encoder", values="accuracy")[chosen]
@@ -85,8 +76,8 @@ def run(
         axes.set_ylim(0, None)
         axes.grid(axis="y")
         handles = [plots.Patch(facecolor=shades[name], label=name) for name in chosen]
-        n = len(predictions[chosen[0]]["ids"])
-        note = f"{task}, n = {n} test images; mean over classes, their number in brackets. Lines: 95% Student interval over classes. {data.note}"
+        n = "" if n_images is None else f", n = {int(n_images.sum())} test images"
+        note = f"{task}{n}; mean over classes, their number in brackets. Lines: 95% Student interval over classes. {data.note}"
         plots.titles(fig, f"Accuracy by {level}", note, handles=handles)
     out.figure(fig)
 
@@ -96,8 +87,6 @@ ANALYSIS = Analysis(
     summary="Accuracy by superclass, a few encoders side by side",
     source="Cole et al. 2022, Figure A3",
     run=run,
-    needs=("seed", "probe"),
-    needs_predictions=True,
     options=(
         Option("task", "", "Task whose classes are grouped."),
         Option("groups", "", "CSV with the column class and a column with its superclass."),

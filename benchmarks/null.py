@@ -20,6 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
+from virb.stats.aggregation import Runs, improvement, improvement_interval, interquartile_mean, over_runs, over_tasks
+from virb.stats.agreement import agreement
 from virb.stats.cka import BlockGrams, cka_matrix
 from virb.stats.correlation import adjust_p, correlation_matrix, correlation_p
 from virb.stats.decision import (
@@ -32,6 +34,8 @@ from virb.stats.decision import (
     student_areas,
 )
 from virb.stats.dyads import affinity
+from virb.stats.factors import family_means, parallel_analysis
+from virb.stats.pairs import ranked
 from virb.stats.ranking import leader_against_others, rank_bootstrap, shuffled_friedman_p
 from virb.stats.signed_rank import signed_rank_p
 
@@ -208,6 +212,93 @@ def field(k: int, n_tasks: int, *, spread: float = 0.0, each: int = 1) -> Callab
     return study
 
 
+def middle_of_tasks(n_tasks: int, n_runs: int) -> Callable[[np.random.Generator], float]:
+    """aggregate: the interquartile mean's interval with other runs misses that of endless runs of these tasks."""
+
+    def statistic(runs: Runs) -> np.ndarray:
+        return interquartile_mean(runs.values, runs.weights())
+
+    def study(rng: np.random.Generator) -> float:
+        level = rng.normal(size=(n_tasks, 1, 1))
+        endless = (level + 0.3 * rng.normal(size=(n_tasks, 1, 400))).ravel()
+        truth = float(interquartile_mean(endless, np.full(len(endless), 1 / len(endless))))
+        runs = Runs.of(list(level + 0.3 * rng.normal(size=(n_tasks, 1, n_runs))))
+        return float(abs(statistic(runs)[0] - truth) > over_runs(runs, statistic).half()[0])
+
+    return study
+
+
+def improved(
+    k: int, n_tasks: int, n_runs: int, *, each: int = 1, ahead: float = 0.0
+) -> Callable[[np.random.Generator], float]:
+    """aggregate: P(improvement) of the leader of equal encoders over some other is said to be above .5, with other tasks or runs."""
+    blocks = np.repeat(np.arange(n_tasks // each), each)
+
+    def study(rng: np.random.Generator) -> float:
+        own = rng.normal(size=(k, n_tasks // each))[:, blocks] if n_runs == 1 else np.zeros((k, n_tasks))
+        own = own + ahead * (np.arange(k) == 0)[:, None]
+        runs = Runs.of([own[:, [t]] + 0.1 * rng.normal(size=(k, n_runs)) for t in range(n_tasks)])
+        lead = int(interquartile_mean(runs.values, runs.weights()).argmax())
+        others = np.delete(np.arange(k), lead)
+
+        def statistic(some: Runs) -> np.ndarray:
+            return improvement(some.values[lead], some.values[others], some.task).mean(axis=-1)
+
+        spread = over_runs(runs, statistic) if n_runs > 1 else over_tasks(runs, statistic, blocks)
+        most = float(n_runs * n_tasks if n_runs > 1 else blocks.max() + 1)
+        low, _ = improvement_interval(statistic(runs), spread, most, families=k)
+        return float((low > 0.5).any())
+
+    return study
+
+
+def strongest(
+    k: int, n_tasks: int, *, each: int = 1, ahead: float = 0.0, model: str = "davidson"
+) -> Callable[[np.random.Generator], float]:
+    """paired-model: the strongest of equal encoders is told from another; one cell in ten is missing."""
+    blocks = np.repeat(np.arange(n_tasks // each), each)
+
+    def study(rng: np.random.Generator) -> float:
+        x = rng.normal(size=(k, n_tasks // each))[:, blocks] + 0.3 * rng.normal(size=(k, n_tasks))
+        x[0] += ahead
+        x[rng.uniform(size=x.shape) < 0.1] = np.nan
+        found = ranked(x, blocks, model=model)
+        return float(found.is_told().any())
+
+    return study
+
+
+def axes_found(n: int, n_tasks: int, *, each: int = 1, shared: float = 0.0) -> Callable[[np.random.Generator], float]:
+    """factors: an axis in unrelated tasks; encoders in families of ``each`` that share two thirds of the variance, averaged."""
+
+    def study(rng: np.random.Generator) -> float:
+        family = np.repeat(np.arange(n // each), each)
+        x = np.sqrt(0.67) * rng.normal(size=(n // each, n_tasks))[family] + np.sqrt(0.33) * rng.normal(
+            size=(n, n_tasks)
+        )
+        x = x + shared * rng.normal(size=(n, 1))
+        means = family_means(x, list(family)) if each > 1 else x
+        return float(parallel_analysis(means, samples=99, seed=int(rng.integers(1 << 30))).n_axes > 0)
+
+    return study
+
+
+def batteries(*, apart: float = 0.0) -> Callable[[np.random.Generator], float]:
+    """agreement: two batteries of alike tasks are said to agree less than random splits."""
+
+    def study(rng: np.random.Generator) -> float:
+        own = rng.normal(size=(12, 2))
+        one, other = (
+            rng.normal(size=(12, 1)) + apart * own[:, [k]] + rng.normal(size=(12, n)) for k, n in ((0, 5), (1, 8))
+        )
+        if not apart:
+            common = rng.normal(size=(12, 1))
+            one, other = common + rng.normal(size=(12, 5)), common + rng.normal(size=(12, 8))
+        return float(agreement(one, other, samples=99, seed=int(rng.integers(1 << 30))).p_less <= LEVEL)
+
+    return study
+
+
 _MIX = np.random.default_rng(0).normal(size=(6, 6))
 
 
@@ -269,6 +360,22 @@ ROWS = [
     Row("decide: leader of 12 equal encoders, 3 categories of 4 alike", field(12, 12, each=4), 100),
     Row("power: decide, a pair 1 ahead, 8 tasks", decided(8, 1, ahead=1.1), 100, True),
     Row("power: decide, the leader of 6 spread over 3", field(6, 9, spread=3), 40, True),
+    Row("aggregate: interval of the interquartile mean misses, 8 tasks x 3 runs", middle_of_tasks(8, 3), 100),
+    Row("aggregate: interval of the interquartile mean misses, 4 tasks x 5 runs", middle_of_tasks(4, 5), 100),
+    Row("aggregate: leader of 2 equal encoders improves, 8 tasks", improved(2, 8, 1), 300),
+    Row("aggregate: leader of 10 equal encoders improves, 8 tasks", improved(10, 8, 1), 100),
+    Row("aggregate: leader of 6 improves, 4 categories of 4 alike", improved(6, 16, 1, each=4), 100),
+    Row("aggregate: leader of 5 equal encoders improves, 4 tasks x 5 runs", improved(5, 4, 5), 100),
+    Row("power: aggregate, P(improvement) of one 4 sd ahead of 5, 12 tasks", improved(6, 12, 1, ahead=4.0), 40, True),
+    Row("paired-model: strongest of 6 equal encoders told from another, 10 tasks", strongest(6, 10), 80),
+    Row("paired-model: the same, 4 categories of 4 alike", strongest(6, 16, each=4), 80),
+    Row("paired-model: Plackett-Luce, strongest of 6, 10 tasks", strongest(6, 10, model="plackett-luce"), 60),
+    Row("power: paired-model, one ahead of 5, 12 tasks", strongest(6, 12, ahead=3.0), 30, True),
+    Row("factors: an axis in unrelated tasks, 12 encoders x 8", axes_found(12, 8), 200),
+    Row("factors: an axis in unrelated tasks, 10 families x 3, averaged", axes_found(30, 6, each=3), 200),
+    Row("power: factors, an axis with half of the variance, 20 x 8", axes_found(20, 8, shared=1.0), 30, True),
+    Row("agreement: batteries of alike tasks agree less than splits, 12 encoders", batteries(), 100),
+    Row("power: agreement of batteries with an axis each", batteries(apart=2.0), 30, True),
     Row("cka: interval of 5 blocks misses", cka_of_blocks(5), 150),
     Row("cka: interval of 10 blocks misses", cka_of_blocks(10), 100),
 ]

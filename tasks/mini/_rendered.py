@@ -21,13 +21,19 @@ FASHION_LIMIT = {"train": 5000, "test": 2000}
 
 
 def world(
-    set_name: str, annotation: str, *, splits: Mapping[str, str] | None = None, first: int = 0
+    set_name: str,
+    annotation: str,
+    *,
+    splits: Mapping[str, str] | None = None,
+    first: int = 0,
+    of_class: str | None = None,
 ) -> Callable[[DataContext, str], Examples]:
     """Return a task's ``data`` function for one annotation of one image set of the rendered world.
 
     Several tasks may read one set: it is rendered and encoded once. ``splits`` maps "train" and "test" to the set's own
     splits, as ``split`` or ``set/split``, where they are called otherwise. ``first`` is the annotation's value of
-    class 0, for annotations that count from another number.
+    class 0, for annotations that count from another number. With ``of_class``, a mask's 1 becomes 1 + the value of that
+    annotation of the image: which pixels are the object's, and of what class it is.
     """
 
     def read(context: DataContext, split: str) -> Examples:
@@ -51,6 +57,8 @@ def world(
         targets = found.annotation(annotation)
         if targets.ndim == 1:
             targets = targets.astype(np.int64) - first
+        if of_class is not None:
+            targets = (targets * (1 + found.annotation(of_class).astype(np.uint8))[:, None, None]).astype(np.uint8)
         return Examples(
             images=images,
             frames=np.arange(n * found.n_frames).reshape(n, found.n_frames),

@@ -1,4 +1,4 @@
-"""The class of every pixel of a furnished room."""
+"""Which pixels are the object's, and of which of twelve kinds it is."""
 
 from virb.tasks.mini._rendered import world
 
@@ -6,18 +6,17 @@ from virb.contracts.task import Category, Protocol, Task
 
 TASK = Task(
     name="mini-segmentation",
-    version=2,  # maps lie where their cells do
-    summary="the class of every pixel of a furnished room",
+    # 2: maps lie where their cells do; 3: one object of twelve kinds, each as often as any other, where before wall, floor
+    # and ceiling held 77 % of the pixels and three classes never occurred.
+    version=3,
+    summary="the pixels of an object, by which of twelve kinds it is",
     category=Category.SEMANTIC_PIXEL,
     head="deeplabv3plus",
     loss="cross_entropy",
     metric="miou",
-    data=world("rooms", "class_mask"),
+    data=world("objects", "foreground", of_class="class_id"),
     classes=(
-        "sky",
-        "wall",
-        "floor",
-        "ceiling",
+        "background",
         "chair",
         "table",
         "shelf",
@@ -30,10 +29,8 @@ TASK = Task(
         "animal",
         "car",
         "ladder",
-        "fixture",
-        "thing",
     ),
-    protocol=Protocol(epochs=6, batch_size=32),
+    protocol=Protocol(epochs=6, batch_size=16, lr=1e-3),
     source="virb's rendered world",
     license="Apache-2.0",
     obtain="rendered on this machine when it is first used",

@@ -16,6 +16,7 @@ from virb.contracts.examples import DataContext, Examples
 from virb.errors import DataAbsent, DataError, UsageError
 from virb.images.decode import read_bytes, read_size, read_values, shown
 from virb.images.digests import of_files
+from virb.images.lazy import LazyTargets as LazyTargets  # readers take it from here
 from virb.images.listing import Accounting, Listing, is_of_tools, list_images
 from virb.images.sets import FileImages
 
@@ -192,33 +193,6 @@ def dense_files(
     frames = np.arange(len(files), dtype=np.int64)[:, None]
     lazy = LazyTargets(len(files), read, lambda rows: of_files(root, [targets[int(row)] for row in rows]))
     return Examples(FileImages(name, root, files), frames, lazy, relative(files, root))
-
-
-class LazyTargets(Sequence[np.ndarray]):
-    """Dense targets that are read when they are used.
-
-    ``digest_rows(rows)`` returns the digests of what the targets ``rows`` are made of, uint8 (n, 32), where that is
-    known without reading the targets; they are what the records know the targets by.
-    """
-
-    def __init__(
-        self,
-        n: int,
-        read: Callable[[int], np.ndarray],
-        digest_rows: Callable[[np.ndarray], np.ndarray] | None = None,
-    ) -> None:
-        self.n = n
-        self.read = read
-        if digest_rows is not None:
-            self.digest_rows = digest_rows
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self.read(k) for k in range(self.n)[index]]
-        return self.read(range(self.n)[int(index)])
 
 
 def with_validation(train: Examples, is_held: Sequence[bool] | np.ndarray) -> Examples:

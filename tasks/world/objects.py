@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from virb.tasks.world.furniture import Rng, _u
 from virb.tasks.world.models import draw_colours, draw_model, hsv_to_linear
-from virb.tasks.world.render import FAR_M, Camera, Frame, render
+from virb.tasks.world.render import FAR_M, Camera, Frame, normals, render
 from virb.tasks.world.scene import Material, Scene
 from virb.tasks.world.sets import COUNTS, MATERIALS, OBJECT_CLASSES
 from virb.tasks.world.shapes import Model, rotation
@@ -50,7 +50,11 @@ def single_object(rng: Rng, index: int, size: int, *, is_test: bool, is_shifted:
     frame = render(scene, camera, light, size=size, rng=rng, brightness=brightness, noise=0.03 if is_shifted else 0.008)
     out = labels(frame)
     out["class_id"] = np.array([class_id], "i8")
-    out["foreground"] = (frame.instance == instance)[None].astype("u1")
+    foreground = frame.instance == instance
+    out["foreground"] = foreground[None].astype("u1")
+    normal = normals(frame, scene, camera)
+    normal[~foreground] = np.nan
+    out["normal"] = normal[None].astype("f2")
     return out
 
 

@@ -90,6 +90,7 @@ class Frame:
     class_id: np.ndarray  # uint8, into scene.CLASSES
     instance: np.ndarray  # uint8, 0: none
     point: np.ndarray  # float32 (.., 3): the surface point seen, in the world
+    prim: np.ndarray  # int32, the triangle hit, -1 for none
 
 
 @dataclass
@@ -264,6 +265,7 @@ def render(
         class_id=np.where(hit, scene.class_id[prim], 0).astype(np.uint8).reshape(size, size),
         instance=np.where(hit, scene.instance[prim], 0).astype(np.uint8).reshape(size, size),
         point=(origin + centre.depth[:, None] * directions).reshape(size, size, 3),
+        prim=np.asarray(centre.prim, "i4").reshape(size, size),
     )
 
 
@@ -303,6 +305,23 @@ def motion(frame: Frame, scene: Scene, before: Camera, after: Camera, size: int)
         seen.reshape(-1)[at[hidden]] = False
     flow[~seen] = np.nan
     return flow.astype("f4")
+
+
+def normals(frame: Frame, scene: Scene, camera: Camera) -> np.ndarray:
+    """Directions of the surfaces seen (size, size, 3), of length 1: right, up and towards the camera. NaN at the sky.
+
+    They are those of the triangles, not of the smoothed shading, and point to the side that is seen.
+    """
+    a, b, c = np.moveaxis(scene.tri[np.maximum(frame.prim, 0)].astype("f8"), -2, 0)
+    n = np.cross(b - a, c - a)
+    with np.errstate(invalid="ignore"):
+        n /= np.linalg.norm(n, axis=-1, keepdims=True)
+    towards = camera.position - frame.point
+    n *= np.where((n * towards).sum(-1, keepdims=True) < 0, -1, 1)
+    right, up, forward = camera.axes
+    out = np.stack([n @ right, n @ up, -(n @ forward)], axis=-1)
+    out[frame.prim < 0] = np.nan
+    return out.astype("f4")
 
 
 def free_path(scene: Scene, position: np.ndarray, yaw: float, *, half_width: float = 0.2) -> float:

@@ -43,6 +43,7 @@ UNITS: Mapping[str, str] = {
     "class_mask": "index into SEMANTIC_CLASSES (N, H, W) uint8",
     "instance": "1, 2, ... for each object of the scene, 0 for the room (N, H, W) uint8",
     "floor": "1 where one can walk (floor and rugs in view), 0 elsewhere (N, H, W) uint8",
+    "normal": "direction of the surface, of length 1: right, up, towards the camera; NaN off the object (N, H, W, 3) float16",
     "flow_px": "pixels (x right, y down) from first to second frame, NaN where hidden there (N, H, W, 2) float16",
     "role_mask": "0 background, 1 own left, 2 own right, 3 other's left, 4 other's right hand and arm (N, H, W) uint8",
 }
@@ -79,7 +80,8 @@ _SPECS = (
         "one object of twelve classes, a new model in every image",
         "objects:objects",
         {"train": 1800, "test": 1000},
-        ("class_id", "foreground", "depth_m"),
+        ("class_id", "foreground", "depth_m", "normal"),
+        version=2,
         classes={"class_id": OBJECT_CLASSES},
     ),
     SetSpec(
@@ -155,6 +157,14 @@ _SPECS = (
         {"train": 800, "test": 400},
         _VIEW_LABELS,
         version=2,
+        classes={"class_mask": SEMANTIC_CLASSES},
+    ),
+    SetSpec(
+        "halls",
+        "halls with things of all twelve classes, seen from anywhere",
+        "halls:halls",
+        {"train": 1000, "test": 500},
+        _VIEW_LABELS,
         classes={"class_mask": SEMANTIC_CLASSES},
     ),
     SetSpec(

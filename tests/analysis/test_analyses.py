@@ -442,3 +442,39 @@ def test_probes_are_compared_over_tasks_of_one_unit(
     assert f"r = {expected:.2f} over 6 pairs" in out
     assert "left out: errors (pixel)" in out
     assert len(pd.read_csv(tmp_path / "out" / "linear-vs-finetuned.csv")) == 3
+
+
+LEVELS = "".join(
+    f"{encoder},inat21,{level},{score},{n}\n"
+    for encoder, scores in (("simclr", (0.3, 0.5, 0.96)), ("byol", (0.4, 0.55, 0.97)))
+    for level, score, n in zip(("Species", "Family", "Kingdom"), scores, (10_000, 1_103, 3), strict=True)
+)
+CLASSES = "".join(
+    f"{e},t,c{k},{(k * 7 + s) % 10 / 10},20\n" for s, e in enumerate(("one", "two", "three")) for k in range(8)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "chosen", "line"),
+    [
+        ("granularity", "encoder,task,level,score,n_classes\n" + LEVELS, [], "Family (1103 classes): best byol, accuracy 0.550"),
+        ("hard-classes", "encoder,task,class,score,n\n" + CLASSES, [], "Spearman of per-class accuracies"),
+        ("class-deltas", "encoder,task,class,score,n\n" + CLASSES, ["a=one", "b=two"], "so no class is tested"),
+        ("class-deltas", "encoder,task,class,score,m\n" + CLASSES, [], "of 8 classes improve"),
+        ("superclasses", "encoder,task,class,score,n\n" + CLASSES, ["groups=tree.csv"], "of 2 groups"),
+    ],
+)  # fmt: skip
+def test_published_tables_of_levels_and_classes_are_drawn(
+    name: str, table: str, chosen: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cole et al. 2022 print accuracies by level; nobody prints predictions."""
+    (tmp_path / "scores.csv").write_text(table)
+    tree = tmp_path / "tree.csv"
+    tree.write_text("class,half\n" + "".join(f"c{k},{'ab'[k % 2]}\n" for k in range(8)))
+    chosen = [option.replace("tree.csv", str(tree)) for option in chosen]
+    code, out, err = run(
+        capsys, name, "--results", tmp_path / "scores.csv", "--out", tmp_path / "out", *options(chosen)
+    )
+    assert code == 0, err
+    assert line in out
+    check_figure(tmp_path / "out" / name)

@@ -328,3 +328,16 @@ def test_a_record_that_cannot_be_written_costs_its_own_job_alone(place, tmp_path
 )
 def test_values_that_make_no_sense(place, capsys, option):
     expect(capsys, call(place, TINY, "--tasks", "textures", *option), option[0])
+
+
+def test_a_record_is_computed_again_and_compared(place, capsys):
+    assert call(place, TINY, "--tasks", "textures") == 0
+    (path,) = Path(place["--out"]).glob("*/*/*.json")
+    before = path.read_bytes()
+    capsys.readouterr()
+    argv = ["results", "rerun", "--include", place["--include"], "--data", place["--data"], str(path)]
+    assert main(argv) == 0
+    assert "the same: " in capsys.readouterr().out
+    assert main([*argv, "--encoder", f"{TINY},seed=1"]) == 1
+    assert "encoder.tensors" in capsys.readouterr().out
+    assert path.read_bytes() == before

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from virb.errors import DataError
-from virb.images.parquet import ParquetImages, parquet_files
+from virb.images.parquet import ParquetImages, table_files
 from virb.pretraining import sources
 
 pa = pytest.importorskip("pyarrow")
@@ -56,7 +56,7 @@ def root(tmp_path):
 
 
 def test_rows_of_all_files_in_order(root):
-    files = parquet_files(root, "train")
+    files = table_files(root)["train"]
     assert [path.name for path in files] == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
     rows = ParquetImages("set", files)
     assert (len(rows), rows.classes, rows.label.tolist()) == (10, ("cat", "dog"), [0, 1] * 5)
@@ -71,13 +71,13 @@ def test_their_identity_is_that_of_the_same_images_in_files(root, tmp_path):
     for k, image in enumerate(pictures(10)):
         (tmp_path / "files" / f"{k}.png").write_bytes(encoded(image))
     folder = sources.FileImages("files", tmp_path / "files", [f"{k}.png" for k in range(10)])
-    assert ParquetImages("set", parquet_files(root, "train")).digest == folder.digest
+    assert ParquetImages("set", table_files(root)["train"]).digest == folder.digest
 
 
 def test_pretraining_reads_the_train_files_alone(root):
     data = sources.load(str(root))
     assert (len(data), data.classes, data.balance) == (10, ("cat", "dog"), "balanced")
-    assert "2 Parquet files of train" in data.notes[0]
+    assert "10 rows of 'img' images with 'label' (train, test); train alone is trained on" in data.notes[0]
     assert sources.load("set", root=root.parent).revision == data.revision  # below the folder of data sets
     (found,) = sources.load(str(root)).batch(np.array([8]))
     np.testing.assert_array_equal(found, pictures(10)[8])
@@ -87,13 +87,13 @@ def test_rows_that_cannot_be_read_are_named(tmp_path):
     broken = pa.table({"image": [{"bytes": b"no image", "path": "x"}, {"bytes": None, "path": "y"}], "label": [-1, -1]})
     (tmp_path / "s").mkdir()
     pq.write_table(broken, tmp_path / "s" / "data.parquet")
-    rows = ParquetImages("s", parquet_files(tmp_path / "s", "train"))
+    rows = ParquetImages("s", table_files(tmp_path / "s")["train"])
     assert rows.label is None
     with pytest.raises(DataError, match=r"row 0 of .*data.parquet is not a readable image"):
         rows.image(0)
     with pytest.raises(DataError, match=r"row 1 of .* has no bytes"):
         rows.image(1)
-    with pytest.raises(DataError, match="2 of 2 images of s cannot be read"):
+    with pytest.raises(DataError, match="2 of 2 images of s/train cannot be read"):
         sources.load(str(tmp_path / "s"))
 
 

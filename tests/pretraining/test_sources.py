@@ -41,7 +41,7 @@ def test_of_a_set_with_splits_the_train_folder_is_read(photos, other):
     shutil.copytree(root / "train", root / other)
     data = sources.load(str(root), short_side=8)
     assert (data.revision, data.classes) == (alone.revision, ("a", "b"))
-    assert data.notes == (f"{root} has the splits train, {other}; train/ alone is trained on.",)
+    assert data.notes == (f"{root}: class-folders: 2 class folders in train/, {other}/; train alone is trained on.",)
 
 
 def test_a_class_may_be_called_train(photos):

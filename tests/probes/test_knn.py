@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
+from tests.evaluation.test_plan import run, task
 from virb.probes import knn
+from virb.records.store import ResultStore
 
 N, M, D, CLASSES = 83, 37, 9, 5
 
@@ -172,3 +174,43 @@ def test_where_no_neighbour_has_a_target_it_is_the_mean_of_train():
     targets = np.array([[np.nan], [np.nan], [2.0], [4.0]], np.float32)
     found = knn.classify(train, np.arange(4)[:, None], targets, train[:1], np.zeros((1, 1), int), k=1)
     assert found.tolist() == [[3.0]]
+
+
+@pytest.mark.parametrize("is_grouped", [False, True])
+def test_leaving_one_out_is_the_vote_of_the_others(is_grouped):
+    train = data(0, N)
+    groups = [f"g{k // 3}" for k in range(N)] if is_grouped else None
+
+    def top1(outputs: np.ndarray, targets: np.ndarray) -> float:
+        return float(np.mean(outputs.argmax(axis=1) == targets))
+
+    found = knn.leave_one_out(train, single(N), TARGETS, n_classes=CLASSES, score=top1, groups=groups)
+    assert set(found) == {(k, t) for k in (1, 5, 10, 20, 50) for t in knn.TEMPERATURES}
+    for k, temperature in ((1, 0.07), (20, 0.02)):
+        right = 0
+        for row in range(N):
+            others = [j for j in range(N) if (j // 3 != row // 3 if is_grouped else j != row)]
+            shown = knn.classify(
+                train[others], single(len(others)), TARGETS[others], train[[row]], single(1), n_classes=CLASSES, k=k,
+                temperature=temperature,
+            )  # fmt: skip
+            right += int(shown.argmax() == TARGETS[row])
+        assert found[k, temperature] == pytest.approx(right / N)
+
+
+def test_auto_chooses_on_train_what_the_record_says(tmp_path):
+    of = task()
+    for given_, said in (({"k": "auto"}, {"k"}), ({"k": 3, "temperature": 0.2}, set())):
+        outcome, _ = run(tmp_path, of, **given_)
+        (record,) = (ResultStore(tmp_path).read(path) for path in tmp_path.rglob(f"*k={given_['k']}*.json"))
+        assert record is not None
+        chosen = record["protocol"]
+        if said:
+            k, temperature = max(chosen["tried"], key=chosen["tried"].get).split(", ")
+            assert (
+                chosen["tried"][f"{chosen['k']}, {chosen['temperature']:g}"] == chosen["tried"][f"{k}, {temperature}"]
+            )
+            assert "auto" in outcome.table["probe"].item()
+        else:
+            assert (chosen["k"], chosen["temperature"]) == (3, 0.2)
+    assert run(tmp_path, of, k="auto")[0].n_run == 0

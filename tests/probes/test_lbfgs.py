@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from tests.evaluation.test_plan import run, task
 from virb.contracts.holdout import held_out
 from virb.errors import TrainingError, UsageError
-from virb.probes import lbfgs
+from virb.probes import lbfgs, regression
+from virb.training import quasi_newton
 
 N, D, CLASSES = 240, 8, 4
 RNG = np.random.default_rng(0)
@@ -40,8 +45,8 @@ def test_it_is_scikit_learns_regression(penalty):
     x = standard(found)
     reference = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000).fit(x, TARGETS)
     assert found.is_converged
-    assert np.allclose(softmax(found.scores(FEATURES, FRAMES), axis=1), reference.predict_proba(x), atol=2e-3)
-    assert np.allclose(found.weights[:-1].numpy(), reference.coef_.T, atol=0.02)
+    assert np.allclose(softmax(found.scores(FEATURES, FRAMES), axis=1), reference.predict_proba(x), atol=1e-5)
+    assert np.allclose(found.weights[:-1].numpy(), reference.coef_.T, atol=1e-4)
 
 
 @pytest.mark.parametrize("penalty", [1e-2, 1.0, 1e3])
@@ -49,8 +54,8 @@ def test_the_gradient_of_the_penalised_loss_vanishes(penalty):
     found = lbfgs.fit(FEATURES, FRAMES, TARGETS, n_classes=CLASSES, penalty=penalty)
     x, weights = standard(found), found.weights.numpy()
     error = softmax(x @ weights[:-1] + weights[-1], axis=1) - np.eye(CLASSES)[TARGETS]
-    assert np.abs(x.T @ error + penalty * weights[:-1]).max() / N < 2e-5
-    assert np.abs(error.sum(axis=0)).max() / N < 2e-5
+    assert np.abs(x.T @ error + penalty * weights[:-1]).max() / N < 2e-8
+    assert np.abs(error.sum(axis=0)).max() / N < 2e-8
 
 
 def test_the_features_unit_and_origin_do_not_matter():
@@ -95,17 +100,18 @@ def test_the_search_finds_the_peak_of_a_score_with_one_peak(monkeypatch):
         def __init__(self, *_):
             pass
 
-        def solve(self, penalty, start=None, tick=None):
-            return lbfgs.Fit(penalty, None, None, 1.0, 1, True)
+        def solve(self, penalty, starts=(), tick=None, *, tolerance=0.0):
+            return lbfgs.Fit(penalty, torch.zeros(2, 2), None, 1.0, 1, True, 0.0)
 
     for peak in range(len(lbfgs.PENALTIES)):
 
         def quality(candidate: lbfgs.Fit, peak: int = peak) -> tuple[float, float, float]:
             return -abs(lbfgs.PENALTIES.index(candidate.penalty) - peak), 0.0, candidate.penalty
 
-        tried, _ = lbfgs._search(Problem(), quality, lambda *_: None)
-        assert max(tried.values())[2] == lbfgs.PENALTIES[peak]
-        assert len(tried) <= 13
+        for is_whole in (False, True):
+            tried, _ = lbfgs._search(Problem(), quality, lambda *_: None, is_whole=is_whole)
+            assert max(tried.values())[2] == lbfgs.PENALTIES[peak]
+            assert len(tried) == 45 if is_whole else len(tried) <= 13
 
 
 def test_the_seed_chooses_the_validation_part_and_all_else_is_the_same_bits():
@@ -118,9 +124,9 @@ def test_the_seed_chooses_the_validation_part_and_all_else_is_the_same_bits():
 def test_features_too_large_to_be_kept_are_read_in_every_iteration_with_the_same_bits(tmp_path, monkeypatch):
     np.save(tmp_path / "features.npy", FEATURES)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
-    monkeypatch.setattr(lbfgs, "BLOCK_BYTES", 50 * 4 * D)
+    monkeypatch.setattr(regression, "BLOCK_BYTES", 50 * 4 * D)
     held = choose()
-    monkeypatch.setattr(lbfgs, "MAX_HELD_BYTES", 0)
+    monkeypatch.setattr(regression, "MAX_HELD_BYTES", 0)
     read = choose(features=mapped)
     assert np.array_equal(held.fit.weights, read.fit.weights)
     monkeypatch.undo()
@@ -196,3 +202,51 @@ def test_the_penalty_of_labels_and_numbers_is_chosen_on_validation(target):
     assert choice.tried[choice.fit.penalty] == max(choice.tried.values())
     if target == "number":
         assert score(choice.fit.scores(FEATURES, FRAMES), targets) > -1e-3
+
+
+def test_columns_whose_covariance_is_taken_in_parts_end_at_the_same_place(monkeypatch):
+    whole = lbfgs.fit(FEATURES, FRAMES, TARGETS, n_classes=CLASSES, penalty=0.1)
+    monkeypatch.setattr(regression, "MAX_WIDTH", 3)
+    parts = lbfgs.fit(FEATURES, FRAMES, TARGETS, n_classes=CLASSES, penalty=0.1)
+    assert parts.is_converged
+    assert torch.allclose(whole.weights, parts.weights, atol=1e-5)
+
+
+def test_of_few_labels_every_class_is_fitted_and_one_example_each_leaves_nothing_to_choose_on(tmp_path):
+    of = task("mine")
+    record = run(tmp_path, of, probe="lbfgs", labels_per_class=1)[0]
+    assert record.table["score"].notna().all()
+    (path,) = tmp_path.rglob("*seed0.json")
+    said = json.loads(path.read_text())["protocol"]
+    assert (said["penalty"], said["n_validation"], said["penalties_tried"]) == (lbfgs.WITHOUT_VALIDATION, 0, {})
+
+
+def test_the_minimum_of_a_valley_is_found_in_its_metric_at_once_and_without_it_too():
+    spread = torch.logspace(-3, 3, 9, dtype=torch.float64)[:, None]
+    aim = torch.arange(9.0, dtype=torch.float64)[:, None]
+
+    def valley(w):
+        return float((spread * (w - aim) ** 2).sum() / 2), spread * (w - aim)
+
+    def metric(factor):
+        return quasi_newton.Metric(lambda w: w * factor, lambda u: u / factor, lambda g: g / factor)
+
+    start = torch.zeros(9, 1, dtype=torch.float64)
+    how = {"tolerance": 1e-9, "max_iterations": 500, "history": 20}
+    known = quasi_newton.minimise(valley, start, metric(spread.sqrt()), **how)
+    blind = quasi_newton.minimise(valley, start, metric(torch.ones_like(spread)), **how)
+    assert known.n_iterations == 1 < blind.n_iterations
+    for found in (known, blind):
+        assert found.largest <= 1e-9
+        assert torch.allclose(found.weights, aim, atol=1e-5)
+
+
+@pytest.mark.parametrize("power", [4, 6])
+def test_a_flat_bottom_is_reached_from_far_away(power):
+    def bowl(w):
+        return float((w**power).sum()), power * w ** (power - 1)
+
+    same = quasi_newton.Metric(lambda w: w, lambda u: u, lambda g: g)
+    start = torch.tensor([[30.0], [-0.5]], dtype=torch.float64)
+    found = quasi_newton.minimise(bowl, start, same, tolerance=1e-8, max_iterations=500, history=10)
+    assert found.largest <= 1e-8

@@ -413,3 +413,66 @@ def test_an_encoders_page_says_what_decides_its_numbers(results, tmp_path, check
     page = check(write_report(read_scores(results(change)), tmp_path / "r").index.parent)["encoders/first.html"]
     for said in ("input size, pixels 224", "[0.5, 0.5, 0.5]", "[0.25, 0.25, 0.25]", "role supervised"):
         assert said in page.text
+
+
+def test_what_changed_since_earlier_scores(results, tmp_path, check):
+    folder = results()
+    old = read_scores(folder)
+    new = old[old["encoder"] != "second"].copy()
+    new.loc[(new["task"] == "things") & (new["seed"] == 0), "score"] += 0.2
+    new.loc[new["task"] == "parts", "task_version"] = 4
+    came = new[new["encoder"] == "first"].assign(encoder="third")
+    new = pd.concat([new, came], ignore_index=True)
+    found = check(write_report(check_scores(new), tmp_path / "r", against=old, against_source="old").index.parent)
+    assert "changes.html" in found["index.html"].targets()
+    page = found["changes.html"]
+    assert "New encoder: third." in page.text
+    assert "Gone encoder: second." in page.text
+    assert "1 of 3 scores that both have are not the same." in page.text
+    rows = page.table("Scores before and now")
+    assert rows[1][:2] == ["first", "things"]
+    assert rows[1][4] == "+0.100"  # the mean over two seeds
+    (parts,) = [row for row in rows if row[:2] == ["first", "parts"]]
+    assert parts[4:] == ["+0.000", "task"]
+    table = pd.read_csv(tmp_path / "r" / "changes.csv")
+    assert len(table) == 9
+    assert table["difference"].notna().sum() == 3
+
+
+TASK = '''"""Squares."""
+import numpy as np
+from virb.contracts.examples import Examples
+from virb.contracts.task import Category, Protocol, Task
+from virb.images.sets import ArrayImages
+
+
+def data(context, split):
+    images = np.zeros((40, 8, 8, 3), dtype=np.uint8)
+    images[:, :, :, 0] = np.arange(40)[:, None, None] * 5
+    return Examples(ArrayImages("squares", "", images), np.arange(40)[:, None], np.arange(40) % 3, [f"i{k}" for k in range(40)])
+
+
+TASK = Task(name="things", summary="squares", category=Category.SEMANTIC_IMAGE, head="linear", loss="cross_entropy",
+            metric="top1", data=data, classes=("red", "<b>green</b>", "blue"), protocol=Protocol(epochs=1))
+'''
+
+
+def test_examples_with_their_targets_and_what_the_encoders_say(results, tmp_path, check, content_folder):
+    from PIL import Image
+
+    from virb import registry
+
+    (content_folder / "things.py").write_text(TASK)
+    registry.include(str(content_folder))
+    folder = results()
+    page = check(write_report(read_scores(folder), tmp_path / "r", n_examples=5).index.parent)["tasks/things.html"]
+    pictures = [given["src"] for given in page.all("img")]
+    assert len(pictures) == 5
+    assert "5 of 40 test examples, from those on which the encoders agree to those on which they do not." in page.text
+    arrays = np.load(folder / "second" / "things" / "gradient-seed0.npz")
+    for picture, given in zip(pictures, page.all("img"), strict=True):
+        row = int(np.asarray(Image.open(tmp_path / "r" / "tasks" / picture))[0, 0, 0]) // 5
+        names = ["red", "<b>green</b>", "blue"]
+        assert given["alt"] == f"i{row}: {names[row % 3]}"
+        assert f"second: {names[arrays['prediction'][row]]}" in page.text
+    assert not check(tmp_path / "r")["tasks/depth.html"].all("img")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -75,16 +73,25 @@ def test_records_have_the_unit_of_their_metric() -> None:
     assert "unit" not in units_of_metrics(table({"x": [0.5, 0.6]}, metric="elo"))
 
 
-def test_means_are_over_tasks_of_one_unit_and_the_others_are_named(tmp_path: Path) -> None:
-    frame = one_scale(
-        table({"x": [0.5, 0.6], "y": [0.7, 0.8], "depth": [-3.0, -2.0]}),
-        units=["x=fraction", "y=fraction", "depth=metre"],
-    )
-    out = Notes()
-    data = prepare(frame, out)
-    assert mean_scores(data, data.wide.index, "", out).round(6).tolist() == [0.6, 0.7]
-    assert "left out: depth (metre)" in out[-1]
-    out = Notes()
-    data = prepare(table({"x": [0.5, 0.6], "y": [0.7, 0.8]}), out)
-    mean_scores(data, data.wide.index, "", out)
-    assert "no unit is declared" in out[-1]
+@pytest.mark.parametrize("percent", [False, True])
+def test_no_task_decides_a_mean_by_its_unit(percent: bool) -> None:
+    """Fractions stay; percent beside them become fractions; degrees, or nothing declared, make z scores. All is said."""
+    plain = {"x": [0.5, 0.6, 0.9], "y": [0.7, 0.8, 0.5]}
+    scores = {"x": [50.0, 60.0, 90.0] if percent else plain["x"], "y": plain["y"]}
+    unit = "percent" if percent else "fraction"
+
+    def means(units: list[str], **more: list[float]) -> tuple[list[float], str]:
+        frame = one_scale(table({**scores, **more}), units=units)
+        data = prepare(frame, Notes())
+        values, said = mean_scores(data, data.wide.index, "", Notes())
+        return values.round(6).tolist(), said
+
+    assert means([f"x={unit}", "y=fraction"]) == ([0.6, 0.7, 0.7], "mean over 2 tasks in fraction")
+    z = (pd.DataFrame(plain) - pd.DataFrame(plain).mean()) / pd.DataFrame(plain).std()
+    found, said = means([])
+    assert found == z.mean(axis=1).round(6).tolist()
+    assert said == "mean over 2 tasks in sd of each task over encoders, as no unit is declared"
+    wide, _ = means([f"x={unit}", "y=fraction", "depth=metre"], depth=[-3.0, -2.0, -1.0])
+    far, said = means([f"x={unit}", "y=fraction", "depth=centimetre"], depth=[-300.0, -200.0, -100.0])
+    assert wide == far
+    assert "as tasks have different units" in said

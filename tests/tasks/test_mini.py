@@ -34,6 +34,7 @@ COUNTERPARTS = {
     "nyu-walkable": "mini-walkable",
     "kitti-flow": "mini-flow",
 }
+BESIDE = {"mini-fashion", "mini-distance", "mini-normals"}  # of no task of the paper's
 STRUCTURES = {"mini-kinds": "cole-inat21", "mini-contents": "cole-glc20"}  # and a number, which no paper's task has
 MINI = [entry.name for entry in registry.entries("tasks") if entry.group == "mini"]
 # The annotation of the world that a task's classes name, for the tasks whose names are the world's own.
@@ -50,7 +51,6 @@ NAMED = {
     "mini-steps": ("steps", "steps"),
     "mini-egomotion": ("egomotion", "action"),
     "mini-drive": ("drive", "action"),
-    "mini-segmentation": ("rooms", "class_mask"),
     "mini-hands": ("roles", "role_mask"),
 }
 
@@ -68,7 +68,7 @@ def test_the_counterpart_is_of_the_same_kind(name):
 def test_every_task_of_the_paper_is_covered():
     paper = {entry.name for entry in registry.entries("tasks") if entry.group == "virb"}
     assert paper == set(COUNTERPARTS)
-    assert set(COUNTERPARTS.values()) | {"mini-fashion", "mini-distance", *STRUCTURES} == set(MINI)
+    assert set(COUNTERPARTS.values()) | {*BESIDE, *STRUCTURES} == set(MINI)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -137,6 +137,30 @@ def test_it_reads_what_it_declares(name):
 def test_its_class_names_are_the_worlds(name):
     set_name, annotation = NAMED[name]
     assert tuple(registry.load("tasks", name).class_names) == tuple(world.SETS[set_name].classes[annotation])
+
+
+def test_a_pixel_of_the_segmentation_is_of_the_object_s_class():
+    mask, kind, image = (
+        registry.load("tasks", name).examples(DataContext(limit=8), "test")
+        for name in ("mini-segmentation", "mini-object-class", "mini-foreground")
+    )
+    for row in range(8):
+        assert np.array_equal(np.asarray(mask.targets[row]), np.asarray(image.targets[row]) * (1 + kind.targets[row]))
+    assert registry.load("tasks", "mini-segmentation").class_names[1:] == list(
+        world.SETS["objects"].classes["class_id"]
+    )
+
+
+def test_directions_are_of_length_one_on_the_object_and_nowhere_else():
+    normal, foreground = (
+        registry.load("tasks", name).examples(DataContext(limit=4), "test")
+        for name in ("mini-normals", "mini-foreground")
+    )
+    for row in range(4):
+        found, mask = np.asarray(normal.targets[row], np.float32), np.asarray(foreground.targets[row])
+        assert np.array_equal(np.isfinite(found).all(-1), mask == 1)
+        assert np.abs(np.linalg.norm(found[mask == 1], axis=-1) - 1).max() < 2e-3
+        assert (found[mask == 1][:, 2] > -0.5).all()  # what is seen faces the camera, but for the width of the lens
 
 
 def test_thirty_images_a_class_come_from_the_train_split_alone(monkeypatch):

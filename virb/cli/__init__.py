@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from virb import __version__
+from virb.cli.parser import Parser
 from virb.errors import VirbError, spoken_as_command
 
 # In the order in which a user meets them.
@@ -23,20 +24,22 @@ VERBS = (
     "pretrain",
     "results",
     "data",
+    "show",
     "validate",
+    "export",
     "new",
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="virb",
         description="Evaluate frozen image encoders on many end tasks, and analyse the scores.",
         epilog="Each verb has its own help with examples: virb VERB --help",
     )
     parser.add_argument("--version", action="version", version=f"virb {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument(
         "--include",
         metavar="DIR",

@@ -28,6 +28,9 @@ their public archive; --data NAME=DIR places one of them elsewhere. virb data st
 """
 
 
+SHOWN_ENTRIES = 20  # of the cache; --json prints all
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("status", "prepare", "tree", "cache"))
     parser.add_argument("tasks", nargs="*", metavar="NAME", help="end tasks (status: all of the suite by default)")
@@ -130,6 +133,12 @@ def _cache(args: argparse.Namespace) -> int:
     if args.clear is not None or args.limit is not None:
         print(f"{_size(gone)} removed" + (f"; {len(stayed)} entries are in use and stay" if stayed else ""))
     elif rows:
+        if len(rows) > SHOWN_ENTRIES:
+            print(f"the {SHOWN_ENTRIES} largest of {len(rows)} entries (--json: all)")
+            largest = sorted(range(len(rows)), key=lambda k: -found[k].n_bytes)[:SHOWN_ENTRIES]
+            rows, found_shown = [rows[k] for k in sorted(largest)], [found[k] for k in sorted(largest)]
+        else:
+            found_shown = found
         print_table(
             [
                 {
@@ -141,7 +150,7 @@ def _cache(args: argparse.Namespace) -> int:
                     if entry.is_in_use
                     else f"{datetime.fromtimestamp(entry.last_use):%Y-%m-%d %H:%M}",
                 }
-                for row, entry in zip(rows, found, strict=True)
+                for row, entry in zip(rows, found_shown, strict=True)
             ]
         )
     sizes = {kind: sum(entry.n_bytes for entry in found if entry.kind == kind) for kind in cache.KINDS}

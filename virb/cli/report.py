@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from virb.cli.common import SCORES_OPTIONS, add_scores_arguments, parse_options, scores_of
+from virb.cli.common import SCORES_OPTIONS, add_scores_arguments, data_context, parse_options, scores_of
 
 TITLE = "Image encoders on end tasks"
 HELP = "write the scores, their ranking and the analyses as HTML pages that open from disk"
@@ -13,6 +13,7 @@ EPILOG = """examples:
   virb report --results scores.csv --out paper-report --title "Encoders of the spring study"
   virb report --results results --analyses correlation,critical-difference
   virb report --results results --no-analyses          words and tables only, in seconds
+  virb report --results results --against results-old  with a page of what changed
 
 The folder holds all it links to: zip it, mail it, or put it on a web server. Running again replaces it.
 """
@@ -30,8 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--option", action="append", default=[], metavar="NAME=VALUE",
         help="set an option of those analyses that have it, such as missing=drop-tasks; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--examples", type=int, default=8, metavar="N",
+        help="show N test examples of each end task with their targets, and what the best encoders say (default: 8; 0: none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data",
+        metavar="[NAME=]DIR",
+        action="append",
+        default=[],
+        help="where the data sets lie, for --examples; as for evaluate",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="DIR|FILE",
+        help="earlier scores: a page says what changed since, and why where the records tell",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print the report's path alone")
     parser.add_argument("--title", default=TITLE, help="title of the report")
     parser.add_argument("--date", metavar="TEXT", help="date to print (default: today; '' for none)")
+
+
+DEFAULTS = (("title", TITLE), ("examples", 8))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,6 +71,11 @@ def run(args: argparse.Namespace) -> int:
     options = parse_options(args.option)
     check_options(names, options)
     scores = scores_of(args)
+    against = None
+    if args.against:
+        from virb.scores.read import read_scores
+
+        against = read_scores(args.against, wide=args.wide, units=args.unit, better=args.better)
     report = write_report(
         scores,
         args.out,
@@ -59,7 +85,11 @@ def run(args: argparse.Namespace) -> int:
         source=args.results,
         command=shlex.join(["virb", "report", *_words(args)]),
         date=datetime.date.today().isoformat() if args.date is None else args.date,
-        tell=print,
+        against=against,
+        against_source=args.against or "",
+        data=data_context(args.data),
+        n_examples=args.examples,
+        tell=(lambda line: None) if args.quiet else print,
     )
     print(report.index)
     return 1 if any(one.run.status == "failed" for one in report.drawn) else 0
@@ -68,13 +98,25 @@ def run(args: argparse.Namespace) -> int:
 def _words(args: argparse.Namespace) -> list[str]:
     """The call again, as words, for the report to print."""
     words: list[str] = []
-    for name in (*SCORES_OPTIONS, "analyses", "option", "out", "no_analyses", "title", "date", "include"):
+    for name in (
+        *SCORES_OPTIONS,
+        "analyses",
+        "option",
+        "out",
+        "no_analyses",
+        "against",
+        "examples",
+        "data",
+        "title",
+        "date",
+        "include",
+    ):
         value = getattr(args, name)
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, list):
             words += [word for each in value for word in (option, each)]
         elif value is True:
             words.append(option)
-        elif value not in (None, False) and (value or name == "date") and not (name == "title" and value == TITLE):
-            words += [option, value]
+        elif value not in (None, False) and (value or name == "date") and (name, value) not in DEFAULTS:
+            words += [option, str(value)]
     return words

@@ -10,17 +10,21 @@ if TYPE_CHECKING:
     from virb.evaluation.validation import Check
     from virb.registry import Entry
 
-HELP = "check end tasks on a few images (data, splits, targets, and that a head trains), and parts of other kinds"
+HELP = "check end tasks on a few images (data, splits, targets, and that a head trains), encoders, and parts of other kinds"
 EPILOG = """examples:
   virb validate pets --data /data
   virb validate ./my_tasks/flowers.py --data flowers=/data/flowers
+  virb validate net.py:make mine.pt timm:resnet18  # encoders: that they load, and that each image's embedding is its own
   virb validate ./my_parts/mlp.py                 # a head, loss, metric, probe, analysis, ...: by what its file assigns
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "tasks", nargs="+", metavar="NAME|FILE", help="end tasks by name, or files of your own with a part of any kind"
+        "tasks",
+        nargs="+",
+        metavar="NAME|FILE",
+        help="end tasks by name, files of your own with a part of any kind, or encoders",
     )
     parser.add_argument(
         "--data",
@@ -56,6 +60,11 @@ def run(args: argparse.Namespace) -> int:
     context = data_context(args.data)
     rows: list[dict[str, Any]] = []
     for asked in args.tasks:
+        if _is_encoder(asked):
+            from virb.evaluation.batteries.encoders import check_encoder
+
+            rows += _rows(asked, check_encoder(asked), is_shown=not args.json)
+            continue
         found = _entries(asked)
         for entry in found:
             if entry.kind != "tasks":
@@ -78,6 +87,13 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=2))
     return 0 if all(row["is_ok"] for row in rows) else 1
+
+
+def _is_encoder(asked: str) -> bool:
+    """Whether an encoder is named: ``FILE.py:FUNCTION``, a kind of name such as ``timm:NAME``, or a file of weights."""
+    name, colon, _ = asked.partition(":")
+    is_file = Path(name).expanduser().is_file() and not name.endswith(".py")
+    return is_file or bool(colon)
 
 
 def _sheet(path: str, task: str, n_tasks: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,8 @@ class DataContext:
     cache: Path | None = None
     limit: int | None = None
     progress: Callable[[str, int, int], None] | None = None
+    #: Names of data sets that were asked for, so that a place which none was read from can be named.
+    asked: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         root = self.root if self.root is not None else os.environ.get("VIRB_DATA") or None
@@ -42,8 +45,21 @@ class DataContext:
         object.__setattr__(self, "places", {name: absolute(place) for name, place in self.places.items()})
         object.__setattr__(self, "cache", None if self.cache is None else absolute(self.cache))
 
+    def unread(self) -> list[str]:
+        """Return a line for each of ``places`` under whose name nothing was asked for, with the name that was meant."""
+        out = []
+        for name in self.places:
+            if name not in self.asked and self.asked:
+                near = difflib.get_close_matches(name, self.asked, n=1)
+                meant = (
+                    f"did you mean {near[0]}?" if near else f"what was read is called {', '.join(sorted(self.asked))}"
+                )
+                out.append(f"{data_option(name)} was not used: no end task here reads a set of that name; {meant}")
+        return out
+
     def place(self, name: str, *, under_root: str | None = None) -> Path:
         """Return the folder of the data set ``name``: its own place, else ``root / under_root`` (default: ``name``)."""
+        self.asked.add(name)
         if name in self.places:
             return self.places[name]
         if self.root is None:

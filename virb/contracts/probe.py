@@ -124,7 +124,7 @@ class Probe:
     in its place. ``is_random``: its result depends on the seed. ``layer`` is what it reads of an encoder, a layer of the
     feature cache (default: what the head reads if it trains one, else the embedding). ``is_frozen``: it reads cached
     features, and does not train a copy of the encoder on the images. ``holds_out``: it chooses something on a part of the
-    train split (:meth:`Problem.hold_out`). ``grids`` are settings that ``virb tune`` tries, by name, each a mapping of
+    train split (:meth:`Problem.hold_out`); one with a setting that is "auto" does so then. ``grids`` are settings that ``virb tune`` tries, by name, each a mapping of
     options to values; the first is what it tries if none is named.
     ``protocol`` is its own where it does not follow the task's. ``settings(protocol, augmentations)`` returns every setting
     that decides its result, with its value, as far as it is known before the data are; by default the protocol's.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ def load_timm(base: str, options: dict[str, Any]) -> Found:
 
     name = base.partition(":")[2]
     check_known(options, COMMON, base)
-    with own_generator():
+    with own_generator(), _without_retries():
         try:
             backbone = build_backbone(base)
             state = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
@@ -73,6 +75,20 @@ def load_timm(base: str, options: dict[str, Any]) -> Found:
     default, _ = published_preprocess(backbone)
     meta = {"source": base, "role": timm_role(str(config.get("tag") or ""))}
     return Found(backbone, base, {}, take_preprocess(options, default), meta)
+
+
+@contextlib.contextmanager
+def _without_retries() -> Iterator[None]:
+    """Keep the hub's client from printing a line a retry: what it could not get is said once, by us."""
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "timm")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def load_torchvision(base: str, options: dict[str, Any]) -> Found:

@@ -214,15 +214,20 @@ def overlap(train: Examples, test: Examples) -> Overlap:
     """Return how many images of ``test`` are in ``train`` too, by content."""
     rows = [np.unique(examples.frames) for examples in (train, test)]
     ours, theirs = (
-        {digest.tobytes(): int(row) for row, digest in zip(part, examples.images.digest_rows(part), strict=True)}
+        np.ascontiguousarray(examples.images.digest_rows(part)).view("V32").reshape(-1)
         for part, examples in zip(rows, (train, test), strict=True)
     )
-    shared = sorted((ours.keys() & theirs.keys()) - {UNREADABLE})
-    n_shared = sum(digest.tobytes() in ours for digest in test.images.digest_rows(rows[1]) if digest.any())
-    if not shared:
+    is_shared = np.isin(theirs, ours) & (theirs != np.void(UNREADABLE))
+    if not is_shared.any():
         return Overlap(0, len(rows[1]), "", "")
-    first = min(shared, key=lambda digest: theirs[digest])
-    return Overlap(n_shared, len(rows[1]), train.images.describe(ours[first]), test.images.describe(theirs[first]))
+    first = int(np.flatnonzero(is_shared)[0])
+    equal = int(np.flatnonzero(ours == theirs[first])[-1])
+    return Overlap(
+        int(is_shared.sum()),
+        len(rows[1]),
+        train.images.describe(int(rows[0][equal])),
+        test.images.describe(int(rows[1][first])),
+    )
 
 
 def shared_images(train: Examples, test: Examples) -> int:
@@ -278,24 +283,31 @@ def account(train: Examples, test: Examples) -> dict[str, Any]:
 
 def contradiction(examples: Examples) -> str:
     """Return what a user should know of single images that have two classes; nothing where there are none."""
-    labels = np.asarray(examples.targets)
-    if examples.n_frames != 1 or labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    labels = examples.targets
+    if (
+        examples.n_frames != 1
+        or not isinstance(labels, np.ndarray)
+        or labels.ndim != 1
+        or not np.issubdtype(labels.dtype, np.integer)
+    ):
         return ""
-    digests = examples.images.digest_rows(examples.frames[:, 0])
-    seen: dict[bytes, int] = {}
-    twice: dict[bytes, tuple[int, int]] = {}
-    for row, digest in enumerate(digests):
-        key = digest.tobytes()
-        first = seen.setdefault(key, row)
-        if labels[first] != labels[row] and key != UNREADABLE:
-            twice.setdefault(key, (first, row))
-    if not twice:
+    rows = np.ascontiguousarray(examples.images.digest_rows(examples.frames[:, 0]))
+    first, group = _alike(rows)
+    other = (labels != labels[first[group]]) & rows.any(axis=1)
+    if not other.any():
         return ""
-    first, row = next(iter(twice.values()))
+    n_twice, row = len(np.unique(group[other])), int(np.flatnonzero(other)[0])
     return (
-        f"{len(twice):,} image{'s have' if len(twice) > 1 else ' has'} two classes, as {examples.ids[first]} and "
+        f"{n_twice:,} image{'s have' if n_twice > 1 else ' has'} two classes, as {examples.ids[int(first[group[row]])]} and "
         f"{examples.ids[row]}, which are equal"
     )
+
+
+def _alike(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of each kind of equal digests, uint8 (n, 32), and the kind of every row."""
+    whole = digests.view(f"V{digests.shape[1]}").reshape(-1)
+    _, first, group = np.unique(whole, return_index=True, return_inverse=True)
+    return first, group
 
 
 def spread(n: int, n_wanted: int) -> list[int]:

@@ -98,6 +98,11 @@ def effective(protocol: Protocol, options: RunOptions) -> Protocol:
     return replace(protocol, **said)
 
 
+def holds_out(probe: Probe, options: RunOptions) -> bool:
+    """Whether the probe chooses something on train: always, or as one of its settings is "auto"."""
+    return probe.holds_out or "auto" in own_options(probe, options).values()
+
+
 def own_options(probe: Probe, options: RunOptions) -> dict[str, Any]:
     """Return the settings of the probe's own that ``options`` say."""
     names = [name for name in OWN_OPTIONS if name in probe.options]

@@ -25,10 +25,13 @@ from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation import checks, levels
 from virb.evaluation.about import About
+from virb.evaluation.blind import blind_score
 from virb.evaluation.grid import Failure, Job, Piece, effective, own_options
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
 from virb.evaluation.plan import record_name
+from virb.evaluation.scoring import score
+from virb.evaluation.shown import Shown
 from virb.evaluation.stages import Encoding, Found, check_finite, make_ready
 from virb.features.cache import FeatureCache
 from virb.networks.encoder import FrozenEncoder
@@ -88,6 +91,8 @@ class Runner:
         self._futures: list[Future[None]] = []
         self._is_stopped = threading.Event()
         self._lock = threading.Lock()
+        self._lock_of_blind = threading.Lock()
+        self._blind: dict[tuple[int, str], dict[str, Any] | None] = {}
         self._memos: dict[tuple[int, int | None], dense.Memo] = {}
         self.failures: list[Failure] = []
         self.n_run = 0
@@ -300,19 +305,26 @@ class Runner:
                         test = member.piece.tests[scored.name]
                         since = time.monotonic()
                         state = parts_of(scored).new_state()
-                        is_pixelwise = piece.parts.is_pixelwise
-                        step = 8192 if not is_pixelwise else 1 if task.protocol.crop is not None else 32
-                        _score(
-                            state, predictor, self._source(member, test, features), test, advance, step, is_pixelwise
-                        )
+                        shown = Shown(parts_of(scored), test) if piece.parts.is_pixelwise else None
+                        step = 8192 if shown is None else 1 if task.protocol.crop is not None else 32
+                        score(state, predictor, self._source(member, test, features), test, advance, step, shown)
                         seconds = {"train": train_s, "predict": time.monotonic() - since}
-                        self._write(member, scored, state, seconds, predictor.protocol)
+                        self._write(member, scored, state, seconds, predictor.protocol, shown)
         if not fitted:
             if is_too_large:
                 self._release_networks()
             for member in group:  # one bad head must not take the others along: try them one at a time
                 with self._guard(self._name(member)):
                     self._run_group([member], features)
+
+    def _beside(self, piece: Piece, task: Task) -> dict[str, Any]:
+        """Return what a prediction that looks at no image scores, computed once a task."""
+        key = (id(piece), task.name)
+        with self._lock_of_blind:
+            if key not in self._blind:
+                self._blind[key] = blind_score(parts_of(task), piece.train, piece.tests[task.name])
+        found = self._blind[key]
+        return {} if found is None else {"blind": found}
 
     def _write(
         self,
@@ -321,6 +333,7 @@ class Runner:
         metric: State,
         seconds: Mapping[str, float],
         protocol: Mapping[str, Any],
+        shown: Shown | None,
     ) -> None:
         e, piece = self.encoders[member.encoder], member.piece
         test = piece.tests[task.name]
@@ -335,6 +348,7 @@ class Runner:
             "seed": member.seed,
             "score": metric.score,
             "metrics": metrics,
+            **self._beside(piece, task),
             "per_class": None if per_class is None else dict(zip(names, [_number(v) for v in per_class], strict=True)),
             "n_train": len(piece.train),
             "n_test": len(test),
@@ -352,7 +366,8 @@ class Runner:
             raise VirbError(
                 f"The score of {e.name} on {task.name}, seed {member.seed}, is {metric.score}; it is not recorded."
             )
-        self.store.write(record, {"ids": np.asarray(list(test.ids)), **predictions})
+        kept = None if shown is None else shown.arrays
+        self.store.write(record, {"ids": np.asarray(list(test.ids)), **predictions}, kept)
         with self._lock:
             self.n_run += 1
             self.progress.job_done()
@@ -362,29 +377,6 @@ class Runner:
 def _n_images(piece: Piece) -> int:
     """What a piece costs an encoder, and a head about as much: its examples."""
     return len(piece.train) + sum(map(len, piece.tests.values()))
-
-
-def _score(
-    state: State,
-    predictor: Predictor,
-    source: Source,
-    test: Examples,
-    progress: Callable[[int, int], None],
-    step: int,
-    is_pixelwise: bool,
-) -> None:
-    """Give the metric the outputs a few examples at a time: those of a large split are not all kept."""
-    n_blocks = -(-len(test) // step)
-    for k in range(n_blocks):
-        rows = np.arange(k * step, min((k + 1) * step, len(test)))
-
-        def report(done: int, total: int, k: int = k) -> None:
-            progress(k * total + done, n_blocks * total)
-
-        if is_pixelwise:
-            state.update(*predictor.outputs(source, rows, report))
-        else:
-            state.update(predictor.outputs(source, test.frames[rows], report), np.asarray(test.targets)[rows])
 
 
 def _number(value: Any) -> float | None:

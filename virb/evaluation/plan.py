@@ -20,7 +20,7 @@ from virb.contracts.task import Task
 from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
 from virb.evaluation import labelled, stages
 from virb.evaluation.about import About
-from virb.evaluation.grid import Failure, Job, Piece, Unit, effective, own_options
+from virb.evaluation.grid import Failure, Job, Piece, Unit, effective, holds_out, own_options
 from virb.evaluation.guard import Guard
 from virb.evaluation.parts import Parts, parts_of
 from virb.networks.encoder import FrozenEncoder
@@ -147,7 +147,7 @@ class Planner:
                 return
             found.unread.append((unit, missing))
             raise
-        if not self.probe.holds_out:
+        if not holds_out(self.probe, self.options):
             train = train.without_hold_out()
         parts = parts_of(unit.trains)
         layer = self.probe.layer or (parts.head.layer if self.probe.trains_head else "embedding")
@@ -290,7 +290,7 @@ def read_data(
         DataError: they are not there or cannot be read.
     """
     unit, train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
-    train = train if probe.holds_out else train.without_hold_out()
+    train = train if holds_out(probe, options) else train.without_hold_out()
     return unit, {"train": digests_of(train), "test": digests_of(tests[scored.name].without_hold_out())}
 
 

@@ -219,6 +219,8 @@ def run(
     units = units_of(chosen, how)
     with devices.tf32(options.dtype == "tf32"):
         plan = planner.plan(units, may_leave_out=may_leave_out)
+        for line in context.unread():
+            progress.note(line)
 
         def here() -> Report:
             found: list[Failure] = []

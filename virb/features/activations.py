@@ -39,7 +39,9 @@ def load_encoders(named: Sequence[str]) -> list[FrozenEncoder]:
         CheckpointError: one cannot be loaded.
     """
     if not named:
-        raise NotApplicable("It looks at images through encoders: --option encoders=a.pt,b.pt --option images=FOLDER.")
+        raise NotApplicable(
+            "It looks through encoders: --option encoders=a.pt,b.pt; `--option help` says what else it takes."
+        )
     from virb.convert.load import expand_sources, load_encoder
 
     loaded = [load_encoder(name) for name in expand_sources(named)]

@@ -400,6 +400,11 @@ def heatmap(
     return image
 
 
+def sentence(text: str) -> str:
+    """``text`` as the beginning of a sentence: a name of one word stays as it is written."""
+    return text[:1].upper() + text[1:] if " " in text else text
+
+
 def score_text(value: float) -> str:
     """A score as tables print it: .653, −.042, 4.21, 85.3; a zero before the point is left out, and no other."""
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1

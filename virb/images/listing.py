@@ -125,6 +125,15 @@ def class_folders(root: str | os.PathLike[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return what to sort by so that 10 comes after 9.
+
+    >>> sorted(["10.tar", "9.tar"], key=natural)
+    ['9.tar', '10.tar']
+    """
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def strays(root: str | os.PathLike[str]) -> Listing:
     """Return what lies in ``root`` beside its class folders: nothing of it is used."""
     listing = Listing()

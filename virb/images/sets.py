@@ -121,6 +121,43 @@ class ImageSubset(digests.Digested):
         return self.whole.describe(int(self.rows[index]))
 
 
+class JoinedImages(digests.Digested):
+    """The images of several sets, one after the other."""
+
+    def __init__(self, name: str, parts: Sequence[ImageSet]) -> None:
+        self.name = name
+        self.parts = list(parts)
+        self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def _at(self, index: int) -> tuple[ImageSet, int]:
+        k = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.parts[k], index - int(self._starts[k])
+
+    def image(self, index: int) -> np.ndarray:
+        part, k = self._at(index)
+        return part.image(k)
+
+    def size(self, index: int) -> tuple[int, int]:
+        part, k = self._at(index)
+        return part.size(k)
+
+    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(rows), digests.SIZE), np.uint8)
+        of = np.searchsorted(self._starts, rows, side="right") - 1
+        for k, part in enumerate(self.parts):
+            mine = np.flatnonzero(of == k)
+            if len(mine):
+                found[mine] = part.digest_rows(rows[mine] - self._starts[k])
+        return found
+
+    def describe(self, index: int) -> str:
+        part, k = self._at(index)
+        return part.describe(k)
+
+
 class IdentifiedImages(digests.Digested):
     """Anything with ``name``, a length, ``image(index)`` and perhaps ``describe(index)``, known by its pixels."""
 

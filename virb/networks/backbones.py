@@ -40,6 +40,10 @@ def _family(arch: str) -> Family:
     found = member(arch) or families.find(arch)
     if found is not None:
         return found
+    base, colon, options = arch.partition(":")
+    if colon and "=" in options and (member(base) or families.find(base)):
+        given = " ".join(f"--arch-option {pair}" for pair in options.split(","))
+        raise UsageError(f"{arch!r} is an architecture with options; for virb pretrain write --arch {base} {given}.")
     close = difflib.get_close_matches(arch, _SUGGESTED, 3, 0.5)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise UsageError(

@@ -80,10 +80,12 @@ def trained(
         "images_seen": plan.steps * plan.batch_size,
         "seed": settings.seed,
         **head,
+        **_pair_of_augmentations(identity["options"]),
         "options": dict(identity["options"]),
         "training": dict(identity["training"]),
         "lr": plan.lr,
         "batch_size": plan.batch_size,
+        "lr_rule": str(identity["training"].get("lr_rule", "")),
         "accumulate": plan.accumulate,
         "view_size": identity["view_size"],
         "short_side": identity["short_side"],
@@ -99,6 +101,13 @@ def trained(
         "virb": virb.__version__,
         "commit": commit() or "",
     }
+
+
+def _pair_of_augmentations(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the two augmentations of a composition of one or two (SimCLR's Figure 5), which are columns of their own."""
+    given = options.get("augment")
+    names = [name for name in given.split("+") if name] if isinstance(given, str) else list(given or ())
+    return {"augmentation_a": names[0], "augmentation_b": names[-1]} if 1 <= len(names) <= 2 else {}
 
 
 def _subset(manifest: Manifest | None) -> dict[str, Any]:

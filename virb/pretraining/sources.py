@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from virb import registry
 from virb.contracts.dataset import DataSet
+from virb.contracts.examples import DataContext
+from virb.contracts.reader import Reader, Recognised
 from virb.errors import DataError, UsageError
-from virb.images.decode import read_bytes, shown, to_rgb
-from virb.images.digests import Digested, of_files
+from virb.images.decode import read_bytes, shown
 from virb.images.folders import ImageFolder, scan_image_folder
 from virb.images.listing import Accounting, class_folders, list_images
-from virb.images.parquet import ParquetImages, parquet_files
+from virb.images.of_torchvision import TorchvisionImages
+from virb.images.readers import of_layouts, recognised
 from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
 from virb.pretraining import decoding
 from virb.pretraining.data import PretrainingData
@@ -51,7 +51,7 @@ def load(
 
     Args:
         source: the name of a data set (virb list datasets); a folder of images (if it has subfolders, each is a class, and
-            what lies beside them is left out; with train/ and test/ in it, train/ is read); a folder of Parquet files as Hugging Face publishes them (train-*.parquet); a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
+            what lies beside them is left out; with train/ and test/ in it, train/ is read); any layout that a reader knows (virb list readers): Parquet, WebDataset shards, a CSV, ..., of which the train split is read; a text file with one path a line, or a path, a tab and a class; "torchvision:CIFAR10"
             (the train part, below ``root`` as torchvision puts it). "A:3000+B:0.25" pools 3000 images of A and a quarter of B, drawn by ``seed``,
             without labels.
         short_side: in pixels, to which larger images are reduced (antialiased) when they are read; None: as they are.
@@ -73,19 +73,54 @@ def load(
         if not place:
             raise DataError(f"--data {source}: where is it? Pass --data-root DIR, or set VIRB_DATA.")
         return _torchvision(source.partition(":")[2], Path(place), short_side, skip_unreadable, progress)
+    whole, _, count = source.rpartition(":")
+    if not path.exists() and count.isdigit() and whole in named():
+        raise DataError(
+            f"--data {source}: numbers of images are for sets that are pooled (A:3000+B:200). For {count} images of one "
+            f"set: --data {whole} --limit {count}."
+        )
     if not path.exists():
         raise DataError(
             f"--data {source}: there is no such folder or file, and no set of that name ({', '.join(named())}, "
             "torchvision:NAME). Name one of them, or a folder of images."
         )
-    if path.is_dir() and (files := parquet_files(path, TRAIN)):
-        rows = ParquetImages(path.resolve().name, files)
-        data = _from_images(rows, short_side, skip_unreadable, progress, label=rows.label, classes=rows.classes)
-        files_said = "a Parquet file" if len(files) == 1 else f"{len(files)} Parquet files"
-        return replace(data, notes=(f"{shown(path)}: {len(rows):,} images in {files_said} of {TRAIN}.",))
+    known = recognised(path)
+    if known is not None:
+        return _layout(path, *known, short_side, skip_unreadable, progress)
     if not path.is_dir():
         return _file_list(path, short_side, skip_unreadable, progress)
     return _folder(path, short_side, skip_unreadable, progress)
+
+
+def _layout(
+    path: Path,
+    reader: Reader,
+    found: Recognised,
+    short_side: int | None,
+    skip_unreadable: bool,
+    progress: ProgressCallback | None,
+) -> PretrainingData:
+    """The train split of a set whose layout a reader knows, by the reader that end tasks are read by."""
+    name = path.resolve().name
+    place = path.parent if path.is_file() else path
+    known = {option.name for option in reader.options}
+    options = {option.name: option.default for option in reader.options} | dict(found.options)
+    options |= {key: value for key, value in (("place", name), ("validation", "")) if key in known}
+    examples = reader.read(DataContext(places={name: place}), TRAIN, **options)
+    data = _from_images(
+        examples.images,
+        short_side,
+        skip_unreadable,
+        progress,
+        label=np.asarray(examples.targets, dtype=np.int64) if found.target == "class" else None,
+        classes=examples.classes if found.target == "class" else (),
+        paths=list(examples.ids) if isinstance(examples.images, FileImages) else (),
+    )
+    alone = f"; {found.options.get(TRAIN, TRAIN)} alone is trained on" if len(found.splits) > 1 else ""
+    notes = [f"{shown(path)}: {reader.name}: {found.about}{alone}."]
+    if examples.accounting is not None and not examples.accounting.is_whole:
+        notes.append(f"{shown(path)}: {examples.accounting.line()}.")
+    return replace(data, name=name, notes=tuple(notes))
 
 
 def _found(source: str, root: Path | None) -> Path:
@@ -229,8 +264,10 @@ def _list_folder(root: Path) -> tuple[Path, ImageFolder, tuple[str, ...]]:
     else:
         listing = list_images(root)
         if not listing.paths:
+            known = "; ".join(reader.layout for reader in of_layouts())
             raise DataError(
-                f"{shown(root)} holds no images ({', '.join(IMAGE_SUFFIXES)}). Name the folder that has them."
+                f"{shown(root)} holds no images ({', '.join(IMAGE_SUFFIXES)}), and is in none of the layouts that are read: "
+                f"{known}."
             )
         paths = tuple(listing.paths)
         found = ImageFolder(root, (), paths, np.zeros(len(paths), np.int64), Accounting.of(root, [listing]))
@@ -266,77 +303,6 @@ def _file_list(
     # An absolute path stands as it is: joining it to the folder leaves it.
     files = FileImages(path.stem, path.parent, paths)
     return _from_images(files, short_side, skip_unreadable, progress, label=label, classes=classes, paths=paths)
-
-
-class TorchvisionImages(Digested):
-    """A data set of torchvision's, where it puts it under ``root``; nothing is downloaded."""
-
-    def __init__(self, name: str, root: Path) -> None:
-        import inspect
-
-        import torchvision.datasets
-
-        known: dict[str, Any] = {k: v for k, v in vars(torchvision.datasets).items() if inspect.isclass(v)}
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean torchvision:{near[0]}?" if near else ""
-            raise DataError(f"torchvision has no data set {name!r}.{hint}")
-        takes = inspect.signature(known[name].__init__).parameters
-        given: dict[str, Any] = {}
-        for parameter, value in (("train", True), ("split", "train"), ("image_set", "train")):
-            if parameter in takes:
-                given[parameter] = value
-        if "download" in takes:
-            given["download"] = False
-        try:
-            self.dataset = known[name](str(root), **given)
-        except (RuntimeError, OSError, ValueError, TypeError, ImportError) as error:
-            raise DataError(f"torchvision's {name} cannot be read from {root}: {error}") from error
-        self.name = name.lower()
-        self.root = root
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def image(self, index: int) -> np.ndarray:
-        found = self.dataset[index]
-        found = found[0] if isinstance(found, tuple) else found
-        if not hasattr(found, "convert"):
-            raise DataError(f"{self.describe(index)} is not an image but {type(found).__name__}.")
-        try:
-            return to_rgb(found)
-        except (DataError, OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{self.describe(index)} is not a readable image ({error}).") from error
-
-    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
-        """The digests of the files where the data set lists one an image, else those of its pixels."""
-        files = next(filter(None, (self._files(key) for key in ("samples", "_image_files", "images", "imgs"))), None)
-        if files is None:
-            return super().compute_digests(rows)
-        return of_files(self.root, [files[int(row)] for row in rows])
-
-    def _files(self, attribute: str) -> list[Path] | None:
-        found = getattr(self.dataset, attribute, None)
-        if not isinstance(found, list) or len(found) != len(self) or not len(self):
-            return None
-        items = [item[0] if isinstance(item, tuple) else item for item in found]
-        is_file = all(isinstance(item, str | Path) for item in items) and Path(items[0]).is_file()
-        return [Path(item) for item in items] if is_file else None
-
-    def describe(self, index: int) -> str:
-        return f"image {index} of torchvision's {self.name}"
-
-    def labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """The classes as the data set lists them; (None, ()) where it has no list of one number an image."""
-        for attribute in ("targets", "labels", "_labels"):
-            found = getattr(self.dataset, attribute, None)
-            if found is None:
-                continue
-            label = np.asarray(found)
-            if label.shape == (len(self),) and np.issubdtype(label.dtype, np.integer) and label.min() >= 0:
-                names = getattr(self.dataset, "classes", None) or [str(k) for k in range(int(label.max()) + 1)]
-                return label.astype(np.int64), tuple(str(name) for name in names)
-        return None, ()
 
 
 def _torchvision(

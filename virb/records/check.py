@@ -20,6 +20,7 @@ from virb.records.store import (
     OLD,
     PREDICTIONS,
     SET_ASIDE,
+    SHOWN,
     Problem,
     ResultStore,
 )
@@ -132,7 +133,7 @@ def _wrong_score(path: Path, record: Record) -> str | None:
 
 def _move(path: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    for ending in (".npz", ".json"):
+    for ending in (SHOWN, ".npz", ".json"):
         source: Any = path.with_suffix(ending)
         if os.path.lexists(source):
             shutil.move(source, to.with_suffix(ending))

@@ -74,6 +74,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "score": record["score"],
         "metric": task["metric"],
+        **blind(record),
         "unit": task.get("unit") or None,
         "better": task.get("better", "higher"),
         "category": task["category"],
@@ -101,6 +102,22 @@ def label_budget(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "label_fraction": overrides.get("label_fraction", 1.0 if per_class is None else None),
         "labels_per_class": per_class,
+    }
+
+
+def blind(record: Mapping[str, Any]) -> dict[str, float | str | None]:
+    """Return what a prediction that looks at no image scores (``chance``), the best possible score, and the score between
+    the two: 0 as blind, 1 as perfect. All None where the record does not say.
+    """
+    found = record.get("blind")
+    if found is None:
+        return dict.fromkeys(("chance", "ceiling", "skill", "blind"))
+    way = found["ceiling"] - found["score"]
+    return {
+        "chance": found["score"],
+        "ceiling": found["ceiling"],
+        "skill": (record["score"] - found["score"]) / way if way else None,
+        "blind": found["name"],
     }
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import math
 import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from virb.errors import RecordError, ScoresError, option
-from virb.records.record import read_bytes
-from virb.records.store import MAX_PREDICTIONS, ResultStore
+from virb.records.record import place_of, read_bytes
+from virb.records.store import MAX_PREDICTIONS, SHOWN, ResultStore
 from virb.stats.permutation import PermutationTest, miou_test, paired_permutation_test, sign_flip_test
 from virb.stats.variance import jackknife_sd
 
 Arrays = Mapping[str, np.ndarray]
+MAX_SHOWN = 64 << 20  # bytes
 MOST_DEFLATED = 1032  # bytes that a byte of a deflated file can stand for
 
 
@@ -79,7 +82,25 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         FileNotFoundError: there is no such file.
         RecordError: it is not a whole file of plain arrays, or says of itself what is not so.
     """
-    content = read_bytes(path, most=MAX_PREDICTIONS)
+    return _arrays(read_bytes(path, most=MAX_PREDICTIONS), path)
+
+
+def read_shown(results: str | os.PathLike[str], record: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    """Return the pictures that lie beside a record (docs/records.md): ``rows``, ``ids``, and ``image_k``, ``target_k`` and
+    ``prediction_k`` of the k-th; None where there are none, or not those of this record.
+    """
+    path = (ResultStore(results).root / place_of(record)).with_suffix(SHOWN)
+    wanted = record.get("shown_sha256")
+    if wanted is None:
+        return None
+    try:
+        content = read_bytes(path, most=MAX_SHOWN)
+        return _arrays(content, path) if hashlib.sha256(content).hexdigest() == wanted else None
+    except (FileNotFoundError, RecordError):
+        return None
+
+
+def _arrays(content: bytes, path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
@@ -195,11 +216,24 @@ _NEEDED: dict[str, Sequence[str]] = {
 }
 
 
-def class_names(task: str, n_classes: int) -> list[str]:
-    """Names of a task's classes as its file declares them, else numbers."""
+def class_names(
+    task: str,
+    n_classes: int,
+    *,
+    results: str | os.PathLike[str] | None = None,
+    frame: pd.DataFrame | None = None,
+) -> list[str]:
+    """Names of a task's classes: as its records say (those of ``frame`` in ``results``), its file declares, else numbers."""
     from virb import registry
     from virb.errors import VirbError
 
+    if results is not None and frame is not None:
+        store = ResultStore(results)
+        for row in frame[frame["task"] == task].head(1).to_dict("records"):
+            record = store.read(store.path(str(row["encoder"]), task, str(row["probe"]), int(row["seed"])))
+            names = list((record or {}).get("per_class") or ())
+            if len(names) >= n_classes:
+                return names
     try:
         names = registry.load("tasks", task).class_names
     except VirbError:

@@ -131,6 +131,7 @@ FIELDS: Fields = {
     "seed": count,
     "score": number,
     "metrics?": optional(mapping(optional(number))),
+    "blind?": {"name": text(most=200), "score": number, "ceiling": number},
     "per_class?": optional(mapping(optional(number))),
     "n_train": count,
     "n_test": count,
@@ -145,6 +146,7 @@ FIELDS: Fields = {
     "fingerprint?": {"sha256": sha256, "encoder": mapping(), "data": mapping(), "task": mapping(), "probe": mapping(),
                      "numerics": number},
     "predictions_sha256?": sha256,
+    "shown_sha256?": sha256,
     "checksum?": sha256,
 }  # fmt: skip
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MAX_PREDICTIONS = 8 << 30  # bytes
 OWN_FILES = ("failures.txt",)  # that a run leaves at the top
+SHOWN = ".shown.npz"  # beside a record: a handful of test images with target and prediction, made small
 SET_ASIDE = ".set-aside"  # where a repair puts what is no record
 KEPT_BYTES = 64 << 20  # of records that one run looks at more than once
 State = tuple[int, int, int, int, int]  # of a file: size, times, inode and device
@@ -245,16 +246,26 @@ class ResultStore:
                 for path in paths:
                     if is_record_name(path.name):
                         yield path
-                    elif path.suffix != ".npz" or not is_record_name(path.with_suffix(".json").name):
+                        continue
+                    ending = SHOWN if path.name.endswith(SHOWN) else ".npz"
+                    owner = f"{path.name.removesuffix(ending)}.json"
+                    if not path.name.endswith(ending) or not is_record_name(owner):
                         other(path)
-                    elif path.with_suffix(".json").name not in names:
+                    elif owner not in names:
                         reason = f"{path} are predictions without a record, as a killed run leaves them."
                         found.problems.append(Problem(path, LEFTOVER, reason))
 
     # ------------------------------------------------------------------------------------------------------ writing
 
-    def write(self, record: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> Path:
+    def write(
+        self,
+        record: Mapping[str, Any],
+        predictions: Mapping[str, np.ndarray],
+        shown: Mapping[str, np.ndarray] | None = None,
+    ) -> Path:
         """Write one job's record and predictions; the record comes last, so that it vouches for both.
+
+        ``shown`` are the arrays to look at (:class:`virb.evaluation.shown.Shown`), which no score hangs on.
 
         Raises:
             VirbError: the record cannot be written, or would not be a whole one.
@@ -263,7 +274,14 @@ class ResultStore:
         np.savez_compressed(packed, **predictions)  # type: ignore[arg-type]
         content = packed.getvalue()
         whole = {"schema": SCHEMA, **record, "predictions_sha256": hashlib.sha256(content).hexdigest()}
+        pictures = io.BytesIO()
+        if shown is not None:
+            np.savez_compressed(pictures, **shown)  # type: ignore[arg-type]
+            whole["shown_sha256"] = hashlib.sha256(pictures.getvalue()).hexdigest()
         path, text = self._sealed(whole)
+        if shown is not None:
+            with atomic_write(path.with_suffix(SHOWN)) as file:
+                file.write(pictures.getvalue())
         with atomic_write(path.with_suffix(".npz")) as file:
             file.write(content)
         with atomic_write(path) as file:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from virb.contracts.examples import DataContext
+from virb.report.changes import changes_page, compared, first_of
 from virb.report.drawn import Drawn, draw
 from virb.report.encoder_page import encoder_page
+from virb.report.examples import examples_of
 from virb.report.first_page import Made, first_page
 from virb.report.folder import replacing
 from virb.report.pages import ASSETS, asset
@@ -39,6 +42,10 @@ def write_report(
     source: str = "",
     command: str = "",
     date: str = "",
+    against: pd.DataFrame | None = None,
+    against_source: str = "other scores",
+    data: DataContext | None = None,
+    n_examples: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Write the report of ``scores`` into the folder ``out``, in the place of an earlier report.
@@ -51,6 +58,8 @@ def write_report(
         analyses: names of the analyses to draw.
         options: of those analyses that have them.
         source, command, date: printed as they are.
+        against: scores of earlier, for a page of what changed; ``against_source`` says where they are from.
+        data: where the data sets lie, for ``n_examples`` pictures an end task; of tasks with records alone.
         tell: called with a line for every analysis.
 
     Raises:
@@ -82,9 +91,20 @@ def write_report(
             if by_class is not None:
                 link = f"{stems['tasks'][task]}-per-class.csv"
                 _write(folder / "tasks" / link, by_class.to_csv().encode("utf-8", "replace"))
-            text = task_page(settings, task, encoder_links=beside["encoders"], per_class_link=link)
+            pictures = folder / "tasks" / "examples"
+            shown = examples_of(first.study, task, pictures, stems["tasks"][task], data or DataContext(), n_examples)
+            text = task_page(settings, task, encoder_links=beside["encoders"], per_class_link=link, examples=shown)
             _write(folder / below["tasks"][task], text)
-        _write(folder / "index.html", first_page(settings, drawn, made, below))
+        changes = ""
+        if against is not None:
+            changes = "changes.html"
+            before = settings_of(against)
+            table = compared(against, scores)
+            _write(folder / "changes.csv", table.to_csv(index=False).encode("utf-8", "replace"))
+            was = str(against.attrs.get("results") or against_source)
+            page = changes_page(table, first_of(before, first.label), first, below, source=was)
+            _write(folder / changes, page)
+        _write(folder / "index.html", first_page(settings, drawn, made, below, changes=changes))
     return Report(out / "index.html", drawn)
 
 

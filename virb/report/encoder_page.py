@@ -74,7 +74,13 @@ def _against_chance(study: Study, scores: Mapping[str, float]) -> list[str]:
     known = [task for task in scores if task in study.chance]
     # The exact test is for an accuracy of independent examples; elsewhere only the scores can be compared.
     tested = {task: n for task in known if (n := _number(study.said("n_test", task=task))) is not None}
-    tested = {task: n for task, n in tested.items() if 0 <= scores[task] <= 1 and 0 <= study.chance[task] < 1}
+    tested = {
+        task: n
+        for task, n in tested.items()
+        if 0 <= scores[task] <= 1
+        and 0 <= study.chance[task] < 1
+        and not any("pixelwise" in category for category in study.said("category", task=task))
+    }
     if not known:
         return []
     if len(tested) < len(known):

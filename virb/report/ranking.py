@@ -10,7 +10,7 @@ import pandas as pd
 from virb.contracts.analysis import names_in_words
 from virb.errors import ScoresError
 from virb.report.study import Study
-from virb.scores.layout import missing_cells
+from virb.scores.layout import missing_cells, ranked_part
 from virb.scores.units import on_one_scale
 from virb.stats.ranking import (
     Standing,
@@ -33,7 +33,7 @@ MIN_TASKS = 5  # fewer give resamples of a handful of values, and tests whose ap
 
 @dataclass(frozen=True)
 class Ranking:
-    """Encoders by their mean rank over the tasks that all of them have.
+    """Encoders by their mean rank over the tasks that they are ranked on (:func:`virb.scores.layout.ranked_part`).
 
     ``order`` holds every encoder, best first where they can be ranked. ``table`` (encoders, best first) has mean_rank
     and rank, and with enough tasks low, high (95 % of the rank), p_first and p_top; it is empty where nothing can be
@@ -56,18 +56,18 @@ class Ranking:
 
 def rank(study: Study) -> Ranking:
     """Rank the encoders of a study as far as its scores allow; nothing is raised for what they do not allow."""
-    complete = study.means.dropna(axis=1)
+    complete = ranked_part(study.means)
     nothing = pd.DataFrame(index=study.means.index[:0])
     if len(study.encoders) < 2:
         said = ["There is one encoder, so nothing can be ranked: read its scores against chance and their intervals."]
         return Ranking(study.encoders, nothing, nothing, complete.shape[1], said)
-    if complete.shape[1] == 0:
+    if complete.shape[1] == 0 or len(complete) < 2:
         said = ["No end task was scored with all encoders, so they cannot be ranked.", *_left_out(study, complete)]
         return Ranking(study.encoders, nothing, nothing, 0, said)
     ranks = task_ranks(complete)
     mean = ranks.mean(axis=1).rename("mean_rank")
     table = pd.DataFrame({"mean_rank": mean, "rank": mean.round(10).rank()}).sort_values("mean_rank", kind="stable")
-    order = [str(name) for name in table.index]
+    order = [*map(str, table.index), *(name for name in study.encoders if name not in table.index)]
     categories = study.categories.loc[complete.columns]
     by_category = nothing
     if categories.nunique() > 1:
@@ -102,9 +102,12 @@ def _left_out(study: Study, complete: pd.DataFrame) -> list[str]:
     if not cells:
         return []
     missing = names_in_words([f"{encoder} on {task}" for encoder, task in cells])
+    gone = [name for name in study.encoders if name not in complete.index]
+    unranked = f"; not ranked, lacking too many of them: {names_in_words(gone)}" if gone and complete.size else ""
+    who = "those that are ranked" if unranked else "all of them"
     return [
         f"{len(cells)} of {study.means.size} scores are missing ({missing}); nothing is filled in, and encoders are ranked "
-        f"over the {complete.shape[1]} of {len(study.tasks)} end tasks that all of them have."
+        f"over the {complete.shape[1]} of {len(study.tasks)} end tasks that {who} have{unranked}."
     ]
 
 

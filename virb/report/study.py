@@ -158,7 +158,7 @@ def _chance(scores: pd.DataFrame) -> dict[str, float]:
             known = pd.to_numeric(part["chance"], errors="coerce").dropna()
             if len(known):
                 out[str(task)] = float(known.iloc[0])
-            continue
+                continue
         # A table from elsewhere may call its task like one of ours and score it in percent, or by another metric.
         if "metric" not in part or set(part["metric"]) != {"top1"} or not part["score"].between(0, 1).all():
             continue

@@ -24,7 +24,12 @@ MANY = 8  # encoders, beyond which their names stand upright
 
 
 def task_page(
-    settings: Sequence[Setting], task: str, *, encoder_links: Mapping[str, str], per_class_link: str | None = None
+    settings: Sequence[Setting],
+    task: str,
+    *,
+    encoder_links: Mapping[str, str],
+    per_class_link: str | None = None,
+    examples: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The whole page of ``task``; ``per_class_link`` is the CSV of its scores by class, where there is one."""
     with_it = [setting for setting in settings if task in setting.study.means.columns]
@@ -46,7 +51,7 @@ def task_page(
             }
             for setting in with_it
         ],
-        examples=None,
+        examples=examples,
         confusions=confusions(study, task, encoder_links),
         by_class=None if by_class is None else _by_class(by_class, encoder_links),
         per_class_link=Cell(per_class_link, href=per_class_link) if per_class_link else None,

@@ -82,6 +82,26 @@ def declared_families(frame: pd.DataFrame, encoders: Sequence[Any], notes: Notes
     return Families(labels.tolist(), name, n, members=members)
 
 
+def shared_families(frame: pd.DataFrame, encoders: Sequence[Any], *, besides: Sequence[str] = ()) -> str:
+    """A caveat for p that counts encoders as independent although declared families hold several of them; else "".
+
+    Families are those of the column family, else of the method, unless either is among ``besides``, by whose values the
+    encoders are compared.
+    """
+    about = encoder_table(frame).loc[list(encoders)]
+    columns = [name for name in ("family", "method") if name in about and about[name].notna().any()]
+    if not columns or columns[0] in besides:
+        return ""
+    given = about[columns[0]]
+    n = given.nunique() + int(given.isna().sum())
+    if n == len(given):
+        return ""
+    return (
+        f"encoders of one family count as independent ({len(given)} encoders of {n} famil{'y' if n == 1 else 'ies'}, column "
+        f"{columns[0]}), so that p and intervals are too small"
+    )
+
+
 def basis_of(result: CorrelationMatrix, families: Families) -> str:
     """What p and intervals count, and what is wrong with that where something is."""
     if families.warning:

@@ -17,7 +17,7 @@ from virb.contracts.analysis import Option, comma_list, names_in_words
 from virb.contracts.tables import Notes
 from virb.errors import ScoresError, UsageError
 from virb.scores.schema import CATEGORIES, as_words
-from virb.scores.units import of_one_unit
+from virb.scores.units import on_one_scale
 from virb.stats.budget import parse_count
 from virb.stats.exact import settled
 
@@ -59,7 +59,7 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
     Args:
         missing: what to do about an encoder without a score on a task: "keep" leaves NaN, "refuse" raises,
             "drop-encoders" and "drop-tasks" leave out the rows or columns concerned, "fewest" those of both that cost
-            the fewest scores. What was left out is in ``.attrs["dropped"]``, for the caller to print.
+            the fewest scores, "ranked" those of :func:`ranked_part`. What was left out is in ``.attrs["dropped"]``, for the caller to print.
 
     Raises:
         ScoresError: probes or label quantities are mixed, cells are missing and ``missing`` is "refuse", or dropping
@@ -67,7 +67,8 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
     """
     keep = "Keep the rows of one of them."
     for column, advice in (
-        ("probe", "Choose one with --probe."), ("labels", keep), ("label_fraction", keep), ("labels_per_class", keep)
+        ("probe", "Choose one with --probe."), ("labels", keep), ("label_fraction", keep), ("labels_per_class", keep),
+        ("level", "`granularity` draws them; for others keep the rows of one of them."),
     ):  # fmt: skip
         if column in frame.columns and frame[column].nunique(dropna=False) > 1:
             found = names_in_words(sorted(as_words(frame[column], missing="none given").unique()))
@@ -89,7 +90,10 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
                 f"{len(empty)} of {wide.size} scores are missing: {cells}. Evaluate them (`virb evaluate` runs only "
                 f"what is missing), or leave out what is concerned: --option missing=drop-encoders or drop-tasks."
             )
-        kept = complete_part(wide) if missing == "fewest" else wide.dropna(axis=0 if missing == "drop-encoders" else 1)
+        if missing in ("fewest", "ranked"):
+            kept = complete_part(wide) if missing == "fewest" else ranked_part(wide)
+        else:
+            kept = wide.dropna(axis=0 if missing == "drop-encoders" else 1)
         if kept.empty:
             raise ScoresError(
                 f"{missing} leaves nothing: {len(empty)} scores are missing ({cells}). Evaluate them first."
@@ -99,6 +103,13 @@ def matrix(frame: pd.DataFrame, *, missing: str = "keep") -> pd.DataFrame:
     kept.attrs["dropped"] = [str(item) for item in gone]
     kept.attrs["cells"] = [f"{encoder} on {task}" for encoder, task in missing_cells(wide)]
     return kept
+
+
+def ranked_part(wide: pd.DataFrame) -> pd.DataFrame:
+    """The part of encoders x tasks that encoders are ranked over, the same for every page that names a leader: the tasks
+    that all encoders have, if these are half of the tasks or more; else :func:`complete_part`."""
+    common = wide.dropna(axis=1)
+    return common if 2 * common.shape[1] >= max(wide.shape[1], 1) else complete_part(wide)
 
 
 def complete_part(wide: pd.DataFrame) -> pd.DataFrame:
@@ -143,6 +154,7 @@ def prepare(
     task: str = "",
     is_complete: bool = True,
     is_varying: bool = False,
+    is_ranked: bool = False,
     pick: Callable[[pd.DataFrame], Sequence[Any]] | None = None,
 ) -> Prepared:
     """Leave out what is asked for, lay the rest out, and print what was left out.
@@ -151,6 +163,7 @@ def prepare(
         missing: as for :func:`matrix`.
         task: keep the scores on this task only.
         is_complete: the analysis needs every score; without, "fewest" leaves missing scores NaN.
+        is_ranked: with "fewest" the part is that of :func:`ranked_part`.
         pick: chooses the encoders that are looked at, of the rows that are not left out as asked.
         is_varying: the analysis can say nothing of a task on which all encoders score the same: it is left out.
 
@@ -171,7 +184,9 @@ def prepare(
         kept = kept[kept["task"] == task]
     if pick is not None:
         kept = kept[kept["encoder"].isin(pick(kept))]
-    wide = matrix(kept, missing="keep" if missing == "fewest" and not is_complete else missing)
+    if missing == "fewest":
+        missing = "ranked" if is_ranked else "fewest" if is_complete else "keep"
+    wide = matrix(kept, missing=missing)
     left_out = Notes()
     if exclude:
         left_out.say(f"Left out as asked: {', '.join(exclude)}.")
@@ -220,16 +235,17 @@ def without_outliers(data: Prepared, outliers: tuple[str, ...], notes: Notes) ->
     return Prepared(frame, wide, data.categories, f"{data.note} {said}".strip())
 
 
-def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> pd.Series:
-    """Score of each of ``encoders`` on ``task``, else its mean over the tasks of one unit; NaN, and said, where one of
-    those is missing: a mean over other tasks is another thing."""
+def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> tuple[pd.Series, str]:
+    """Score of each of ``encoders`` on ``task``, else its mean over the tasks on one scale, and which of the two it is in
+    words; NaN, and said, where a score is missing: a mean over other tasks is another thing."""
     rows = data.wide.loc[list(encoders)]
-    if task:
-        return rows[task]
-    means = rows[of_one_unit(data.frame, rows, notes)].mean(axis=1, skipna=False)
+    if task or rows.shape[1] == 1:
+        return rows[task or rows.columns[0]], task or str(rows.columns[0])
+    scaled, scale = on_one_scale(data.frame, rows)
+    means = scaled.mean(axis=1, skipna=False)
     if means.isna().any():
         notes.say(f"left out, a score being missing: {names_in_words(list(means.index[means.isna()]))}")
-    return means
+    return means, f"mean over {rows.shape[1]} tasks {scale}"
 
 
 def as_counts(values: pd.Series, what: str, notes: Notes) -> pd.Series:

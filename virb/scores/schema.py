@@ -23,7 +23,7 @@ from virb.errors import ScoresError
 
 REQUIRED = ("encoder", "task", "score")
 #: What tells one measurement from another.
-KEYS = ("encoder", "task", "seed", "probe", "labels", "label_fraction", "labels_per_class")
+KEYS = ("encoder", "task", "seed", "probe", "labels", "label_fraction", "labels_per_class", "level", "class")
 #: What tells apart scores that may not stand side by side (:func:`virb.records.compare.mixed`).
 DIGESTS = ("data_digest", "settings_digest", "encoder_digest")
 ROW_WORDS = frozenset({*KEYS, "score", "overrides", "n_train", "n_test", "task_version", *DIGESTS})
@@ -34,7 +34,21 @@ ENCODER_WORDS = frozenset(
 )
 #: Columns that are read as text even where every value looks like a number.
 TEXT_WORDS = frozenset(
-    {"encoder", "task", "probe", "category", "metric", "suite", "overrides", "unit", "better", "role", "family"}
+    {
+        "encoder",
+        "task",
+        "level",
+        "class",
+        "probe",
+        "category",
+        "metric",
+        "suite",
+        "overrides",
+        "unit",
+        "better",
+        "role",
+        "family",
+    }
     | {"repeat", "method", "dataset", "balance", "arch", "parts", *DIGESTS}
 )
 CATEGORIES = tuple(category.value for category in Category)

@@ -190,12 +190,16 @@ def of_one_unit(frame: pd.DataFrame, wide: pd.DataFrame, notes: Notes, *, what: 
 
 
 def on_one_scale(frame: pd.DataFrame, wide: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Scores whose sizes may be compared across tasks, and in what they then are, in words.
+    """Scores whose sizes may be compared and averaged across tasks, and in what they then are, in words.
 
-    Those of one declared unit stay as they are. Others are centred and divided by the sd of their task over the encoders
-    of ``wide``: the task in percent, or in degrees, must not decide. A task on which all score the same becomes 0.
+    Those of one declared unit stay as they are (percent beside fractions become fractions). Others are centred and divided
+    by the sd of their task over the encoders of ``wide``: the task in percent, or in degrees, must not decide. A task on which
+    all score the same becomes 0.
     """
-    units = set(units_by_task(frame).reindex([str(task) for task in wide.columns]).fillna(""))
+    by_task = units_by_task(frame).reindex([str(task) for task in wide.columns]).fillna("")
+    units = set(by_task)
+    if units == {"percent", "fraction"}:
+        return wide.div(np.where(by_task == "percent", 100.0, 1.0), axis=1), "in fraction"
     if len(units) == 1 and units != {""}:
         return wide, f"in {units.pop()}"
     centred = wide - wide.mean()

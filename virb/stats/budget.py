@@ -32,6 +32,14 @@ def parse_count(value: object) -> float:
     return number
 
 
+def is_nothing(value: object) -> bool:
+    """Whether a number of images or epochs is 0: an encoder that was not trained has no budget."""
+    try:
+        return float(str(value)) == 0
+    except ValueError:
+        return False
+
+
 def budget_columns(encoders: pd.DataFrame) -> pd.DataFrame:
     """Add N, E, C and D to a table of encoders, from any two of dataset_size, epochs and images_seen.
 
@@ -45,7 +53,7 @@ def budget_columns(encoders: pd.DataFrame) -> pd.DataFrame:
     def column(name: str) -> pd.Series:
         if name not in out:
             return pd.Series(np.nan, index=out.index)
-        return out[name].map(lambda v: np.nan if pd.isna(v) else parse_count(v)).astype(float)
+        return out[name].map(lambda v: np.nan if pd.isna(v) or is_nothing(v) else parse_count(v)).astype(float)
 
     n, e, c = column("dataset_size"), column("epochs"), column("images_seen")
     clash = (n * e - c).abs() > 0.02 * c

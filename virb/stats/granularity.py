@@ -168,9 +168,43 @@ def class_deltas(
             "detectable": np.minimum(2.802 * np.sqrt(share / n), 1.0),  # z(.975) + z(.8)
         }
     ).sort_values("delta", ascending=False, kind="stable", ignore_index=True)
-    varies = len(classes) > 2 and np.ptp(acc_a) > 0 and np.ptp(acc_b) > 0
-    rank_r = float(scipy_stats.spearmanr(acc_a, acc_b).statistic) if varies else np.nan
-    return ClassDeltas(table, float(np.mean(delta > 0)), float(np.mean(delta == 0)), float(np.mean(delta < 0)), rank_r)
+    return _class_deltas(table, acc_a, acc_b)
+
+
+def published_deltas(accuracy_a: pd.Series, accuracy_b: pd.Series, *, n: pd.Series | None = None) -> ClassDeltas:
+    """As :func:`class_deltas`, of per-class accuracies alone: which images the two get right is not known.
+
+    So there is no test (``p``, ``p_bh`` and ``detectable`` are NaN). Where ``n``, the test examples of each class, is given,
+    deltas are shrunk as if the two had been tested on different images, which is more than needed; else ``shrunk`` is NaN.
+
+    Args:
+        accuracy_a, accuracy_b, n: (K,), one index: the classes.
+    """
+    a, b = accuracy_a.to_numpy(float), accuracy_b.to_numpy(float)
+    delta = b - a
+    shrunk = np.full(len(delta), np.nan)
+    if n is not None:
+        size = n.to_numpy(float)
+        p_a, p_b = ((share * size + 1) / (size + 2) for share in (a, b))
+        noise = (p_a * (1 - p_a) + p_b * (1 - p_b)) / size
+        between = max(float(np.var(delta)) - float(noise.mean()), 0.0)
+        weight = between / (between + noise) if between > 0 else np.zeros(len(delta))
+        shrunk = delta.mean() + weight * (delta - delta.mean())
+    unknown = np.full(len(delta), np.nan)
+    table = pd.DataFrame(
+        {
+            "class": list(accuracy_a.index), "n": unknown if n is None else n.to_numpy(), "accuracy_a": a, "accuracy_b": b,
+            "delta": delta, "shrunk": shrunk, "p": unknown, "p_bh": unknown, "detectable": unknown,
+        }
+    ).sort_values("delta", ascending=False, kind="stable", ignore_index=True)  # fmt: skip
+    return _class_deltas(table, a, b)
+
+
+def _class_deltas(table: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> ClassDeltas:
+    varies = len(table) > 2 and np.ptp(a) > 0 and np.ptp(b) > 0
+    rank_r = float(scipy_stats.spearmanr(a, b).statistic) if varies else np.nan
+    delta = table["delta"]
+    return ClassDeltas(table, float((delta > 0).mean()), float((delta == 0).mean()), float((delta < 0).mean()), rank_r)
 
 
 def group_accuracy(
@@ -196,14 +230,28 @@ def group_accuracy(
         raise ScoresError(f"{len(groups)} classes have a group; class {target.max()} occurs.")
     n = np.bincount(target, minlength=len(groups))
     right = np.bincount(target, prediction == target, minlength=len(groups))
-    table = pd.DataFrame({"group": list(groups), "n": n, "accuracy": right / np.maximum(n, 1)})[n > 0]
+    occurs = n > 0
+    accuracy, of = right[occurs] / n[occurs], [group for group, has in zip(groups, occurs, strict=True) if has]
+    return group_means(accuracy, of, n=n[occurs], confidence=confidence)
+
+
+def group_means(
+    accuracy: np.ndarray, groups: Sequence[object], *, n: np.ndarray | None = None, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Mean over each group's classes of ``accuracy`` (K,); as :func:`group_accuracy`, of accuracies that are known already.
+
+    Args:
+        groups: (K,) the group of each class.
+        n: (K,) how many examples each class has, where that is known.
+    """
+    table = pd.DataFrame({"group": list(groups), "n": np.nan if n is None else n, "accuracy": accuracy})
     rows = []
     for group, part in table.groupby("group", sort=False):
         k, mean, low, high = len(part), float(part["accuracy"].mean()), np.nan, np.nan
         if k > 1:
             half = scipy_stats.t.ppf(0.5 + confidence / 2, k - 1) * float(part["accuracy"].std(ddof=1)) / np.sqrt(k)
             low, high = max(mean - half, 0.0), min(mean + half, 1.0)
-        rows.append((group, k, int(part["n"].sum()), mean, low, high))
+        rows.append((group, k, np.nan if n is None else int(part["n"].sum()), mean, low, high))
     return pd.DataFrame(rows, columns=["group", "n_classes", "n", "accuracy", "low", "high"])
 
 

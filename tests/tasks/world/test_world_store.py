@@ -36,7 +36,7 @@ def test_layout_and_manifest(tmp_path: Path) -> None:
     manifest = json.loads((data.path / "manifest.json").read_text())
     assert manifest["n_examples"] == 4
     assert manifest["arrays"]["depth_m"]["unit"].startswith("metres")
-    assert {p.stem for p in data.path.glob("*.npy")} == {"images", "class_id", "foreground", "depth_m"}
+    assert {p.stem for p in data.path.glob("*.npy")} == {"images", "class_id", "foreground", "depth_m", "normal"}
     assert isinstance(data.images, np.memmap)
     assert data.images.shape == (4, 16, 16, 3)
     assert data.annotation("class_id").tolist() == [0, 1, 2, 3]

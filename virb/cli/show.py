@@ -1,0 +1,56 @@
+"""``virb show``: look at an end task, and at what an encoder's head says of it."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "draw a task's images and targets, and what an encoder's head says of them, into one PNG"
+EPILOG = """examples:
+  virb show mini-depth --out depth.png                            # images, targets, balance of the classes
+  virb show mini-depth --encoder encoders/simclr-objects.pt --results results --out depth.png
+  virb show mini-object-class --encoder encoders/random.pt --out near.png   # classes, and the nearest training images
+void pixels are magenta; a depth is red where it is near; a flow has the colour of its direction.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", help="an end task by name (virb list tasks)")
+    parser.add_argument(
+        "--encoder", default=None, help="an encoder that was evaluated on it, as virb evaluate takes them"
+    )
+    parser.add_argument("--results", default="results", metavar="DIR", help="where its records lie (default: results)")
+    parser.add_argument(
+        "--probe", default=None, help="whose record to show, where there are several (default: gradient)"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE.png", help="the picture to write")
+    parser.add_argument(
+        "--images", type=int, default=8, metavar="N", help="show N test examples, at most 16 (default: 8)"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="[NAME=]DIR",
+        action="append",
+        default=[],
+        help="where the data sets lie; NAME=DIR places one of them elsewhere (may be repeated; default: $VIRB_DATA)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from virb import registry
+    from virb.cli.common import data_context
+    from virb.convert.load import load_encoder
+    from virb.evaluation.show import show
+
+    task = registry.load("tasks", args.task)
+    encoder = None if args.encoder is None else load_encoder(args.encoder)
+    lines = show(
+        task,
+        data_context(args.data),
+        args.out,
+        encoder=encoder,
+        results=args.results,
+        probe=args.probe,
+        n=args.images,
+    )
+    print("\n".join([*lines, f"written to {args.out}"]))
+    return 0

@@ -1,0 +1,151 @@
+"""Examples of an end task with their targets, and what the best encoders' heads say of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from virb import registry
+from virb.contracts.examples import DataContext, Examples
+from virb.contracts.task import Task
+from virb.errors import ScoresError, VirbError
+from virb.images.sheet import as_picture
+from virb.records.predictions import read_predictions
+from virb.report.study import Study
+from virb.system.files import atomic_write
+
+SIDE = 160  # pixels of the longer side of a picture
+SHOWN_ENCODERS = 3
+MOST_FRAMES = 6
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one encoder's head says of an example, and whether that is right."""
+
+    text: str
+    kind: str  # "right" or "wrong"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One example: its picture, its target as a picture or in the caption, and what heads say."""
+
+    src: str
+    alt: str
+    caption: str
+    target_src: str = ""
+    said: list[Said] = field(default_factory=list)
+
+
+def examples_of(
+    study: Study, task: str, folder: Path, stem: str, context: DataContext, n: int
+) -> dict[str, Any] | None:
+    """Write pictures of ``n`` test examples into ``folder`` and say how to show them; None where there are no records.
+
+    Where the data cannot be read here, the note says why and nothing is shown.
+    """
+    records = study.records_of(task=task)
+    if n < 1 or not records:
+        return None
+    try:
+        declared: Task = registry.load("tasks", task)
+        if declared.metric != records[0]["task"]["metric"]:
+            return None
+        test = declared.examples(context, "test")
+    except VirbError as error:
+        if task not in registry.names("tasks"):
+            return None
+        return {"note": f"The images cannot be shown here: {error}", "shown": []}
+    known = {str(name): k for k, name in enumerate(test.ids)}
+    predictions = _predictions(study, task, known)
+    rows, order = _chosen(predictions, len(test), n)
+    shown = []
+    for k, row in enumerate(rows):
+        try:
+            shown.append(_show(declared, test, row, folder, f"{stem}-{k}", predictions))
+        except VirbError:
+            continue  # an image that cannot be read is no reason to be without the others
+    note = f"{len(shown)} of {len(test):,} test examples, {order}."
+    if predictions:
+        note += f" Below the target, what is said with {', '.join(predictions)}: the best encoders first."
+    return {"note": note, "shown": shown}
+
+
+def _predictions(study: Study, task: str, known: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """int (N,) for each of the best encoders: the class that is said of each test example, -1 where none was kept."""
+    results = study.frame.attrs.get("results")
+    out: dict[str, np.ndarray] = {}
+    for encoder in study.ranks[task].sort_values(kind="stable").index:
+        rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
+        try:
+            (arrays,) = read_predictions(str(results), rows, task).values()
+        except ScoresError:
+            continue
+        said = arrays.get("prediction")
+        if said is None or said.ndim != 1 or not np.issubdtype(said.dtype, np.integer):
+            continue
+        found = np.full(len(known), -1)
+        for name, value in zip(arrays["ids"], said, strict=True):
+            if str(name) in known:
+                found[known[str(name)]] = value
+        if (found >= 0).any():
+            out[str(encoder)] = found
+        if len(out) == SHOWN_ENCODERS:
+            break
+    return out
+
+
+def _chosen(predictions: Mapping[str, np.ndarray], n_test: int, n: int) -> tuple[list[int], str]:
+    """Rows that lie evenly: from those that all encoders agree on to those that they differ on, else over the split."""
+    rows = np.arange(n_test)
+    order = "evenly over the split"
+    if len(predictions) > 1:
+        said = np.stack(list(predictions.values()))
+        agreeing = (said == said[0]).sum(axis=0)
+        rows = np.lexsort((rows, -agreeing))
+        order = "from those on which the encoders agree to those on which they do not"
+    places = np.unique(np.linspace(0, n_test - 1, min(n, n_test)).round().astype(int))
+    return [int(rows[place]) for place in places], order
+
+
+def _show(
+    task: Task, test: Examples, row: int, folder: Path, stem: str, predictions: Mapping[str, np.ndarray]
+) -> Shown:
+    target = np.asarray(test.targets[row])
+    frames = [test.images.image(int(frame)) for frame in test.frames[row][:MOST_FRAMES]]
+    src = _write(np.concatenate([np.asarray(frame) for frame in frames], axis=1), folder, stem)
+    name, names = str(test.ids[row]), task.class_names or list(test.classes)
+    if target.ndim >= 2:
+        return Shown(src, name, name, target_src=_write(as_picture(target), folder, f"{stem}-target"))
+    is_class = target.ndim == 0 and np.issubdtype(target.dtype, np.integer) and 0 <= int(target) < len(names)
+    if is_class:
+        caption = names[int(target)]
+    elif target.ndim == 1 and len(target) == len(names):
+        caption = ", ".join(name for name, has in zip(names, target, strict=True) if has == 1) or "none of the labels"
+    else:
+        caption = ", ".join(f"{value:g}" for value in np.atleast_1d(target).tolist())
+    said = [
+        Said(f"{encoder}: {names[found[row]]}", "right" if found[row] == target else "wrong")
+        for encoder, found in predictions.items()
+        if is_class and 0 <= found[row] < len(names)
+    ]
+    return Shown(src, f"{name}: {caption}", caption, said=said)
+
+
+def _write(image: np.ndarray, folder: Path, stem: str) -> str:
+    """Write a picture of at most ``SIDE`` pixels (a strip of frames: that high) as PNG; return its name."""
+    from PIL import Image
+
+    made = Image.fromarray(np.ascontiguousarray(image))
+    made.thumbnail((SIDE * MOST_FRAMES, SIDE))
+    buffer = io.BytesIO()
+    made.save(buffer, "PNG", optimize=True)
+    with atomic_write(folder / f"{stem}.png") as file:
+        file.write(buffer.getvalue())
+    return f"{folder.name}/{stem}.png"
