@@ -11,6 +11,8 @@ import pandas as pd
 from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere
 from virb.stats.claims import effective_encoders, mean_interval, redrawn, side
 
+#: What papers call a protocol -> the probes of ours that ask the same.
+PROBES = {"linear": ("gradient", "lbfgs"), "gradient": ("gradient",), "fine-tuned": ("finetune",), "knn": ("knn",)}
 #: A correlation that is called strong, or of which one predicts the other.
 STRONG = 0.5
 SURE = 0.95  # of redrawn tables that must agree

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from virb.analysis.papers import kotar_claims as claims
+from virb.analysis.papers.common import PROBES
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -263,6 +264,7 @@ PAPER = Paper(
     ),
     scales={"full": FULL, "mini": MINI},
     facts=FULL.facts,
+    probes=PROBES,
     missing={
         "figure4.method": NO_IDENTITY,
         "figure4.dataset": NO_IDENTITY,

@@ -120,3 +120,25 @@ def test_what_cannot_run_is_refused_with_its_reason(tmp_path, capsys):
     )
     assert "no encoder 'nobody'" in capsys.readouterr().err
     assert main(["paper", "status", "chen-2020", "--part", "table99"]) == 2
+
+
+def test_a_paper_of_ones_own_starts_sound_and_says_which_sentence_holds(tmp_path, capsys):
+    assert main(["new", "paper", "my-paper", "--out", str(tmp_path / "parts")]) == 0
+    assert main(["validate", str(tmp_path / "parts" / "my_paper.py")]) == 0
+    capsys.readouterr()
+    include = ["--include", str(tmp_path / "parts")]
+    assert main(["paper", "claims", "my-paper", *include, "--json"]) == 0
+    before = json.loads(capsys.readouterr().out)["claims"]
+    assert {one["answer"] for one in before} == {"cannot be told"}
+    tasks = ("mini-digits", "mini-scene", "mini-object-class", "mini-material")
+    level = {"simclr-objects": 0.5, "supervised-objects": 0.6, "random": 0.3}
+    rows = [
+        {"encoder": encoder, "task": task, "score": value + 0.01 * k, "identity": encoder}
+        for encoder, value in level.items()
+        for k, task in enumerate(tasks)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "scores.csv", index=False)
+    assert main(["paper", "claims", "my-paper", *include, "--results", str(tmp_path / "scores.csv"), "--json"]) == 0
+    found = {one["claim"]: one for one in json.loads(capsys.readouterr().out)["claims"]}
+    assert (found["beats-untrained"]["answer"], found["beats-untrained"]["n"]) == ("holds", 4)
+    assert found["objects-most"]["answer"] == "cannot be told"

@@ -277,6 +277,11 @@ def _run(args: argparse.Namespace, paper: Paper) -> int:
             print(f"not run: {name}: {why}")
         for failure in done.failures:
             print(f"failed: {failure}", file=sys.stderr)
+        for one in done.answers:
+            print(
+                f"{one.answer.verdict}: {one.claim.name}: {one.claim.sentence}"
+                + (f" (n = {one.answer.n} {one.answer.of})" if one.answer.n else "")
+            )
         if done.page is not None:
             print(f"wrote {done.page}")
     return 0 if done.is_whole else 1

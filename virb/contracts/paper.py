@@ -221,7 +221,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper. ``file`` is ``__file__`` of the file that declares it: its tables lie in ``tables`` beside it."""
+    """A paper. ``file`` is ``__file__`` of the file that declares it: its tables lie in ``tables`` beside it.
+
+    ``facts`` and ``missing`` are of its own tables (see :class:`Evidence`); ``probes`` says which probes of ours ask what it
+    calls "linear", "fine-tuned", ....
+    """
 
     name: str
     summary: str
@@ -233,6 +237,7 @@ class Paper:
     scales: Mapping[str, Scale]
     facts: Mapping[str, Any] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    probes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
+from virb import registry
 from virb.contracts.paper import Paper, Part
+from virb.errors import RegistryError
 from virb.papers.claims import Answered, ask
 from virb.papers.evidence import evidence, rows_of
 from virb.papers.identity import Identified
-from virb.papers.protocol import departures, label_share, probe_fits
+from virb.papers.protocol import Probes, departures, label_share, probe_fits
 from virb.stats.correlation import correlation_p
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ COLUMNS = (
     "part", "encoder", "task", "published", "ours", "difference", "low", "high", "interval_of", "unit", "result", "protocol", "departures",
     "our_encoder", "our_task", "is_tentative",
 )  # fmt: skip
-#: Metrics whose score is a share of test examples, so that a binomial interval is one.
-SHARES = frozenset({"top1", "mean_per_class"})
 
 
 @dataclass
@@ -108,10 +108,10 @@ def _part(
             "is_tentative": member.is_tentative and str(cell["encoder"]) == member.published_as,
         }  # fmt: skip
         own = mine[mine["encoder"].eq(member.name) & mine["task"].eq(cell["task"])]
-        groups = [group for group in _settings(own) if probe_fits(_first(group), cell)]
+        groups = [group for group in _settings(own) if probe_fits(_first(group), cell, paper.probes)]
         exact = [group for group in groups if math.isclose(label_share(_first(group)), label_share(cell), rel_tol=1e-6)]
         for group in exact or groups:
-            rows.append({**base, **_beside(group, cell, part, scale)})
+            rows.append({**base, **_beside(group, cell, part, scale, paper.probes)})
         if not groups:
             rows.append({**base, "result": NOWHERE, "protocol": NOWHERE})
     note = []
@@ -137,9 +137,9 @@ def _settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
     return [group for _, group in rows.groupby(keys, dropna=False, sort=False)]
 
 
-def _beside(group: pd.DataFrame, cell: Mapping[str, Any], part: Part, scale: Any) -> dict[str, Any]:
+def _beside(group: pd.DataFrame, cell: Mapping[str, Any], part: Part, scale: Any, probes: Probes) -> dict[str, Any]:
     row = _first(group)
-    differ = departures(row, cell, part, scale)
+    differ = departures(row, cell, part, scale, probes)
     factor = _factor(str(row.get("unit") or ""), str(cell["unit"]))
     if factor is None:
         differ.append(f"ours is in {row.get('unit') or 'an unknown unit'} (published: {cell['unit']})")
@@ -171,13 +171,22 @@ def _interval(scores: np.ndarray, row: Mapping[str, Any], factor: float) -> tupl
         return mean, half, f"{len(scores)} seeds"
     n = row.get("n_test")
     share = mean / factor
-    if row.get("metric") in SHARES and n and not math.isnan(float(n)) and 0 <= share <= 1:
+    if _is_share(row.get("metric")) and n and not math.isnan(float(n)) and 0 <= share <= 1:
         return (
             mean,
             factor * 1.96 * math.sqrt(max(share * (1 - share), 0.25 / float(n)) / float(n)),
             f"{int(n):,} test images",
         )
     return mean, math.nan, ""
+
+
+def _is_share(metric: object) -> bool:
+    """Whether a metric's score is a share of test examples, so that a binomial interval is one."""
+    try:
+        found = registry.load("metrics", str(metric))
+    except RegistryError:
+        return False
+    return bool(found.unit == "fraction" and "class" in found.takes)
 
 
 def _agreement(cells: pd.DataFrame) -> pd.DataFrame:

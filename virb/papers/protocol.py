@@ -10,29 +10,29 @@ from virb import registry
 from virb.contracts.paper import Part, Scale
 from virb.errors import RegistryError
 
-#: What papers call a protocol -> the probes of ours that are the same question.
-PROBES = {
-    "linear": ("gradient", "lbfgs"),
-    "gradient": ("gradient",),
-    "fine-tuned": ("finetune",),
-    "knn": ("knn",),
-}
+#: What a paper calls a protocol -> the probes of ours that ask the same.
+Probes = Mapping[str, tuple[str, ...]]
+
 SAID = ("probe", "overrides", "n_test", "input_size")  # columns that a record has, and a bare table has not
 
 
-def departures(ours: Mapping[str, Any], published: Mapping[str, Any], part: Part, scale: Scale) -> list[str]:
+def departures(
+    ours: Mapping[str, Any], published: Mapping[str, Any], part: Part, scale: Scale, probes: Probes
+) -> list[str]:
     """Name everything in which a row of ours departs from the protocol of a published cell; empty where it does not."""
     if not any(_is_said(ours.get(column)) for column in SAID):
         return ["its protocol is not said"]
-    return list(_departures(ours, published, part, scale))
+    return list(_departures(ours, published, part, scale, probes))
 
 
-def _departures(ours: Mapping[str, Any], published: Mapping[str, Any], part: Part, scale: Scale) -> Iterator[str]:
+def _departures(
+    ours: Mapping[str, Any], published: Mapping[str, Any], part: Part, scale: Scale, probes: Probes
+) -> Iterator[str]:
     if ours["our_task"] != ours["task"]:
         yield f"{ours['our_task']} stands in for {ours['task']}"
     wanted = str(published.get("probe") or part.protocol.get("probe") or "")
     probe = str(ours.get("probe") or "").partition("+")[0]
-    if wanted and wanted in PROBES and probe not in PROBES[wanted]:
+    if wanted and wanted in probes and probe not in probes[wanted]:
         yield f"probe {probe or 'not said'} (published: {wanted})"
     share = label_share(ours)
     named = label_share(published)
@@ -57,11 +57,11 @@ def label_share(row: Mapping[str, Any]) -> float:
     return float(row["labels"]) / 100 if _is_said(row.get("labels")) else 1.0
 
 
-def probe_fits(ours: Mapping[str, Any], published: Mapping[str, Any]) -> bool:
+def probe_fits(ours: Mapping[str, Any], published: Mapping[str, Any], probes: Probes) -> bool:
     """Whether a published cell that names its probe asks what a row of ours answers."""
     wanted = published.get("probe")
     probe = str(ours.get("probe") or "").partition("+")[0]
-    return not _is_said(wanted) or str(wanted) not in PROBES or probe in PROBES[str(wanted)] or not probe
+    return not _is_said(wanted) or str(wanted) not in probes or probe in probes[str(wanted)] or not probe
 
 
 def _n_test(task: str) -> int | None:

@@ -20,6 +20,7 @@ from virb.errors import ScoresError, UsageError, VirbError
 from virb.evaluation.batteries.papers import recipe_path
 from virb.evaluation.run import run as evaluate
 from virb.papers import page
+from virb.papers.claims import Answered
 from virb.papers.compare import compare
 from virb.papers.evidence import rows_of
 from virb.papers.identity import Identified, identify, known_path, read_known
@@ -41,6 +42,7 @@ class PaperRun:
     left_out: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     page: Path | None = None
+    answers: list[Answered] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
@@ -199,6 +201,7 @@ def _draw(
     made_page.notes[:0] = [cut] if cut else []
     for name, why in done.left_out.items():
         made_page.notes.append(f"{name} was not run: {why}")
+    done.answers = made_page.ours
     done.page = page.write(made_page, out / paper.name)[0]
 
 
@@ -248,5 +251,6 @@ def describe(done: PaperRun) -> dict[str, Any]:
         },
         "left_out": done.left_out,
         "failures": done.failures,
+        "claims": [one.row() for one in done.answers],
         "page": None if done.page is None else str(done.page),
     }

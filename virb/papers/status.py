@@ -81,7 +81,7 @@ def look(
     for part in chosen:
         for name in tasks_of(part, scale) if not part.why_not and scale_name in part.scales else ():
             if name not in tasks:
-                tasks[name] = _task_state(name, context, loaded, is_rendered=bool(scale.label))
+                tasks[name] = _task_state(name, context, loaded)
     done = _done(out)
     states = [_part(part, scale_name, scale, encoders, tasks, loaded, runs, done, seeds) for part in chosen]
     pairs = {
@@ -154,14 +154,14 @@ def _absent_source(source: str, context: DataContext) -> str:
     return ""
 
 
-def _task_state(name: str, context: DataContext, loaded: dict[str, Task], *, is_rendered: bool) -> Status:
+def _task_state(name: str, context: DataContext, loaded: dict[str, Task]) -> Status:
     """The state of a task's data. Those of the mini world are made when they are used: nothing is rendered to say so."""
     try:
         task = registry.load("tasks", name)
     except RegistryError as error:
         return Status(name, ABSENT, {}, {}, f"missing: {error}")
     loaded[name] = task
-    if is_rendered:
+    if task.obtain.startswith("rendered"):
         return Status(name, FOUND)
     status = data_status(task, context)
     if status.state != FOUND and task.obtain:
