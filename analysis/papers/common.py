@@ -23,8 +23,10 @@ def told(side: int) -> str:
     return {1: HOLDS, -1: FAILS, 0: UNTOLD}[side]
 
 
-def unsure_of_readings(answer: Answer, share: float) -> Answer:
+def unsure_of_readings(answer: Answer, share: float | None) -> Answer:
     """``answer``, or that it cannot be told where fewer than 95 % of tables redrawn within the reading error agree."""
+    if share is None:  # no reading has an error
+        return answer
     note = f" {100 * share:.0f} % of tables redrawn within the reading error agree."
     verdict = answer.verdict if share >= SURE else UNTOLD
     return Answer(**{**vars(answer), "verdict": verdict, "why": answer.why + note})
@@ -115,10 +117,10 @@ class Grid:
             raise NotThere("Exactly one supervised encoder must be declared to compare with.")
         return self.supervised
 
-    def agreement(self, ask: Callable[[np.ndarray], object]) -> float:
-        """The share of tables redrawn within the readings' error for which ``ask`` (of the array) answers alike."""
+    def agreement(self, ask: Callable[[np.ndarray], object]) -> float | None:
+        """The share of tables redrawn within the readings' error for which ``ask`` (of the array) answers alike; None without error."""
         if not (self.error > 0).any():
-            return 1.0
+            return None
         shape = self.values.shape
         return redrawn(
             lambda moved: ask(moved.reshape(shape)), self.values.ravel(), self.error.ravel(), doubtful=self.doubtful.ravel(),

@@ -117,6 +117,7 @@ FULL = Scale(
                 is_tentative=True,
             ),
         ),
+        "floor": (Member("Random", "random:resnet50", {"method": "random", "role": "untrained"}),),
         "multicrop": (
             Member(
                 "MoCov2+MultiCrop", missing="its authors published no weights; virb has no MoCo v2 with six small crops"
@@ -198,7 +199,7 @@ def _part(name: str, title: str, where: str, analysis: str, **given: object) -> 
 
 PAIRED = {"mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}}
 PARTS = (
-    _part("table1", "end tasks", "Table 1", "catalogue"),
+    _part("table1", "end tasks", "Table 1", "catalogue", encoders=(*STUDY, "floor")),
     Part("table2", "training of the heads", "Table 2", why_not="settings, not results: docs/tasks.md and `virb list tasks --json` say ours"),
     _part("table3", "encoders", "Table 3", "catalogue"),
     _part("figure3", "best self-supervised encoder against the supervised one", "Figure 3", "best-vs-supervised"),
