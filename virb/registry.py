@@ -285,13 +285,18 @@ def suggest(name: str, known: Any) -> str:
 
 
 def _scan(kind: str) -> Iterator[Entry]:
-    package = KINDS[kind].package
-    yield from _files_in_package(kind, package, BUILT_IN)
+    yield from _built_in(kind)
     for folder in _included():
         if not folder.is_dir():
             raise RegistryError(f"$VIRB_INCLUDE names {folder}, which is not a folder. Correct or unset it.")
         yield from _files_in_folder(kind, folder)
     yield from _files_of_entry_points(kind)
+
+
+@functools.cache
+def _built_in(kind: str) -> tuple[Entry, ...]:
+    """Return what comes with virb, which stays as it is while a process lives; the user's folders are looked at each time."""
+    return tuple(_files_in_package(kind, KINDS[kind].package, BUILT_IN))
 
 
 def _included() -> list[Path]:

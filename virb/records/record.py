@@ -102,10 +102,14 @@ def _plain(value: object, depth: int) -> str | None:
     return None
 
 
-def mapping(values: Check = anything) -> Check:
+def mapping(values: Check | None = None) -> Check:
+    """A JSON object; without ``values`` of anything, which is looked at once for the whole record."""
+
     def check(value: object) -> str | None:
         if not isinstance(value, dict):
             return f"is {_kind(value)}, not a JSON object"
+        if values is None:
+            return None
         return next((f"has {key!r:.40}, which {wrong}" for key, item in value.items() if (wrong := values(item))), None)
 
     return check
@@ -155,7 +159,10 @@ def problem(record: object) -> str | None:
     """Return what is wrong with the contents of a record, or None."""
     if not isinstance(record, dict):
         return f"it is {_kind(record)}, not a JSON object"
-    found = _compare(record, FIELDS, "") or anything(record)
+    found = _compare(record, FIELDS, "")
+    if found is None and anything(record) is not None:
+        key, wrong = next((key, wrong) for key, value in record.items() if (wrong := _plain(value, 1)) is not None)
+        return f"{key} holds a value that {wrong}"
     if found is None and record["schema"] == SCHEMA:
         missing = [key for key in ("checksum", "predictions_sha256") if key not in record]
         if missing:

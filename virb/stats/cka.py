@@ -40,37 +40,40 @@ def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True) -> float:
         raise ScoresError(
             f"{'Debiased' if debiased else 'Plain'} CKA needs at least {4 if debiased else 2} images; found {len(x)}."
         )
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     for what, values in (("first", x), ("second", y)):
-        if not np.any(np.abs(values) > 0):
+        values -= values.mean(axis=0)
+        largest = max(values.max(), -values.min())
+        if not largest > 0:
             raise ScoresError(f"The {what} representation is the same for every image, so CKA with it does not exist.")
-    # Only ratios matter; the scaling keeps fourth powers of very small or large activations representable.
-    x, y = x / np.abs(x).max(), y / np.abs(y).max()
-    cross = _inner(x, y, debiased)
-    return _ratio(cross, _inner(x, x, debiased), _inner(y, y, debiased))
+        # Only ratios matter; the scaling keeps fourth powers of very small or large activations representable.
+        values /= largest
+    if len(x) <= max(x.shape[1], y.shape[1]):  # Gram matrices are the smaller ones, each formed once
+        k, m = x @ x.T, y @ y.T
+        plain = [float(np.vdot(a, b)) for a, b in ((k, m), (k, k), (m, m))]
+    else:
+        plain = [float(np.vdot(product, product)) for product in (x.T @ y, x.T @ x, y.T @ y)]
+    if not debiased:
+        return _ratio(*plain)
+    r, s = (np.einsum("ij,ij->i", values, values) for values in (x, y))
+    return _ratio(*(_unbiased(inner, a, b) for inner, (a, b) in zip(plain, ((r, s), (r, r), (s, s)), strict=True)))
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim < 2 or not values.size:
         raise ScoresError(f"Activations must have the shape (N, D) or (N, ...); found {values.shape}.")
-    values = values.reshape(len(values), -1).astype(float)
+    values = values.reshape(len(values), -1).astype(float)  # a copy: it is centred in place
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise ScoresError(f"Activations are not finite for image {row}; the encoder or its input is broken.")
     return values
 
 
-def _inner(x: np.ndarray, y: np.ndarray, debiased: bool) -> float:
-    """HSIC of centred x and y up to a factor that cancels in the ratio."""
-    n = len(x)
-    if n <= max(x.shape[1], y.shape[1]):
-        k, m = x @ x.T, y @ y.T
-        return float(_hsic1(k[None], m[None])[0, 0]) if debiased else float(np.vdot(k, m))
-    plain = float(np.sum((x.T @ y) ** 2))
-    if not debiased:
-        return plain
-    r, s = (x * x).sum(axis=1), (y * y).sum(axis=1)
+def _unbiased(plain: float, r: np.ndarray, s: np.ndarray) -> float:
+    """Return HSIC_1 (Song et al. 2012, eq. 5) of centred representations from their plain inner product and the squared
+    lengths of their rows: a centred Gram matrix without its diagonal has the row sums -r.
+    """
+    n = len(r)
     return float((plain - n / (n - 2) * (r @ s) + r.sum() * s.sum() / ((n - 1) * (n - 2))) / (n * (n - 3)))
 
 

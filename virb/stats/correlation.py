@@ -20,6 +20,7 @@ from virb.stats.families import family_jackknife, largest_below_one
 METHODS = ("pearson", "spearman")
 INTERVALS = ("fisher", "bootstrap", "jackknife")
 ADJUSTMENTS = ("bh", "holm", "max")
+_IN_CACHE = 100_000  # numbers of an array that several passes go over
 # Resamples are weighted in blocks of this many numbers, which keeps memory near 100 MB whatever is asked for.
 _BLOCK = 4_000_000
 
@@ -416,16 +417,14 @@ def weighted_correlations(x: np.ndarray, weights: np.ndarray, method: str = "pea
         # Centring and scaling change no correlation; they keep the difference of moments below exact to rounding.
         x = x - x.mean(axis=0)
         x = x / np.where(np.abs(x).max(axis=0) > 0, np.abs(x).max(axis=0), 1.0)
-        products = x[:, rows] * x[:, columns]
-        squares = x * x
-        step = max(1, _BLOCK // (len(rows) + 2 * t))
+        moments_of = np.concatenate([x[:, rows] * x[:, columns], x * x, x], axis=1)
+        step = max(1, _IN_CACHE // moments_of.shape[1])
         for start in range(0, len(weights), step):
             w = weights[start : start + step]
-            w = w / w.sum(axis=1, keepdims=True)
-            mean = w @ x
-            variance = w @ squares - mean**2
-            covariance = w @ products - mean[:, rows] * mean[:, columns]
-            out[start : start + step] = _ratio(covariance, variance, rows, columns)
+            moments = (w / w.sum(axis=1, keepdims=True)) @ moments_of
+            covariance, squares, mean = np.split(moments, [len(rows), len(rows) + t], axis=1)
+            covariance -= np.take(mean, rows, axis=1) * np.take(mean, columns, axis=1)
+            out[start : start + step] = _ratio(covariance, squares - mean**2, rows, columns)
         return out
     # below[t, j, i] says how much encoder j's weight adds to encoder i's rank on task t: 1 below, 1/2 where tied.
     scaled = x.T
@@ -443,9 +442,10 @@ def weighted_correlations(x: np.ndarray, weights: np.ndarray, method: str = "pea
 
 
 def _ratio(covariance: np.ndarray, variance: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    safe = np.where(variance > 1e-14, variance, np.nan)
-    r: np.ndarray = np.clip(covariance / np.sqrt(safe[:, rows] * safe[:, columns]), -1.0, 1.0)
-    return r
+    scale = 1.0 / np.sqrt(np.where(variance > 1e-14, variance, np.nan))
+    r: np.ndarray = covariance * np.take(scale, rows, axis=1)
+    r *= np.take(scale, columns, axis=1)
+    return np.clip(r, -1.0, 1.0, out=r)
 
 
 def bootstrap_correlations(
