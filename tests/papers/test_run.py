@@ -44,7 +44,7 @@ def test_status_of_the_mini_world_renders_nothing(tmp_path, capsys):
     assert states["random"] == HERE
     assert states["simclr-objects"] == TO_MAKE
     n_tasks = len(said["tasks"])
-    assert said["jobs_left"] == said["total"]["jobs"] == 31 * n_tasks
+    assert said["jobs_left"] == said["total"]["jobs"] == 32 * n_tasks
     assert 0.5 < said["total"]["pretrain_hours"] < 1.5
     by_part = {one["part"]: one for one in said["parts"]}
     assert by_part["figure3"]["can_run"]
