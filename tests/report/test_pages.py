@@ -503,10 +503,12 @@ def test_kept_predictions_of_pixels_stand_beside_their_targets(results, tmp_path
     found = check(write_report(read_scores(folder), tmp_path / "r", n_examples=2).index.parent)
     for task in ("parts", "depth"):
         page = found[f"tasks/{task}.html"]
-        assert "2 test examples: the image, its target, and the predictions with second, first" in page.text
+        assert "2 test examples: the image, its target, and the predictions with second, first;" in page.text
         alts = [given["alt"] for given in page.all("img")]
         assert alts[:4] == ["x", "Target of x", "Prediction with second of x", "Prediction with first of x"]
         target = np.asarray(Image.open(tmp_path / "r" / "tasks" / page.all("img")[1]["src"]))
         assert (target[0, 0] == VOID).all()
         assert not (target[3, 3] == VOID).all()
     assert "Examples" not in found["tasks/things.html"].text
+    given = write_report(read_scores(folder), tmp_path / "one", n_examples=2, look_at=["first"])
+    assert "the predictions with first;" in check(given.index.parent)["tasks/parts.html"].text

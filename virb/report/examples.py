@@ -78,7 +78,7 @@ def examples_of(
             continue  # an image that cannot be read is no reason to be without the others
     note = f"{len(shown)} of {len(test):,} test examples, {order}."
     if predictions:
-        note += f" Below the target, what is said with {', '.join(predictions)}: the best encoders first."
+        note += f" Below the target, what is said with {', '.join(predictions)}: the best encoders first, or those asked for."
     return {"note": note, "shown": shown}
 
 
@@ -86,7 +86,7 @@ def _kept(study: Study, task: str) -> dict[str, dict[str, np.ndarray]]:
     """The pictures that lie beside the records of the best encoders (of each the first seed), over the same examples."""
     results = study.frame.attrs.get("results")
     out: dict[str, dict[str, np.ndarray]] = {}
-    for encoder in study.ranks[task].sort_values(kind="stable").index:
+    for encoder in study.best_first(task):
         records = study.records_of(encoder=str(encoder), task=task)
         found = read_shown(str(results), records[0]) if records and results else None
         if found is not None and all(np.array_equal(found["ids"], other["ids"]) for other in out.values()):
@@ -131,7 +131,7 @@ def _of_kept(
                 ],
             )
         )
-    note = f"{len(shown)} test examples: the image, its target, and the predictions with {', '.join(kept)}, best first; magenta has no target."
+    note = f"{len(shown)} test examples: the image, its target, and the predictions with {', '.join(kept)}; magenta has no target."
     return {"note": note, "shown": shown}
 
 
@@ -146,7 +146,7 @@ def _predictions(study: Study, task: str, known: Mapping[str, int]) -> dict[str,
     """int (N,) for each of the best encoders: the class that is said of each test example, -1 where none was kept."""
     results = study.frame.attrs.get("results")
     out: dict[str, np.ndarray] = {}
-    for encoder in study.ranks[task].sort_values(kind="stable").index:
+    for encoder in study.best_first(task):
         rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
         try:
             (arrays,) = read_predictions(str(results), rows, task).values()
