@@ -52,9 +52,8 @@ encoders: $(READY) ## make the reference encoders again (a quarter of an hour on
 	$(BIN)/virb pretrain --recipe reference --out encoders --jobs 2
 
 study: $(READY) ## the study in miniature: pretrain 30 encoders, evaluate them (docs/study.md; an afternoon on 2 cores)
-	$(BIN)/virb pretrain --recipe study --out study --jobs 2
-	$(BIN)/virb evaluate study/*.pt encoders/random.pt encoders/supervised-objects.pt --suite mini --out $(RESULTS)-study
-	$(BIN)/virb results export docs/study.csv --results $(RESULTS)-study
+	$(BIN)/virb paper run kotar-2021 --scale mini --out $(RESULTS)-study --jobs 2
+	$(BIN)/virb results export docs/study.csv --results $(RESULTS)-study/records
 
 clean: ## remove what the targets above made, the environment excepted
 	rm -rf $(RESULTS) $(FIGURES) build dist .pytest_cache .mypy_cache .ruff_cache

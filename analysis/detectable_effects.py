@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option
 from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, as_counts, prepare
-from virb.scores.units import units_by_task
+from virb.scores.units import units_by_task, whole_share
 from virb.stats.effects import detectable_correlation, detectable_mean_difference, repeat_noise
 from virb.stats.permutation import detectable_difference
 
@@ -37,7 +37,7 @@ def compute(
         sample = np.nan
         is_top1 = "metric" not in part or str(part["metric"].iloc[0]).lower() in OF_EXAMPLES
         n_test = as_counts(part["n_test"], "n_test", notes).dropna() if "n_test" in part else ()
-        whole = _whole(part)
+        whole = whole_share(part)
         if is_top1 and len(n_test) == len(part) and whole:
             sample = whole * detectable_difference(int(n_test.min()), discordant, power=power)
         seeds = np.nan
@@ -56,19 +56,6 @@ def compute(
     if "unit" in data.frame:
         table["unit"] = table["task"].map(units_by_task(data.frame))
     return Tables({"": table}, n_encoders=n, power=power, discordant=discordant, note=data.note)
-
-
-def _whole(part: DataFrame) -> float:
-    """What all test examples right is in the task's scores: 1, or 100 in percent; 0 where that is unknown.
-
-    Shares of examples that are larger than 1 and no more than 100 can only be percent.
-    """
-    said = str(part["unit"].iloc[0]) if "unit" in part else ""
-    if said in ("fraction", "percent"):
-        return 100.0 if said == "percent" else 1.0
-    if said not in ("", "nan") or part["score"].min() < 0 or part["score"].max() > 100:
-        return 0.0
-    return 100.0 if part["score"].max() > 1 else 1.0
 
 
 def _of_correlations(n: int, power: float) -> list[str]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option
+from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError
 from virb.records.predictions import read_predictions, sampling_sd
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.schema import as_words, encoder_table
+from virb.scores.units import difference_scale, whole_share
 from virb.stats.variance import noise_layers
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 LAYERS = {
@@ -27,13 +30,11 @@ LAYERS = {
 OF_EXAMPLES = ("top1", "top-1", "top-1 accuracy")
 
 
-def run(scores: DataFrame, out: Outputs, *, column: str, exclude: tuple[str, ...], missing: str) -> None:
-    import numpy as np
+def compute(scores: DataFrame, notes: Notes, *, column: str, exclude: tuple[str, ...], missing: str) -> Tables:
+    """A row a task: its sds in its own unit, and the factor that puts them on one scale."""
     import pandas as pd
 
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame)
     families = about.index.to_series()
     if "repeat" in about and about["repeat"].notna().any():
@@ -43,36 +44,72 @@ def run(scores: DataFrame, out: Outputs, *, column: str, exclude: tuple[str, ...
         described = others.notna().any(axis=1) & about[column].notna()
         text = others.map(lambda value: "" if pd.isna(value) else str(value)).agg("\n".join, axis=1)
         families = families.where(~described, "family\n" + text)
-    table = noise_layers(data.frame, families, _sampling(data.frame, scores.attrs.get("results"), out))
+    table = noise_layers(data.frame, families, _sampling(data.frame, scores.attrs.get("results"), notes))
     table["category"] = table["task"].map(data.categories)
     table["sd_between_encoders"] = table["task"].map(data.wide.std(ddof=1))
-    known = [name for name in LAYERS if table[name].notna().any()]
-    if not known:
+    if table[list(LAYERS)].isna().to_numpy().all():
         raise NotApplicable(
             "It needs test examples (n_test with top-1, or a results folder), several seeds of the probe, or encoders "
             f"that are repeats (column repeat) or differ in {column} alone."
         )
-    out.table(table)
+    factor, scale = difference_scale(data.frame, data.wide)
+    table["to_one_scale"] = table["task"].map(factor)
+    again = families[families.duplicated(keep=False)]
+    return Tables(
+        {"": table},
+        scale=scale,
+        n_encoders=len(data.wide),
+        n_repeats=len(again),
+        n_repeated=again.nunique(),
+        note=data.note,
+    )
+
+
+def _known(table: DataFrame) -> list[str]:
+    return [name for name in LAYERS if table[name].notna().any()]
+
+
+def say(tables: Tables) -> list[str]:
+    import numpy as np
+
+    table, facts = tables[""], tables.facts
+    known, lines = _known(table), []
     for name, text in LAYERS.items():
-        if name in known:
-            share = (table[name] / table["sd_between_encoders"]).replace(np.inf, np.nan).mean()
-            out.say(
-                f"{text}: sd {table[name].mean():.4f} on average over tasks, {share:.0%} of the sd between encoders"
-            )
-        else:
-            out.say(f"{text}: unknown from these scores")
+        if name not in known:
+            lines.append(f"{text}: unknown from these scores")
+            continue
+        share = (table[name] / table["sd_between_encoders"]).replace(np.inf, np.nan).mean()
+        of = (
+            f" (from {facts['n_repeats']} encoders that repeat {facts['n_repeated']} pretraining"
+            f"{'s' * (facts['n_repeated'] > 1)})"
+            if name == "pretraining_seed"
+            else ""
+        )
+        mean = (table[name] * table["to_one_scale"]).mean()
+        lines.append(
+            f"{text}: sd {mean:.4f} on average over tasks, {facts['scale']}, {share:.0%} of the sd between encoders{of}"
+        )
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from matplotlib.lines import Line2D
+
+    from virb.figures import plots
+
+    table, facts = tables[""], tables.facts
+    known = _known(table)
+    shown = table[[*LAYERS, "sd_between_encoders"]].mul(table["to_one_scale"], axis=0)
     shades = dict(zip(LAYERS, (plots.OKABE_ITO[4], plots.OKABE_ITO[1], plots.OKABE_ITO[5]), strict=True))
     markers = dict(zip(LAYERS, "oDs", strict=True))
     with plots.style():
-        from matplotlib.lines import Line2D
-
         n = len(table)
         fig = plots.figure(plots.COLUMN, plots.bars_height(n))
         axes = fig.add_subplot()
-        colours = plots.category_colours(data.categories)
-        axes.barh(range(n), table["sd_between_encoders"], height=0.72, color="#EDEDED", linewidth=0)
+        colours = plots.category_colours(table["category"])
+        axes.barh(range(n), shown["sd_between_encoders"], height=0.72, color="#EDEDED", linewidth=0)
         for name in known:
-            axes.plot(table[name], range(n), linestyle="", marker=markers[name], color=shades[name], markeredgewidth=0)
+            axes.plot(shown[name], range(n), linestyle="", marker=markers[name], color=shades[name], markeredgewidth=0)
         axes.set_yticks(range(n), list(table["task"]))
         for label, category in zip(axes.get_yticklabels(), table["category"], strict=True):
             label.set_color(plots.darker(colours[category]) if category else plots.BLACK)
@@ -81,21 +118,24 @@ def run(scores: DataFrame, out: Outputs, *, column: str, exclude: tuple[str, ...
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
-        axes.set_xlabel("standard deviation of the score")
+        is_z = facts["scale"].startswith("in sd")
+        axes.set_xlabel("standard deviation of the score" + (" (sd of the task)" if is_z else ""))
         handles = [plots.Patch(facecolor="#EDEDED", label="between encoders")]
         handles += [
             Line2D([], [], linestyle="", marker=markers[k], color=shades[k], markersize=3.5, label=LAYERS[k])
             for k in known
         ]
-        note = f"n = {len(data.wide)} encoders. "
+        note = f"n = {facts['n_encoders']} encoders, {facts['scale']}. "
+        if "pretraining_seed" in known:
+            note += f"Pretraining: from {facts['n_repeats']} encoders that repeat {facts['n_repeated']}. "
         note += (
             "Not known here: " + ", ".join(LAYERS[k] for k in LAYERS if k not in known) + ". " if len(known) < 3 else ""
         )
-        plots.titles(fig, "Three layers of noise", f"{note}{data.note}", handles=handles)
-    out.figure(fig)
+        plots.titles(fig, "Three layers of noise", f"{note}{facts['note']}", handles=handles)
+    return {"": fig}
 
 
-def _sampling(frame: DataFrame, results: str | None, out: Outputs) -> dict[tuple[str, str], float]:
+def _sampling(frame: DataFrame, results: str | None, notes: Notes) -> dict[tuple[str, str], float]:
     """Standard error over test examples: from predictions where there are any, else of top-1 by its n."""
     found: dict[tuple[str, str], float] = {}
     for task, part in frame.groupby("task", sort=False):
@@ -106,11 +146,13 @@ def _sampling(frame: DataFrame, results: str | None, out: Outputs) -> dict[tuple
                     found[name, str(task)] = sampling_sd(arrays, metric)
                 continue
             except ScoresError as error:
-                out.say(f"{task}: {error}")
+                notes.say(f"{task}: {error}")
         if "n_test" in part and metric.lower() in OF_EXAMPLES:
+            whole = whole_share(part)
             for row in part.dropna(subset=["n_test"]).itertuples():
-                if 0 <= row.score <= 1 and row.n_test > 1:
-                    found[str(row.encoder), str(task)] = (row.score * (1 - row.score) / (row.n_test - 1)) ** 0.5
+                share = row.score / whole if whole else -1.0
+                if 0 <= share <= 1 and row.n_test > 1:
+                    found[str(row.encoder), str(task)] = whole * (share * (1 - share) / (row.n_test - 1)) ** 0.5
     return found
 
 
@@ -118,7 +160,9 @@ ANALYSIS = Analysis(
     name="noise-layers",
     summary="Three layers of noise kept apart: test images, seeds of the probe, seeds of pretraining",
     source="beyond the papers; Kotar et al. 2021, Appendix G, and Chen et al. 2020, Appendix B.8, show one each",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     options=(
         Option("column", "pretrain_seed", "Column with the pretraining's seed; all else being equal makes a family."),
         EXCLUDE,

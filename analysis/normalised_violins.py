@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, OUTLIERS, prepare, without_outliers
 from virb.scores.roles import REFERENCE, ROLES_OPTION, analysed, reference_encoder
 from virb.scores.schema import as_words, encoder_table
@@ -17,13 +18,14 @@ from virb.stats.effects import normalised_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy import ndarray
     from pandas import DataFrame
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     reference: str,
     pool: str,
@@ -33,15 +35,14 @@ def run(
     outliers: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
+) -> Tables:
+    """A row an encoder and task."""
     import pandas as pd
 
-    from virb.figures import plots
-
-    prepared = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False, is_varying=True)
-    data = without_outliers(prepared, outliers, out.lines)
+    prepared = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False, is_varying=True)
+    data = without_outliers(prepared, outliers, notes)
     reference = reference_encoder(data.frame, reference)
-    shown = [name for name in analysed(data.frame, out.lines, asked=roles) if name != reference]
+    shown = [name for name in analysed(data.frame, notes, asked=roles) if name != reference]
     chosen = shown if pool == "shown" else list(data.wide.index)
     if len(shown) < 1 or len(chosen) < 2:
         raise NotApplicable("It needs the reference and at least two other encoders.")
@@ -52,7 +53,7 @@ def run(
         if not (spread[t] > 1e-12 * data.wide[t].abs().max()) or pd.isna(data.wide[t][reference])
     ]
     if lost:
-        out.say(f"left out, {reference} having no score there or the scores no spread: {names_in_words(lost)}")
+        notes.say(f"left out, {reference} having no score there or the scores no spread: {names_in_words(lost)}")
     if len(lost) == data.wide.shape[1]:
         raise NotApplicable(f"No task has a score of {reference} and a spread.")
     z = normalised_scores(data.wide.drop(columns=lost), reference, pool=chosen, ddof=ddof)
@@ -67,30 +68,57 @@ def run(
     about = encoder_table(data.frame)
     long["group"] = long["encoder"].map(as_words(about[by])) if by in about else long["encoder"]
     of_pool = set(chosen)
-    out.table(long.assign(is_in_pool=long["encoder"].isin(of_pool), reference=reference, pool=pool, ddof=ddof))
-    n = f"n = {len(shown)} encoders"
-    how = f"0: {reference}; sd over {'all' if pool == 'all' else 'these'} encoders ({len(chosen)}), ddof {ddof}"
-    out.say(f"{n}; {how}")
-    has_categories = data.categories.nunique() > 1
+    return Tables(
+        {"": long.assign(is_in_pool=long["encoder"].isin(of_pool), reference=reference, pool=pool, ddof=ddof)},
+        reference=reference,
+        n_encoders=len(shown),
+        how=f"0: {reference}; sd over {'all' if pool == 'all' else 'these'} encoders ({len(chosen)}), ddof {ddof}",
+        by=by if by in about else "",
+        has_categories=data.categories.nunique() > 1,
+        note=data.note,
+    )
+
+
+def _groups(tables: Tables) -> dict[str, dict[str, ndarray]]:
+    """z by category, where there are several, and by group of encoders, the best first."""
+    parts = {}
     for part, key in (("category", "category"), ("encoder", "group")):
-        if part == "category" and not has_categories:
+        if part == "category" and not tables.facts["has_categories"]:
             continue
-        groups = {str(name): rows["z"].to_numpy() for name, rows in long.groupby(key, sort=False)}
+        groups = {str(name): rows["z"].to_numpy() for name, rows in tables[""].groupby(key, sort=False)}
         if part == "encoder":
             groups = dict(sorted(groups.items(), key=lambda item: -float(item[1].mean())))
+        parts[part] = groups
+    return parts
+
+
+def say(tables: Tables) -> list[str]:
+    facts = tables.facts
+    return [f"n = {facts['n_encoders']} encoders; {facts['how']}"] + [
+        f"{name}: mean {values.mean():+.2f}, {(values > 0).mean():.0%} above {facts['reference']}"
+        for groups in _groups(tables).values()
+        for name, values in groups.items()
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    facts, figures = tables.facts, {}
+    for part, groups in _groups(tables).items():
         shades = plots.category_colours(groups) if part == "category" else plots.palette(groups)
-        if part == "encoder" and by not in about:
+        if part == "encoder" and not facts["by"]:
             shades = dict.fromkeys(groups, plots.OKABE_ITO[0])
-        for name, values in groups.items():
-            out.say(f"{name}: mean {values.mean():+.2f}, {(values > 0).mean():.0%} above {reference}")
         with plots.style():
             fig = plots.figure(plots.COLUMN, 0.42 + 0.24 * max(len(groups), 2))
             axes = fig.add_subplot()
             violins(axes, groups, shades)
-            axes.set_xlabel(f"score less {reference} (sd of the task)")
-            what = "category of end task" if part == "category" else (by if by in about else "encoder")
-            plots.titles(fig, f"Normalised scores by {what}", f"{n}. {how}. Line: mean. {data.note}")
-        out.figure(fig, part)
+            axes.set_xlabel(f"score less {facts['reference']} (sd of the task)")
+            what = "category of end task" if part == "category" else (facts["by"] or "encoder")
+            note = f"n = {facts['n_encoders']} encoders. {facts['how']}. Line: mean. {facts['note']}"
+            plots.titles(fig, f"Normalised scores by {what}", note)
+        figures[part] = fig
+    return figures
 
 
 def violins(axes: Axes, groups: dict[str, ndarray], colours: dict[str, str]) -> None:
@@ -120,7 +148,9 @@ ANALYSIS = Analysis(
     name="normalised-violins",
     summary="Normalised scores by category of end task and by group of encoders",
     source="Kotar et al. 2021, Figures 6 and 16",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=3,
     options=(
         REFERENCE,

@@ -115,7 +115,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        axes.set_xlabel("strength theta (log odds of being above)")
+        axes.set_xlabel("strength (log odds)")
         rest = f" The first {len(shown)} of {len(table)} are drawn." if len(table) > len(shown) else ""
         note = f"{facts['model']}; {facts['n_missing']} of {facts['n_cells']} cells missing. Lines: 95% over {facts['counted']}. Open: the leader is not told from "
         note += f"it, all pairs at once.{rest} {facts['note']}"

@@ -10,26 +10,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
+from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, as_counts, match_tasks, prepare
 from virb.scores.schema import as_words, encoder_table
+from virb.scores.units import difference_scale
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
+#: Columns of gains, and over what they are.
+GAINS = {
+    "gain_over_same_size": "in-domain data of the same size",
+    "gain_over_own_part": "the in-domain part alone",
+}
 
-def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tuple[str, ...], missing: str) -> None:
+
+def compute(
+    scores: DataFrame, notes: Notes, *, match: tuple[str, ...], exclude: tuple[str, ...], missing: str
+) -> Tables:
+    """A row a pooled encoder and task with data of its own."""
     import numpy as np
     import pandas as pd
 
-    from virb.figures import plots
     from virb.pretraining.sources import split_amount
 
     # Papers print the cells that they need: an in-domain encoder is often known on its own task alone.
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame).dropna(subset=["dataset", "dataset_size"])
     about = about[about["dataset"] != "none"]  # untrained
-    size = as_counts(about["dataset_size"], "dataset_size", out.lines).dropna()
+    size = as_counts(about["dataset_size"], "dataset_size", notes).dropna()
     about = about.loc[size.index]
     parts = as_words(about["dataset"]).map(lambda text: [split_amount(part.strip())[0] for part in text.split("+")])
     method = as_words(about["method"]) if "method" in about else pd.Series("", index=about.index)
@@ -61,19 +72,34 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
                 row[f"gain_over_{key}"] = score - reference
             rows.append(row)
     table = pd.DataFrame(rows)
-    gains = ["gain_over_same_size", "gain_over_own_part"]
-    if table.empty or table[gains].isna().to_numpy().all():
+    if table.empty or table[list(GAINS)].isna().to_numpy().all():
         raise NotApplicable(
             "It needs pooled encoders (dataset a+b) and single ones of the same size, or of a part's size."
         )
-    out.table(table)
-    for key, text in zip(gains, ("in-domain data of the same size", "the in-domain part alone"), strict=True):
-        known = table[key].dropna()
+    factor, scale = difference_scale(data.frame, data.wide)
+    table["to_one_scale"] = table["task"].map(factor)
+    return Tables({"": table}, scale=scale, note=data.note)
+
+
+def say(tables: Tables) -> list[str]:
+    table, lines = tables[""], []
+    for key, text in GAINS.items():
+        known = (table[key] * table["to_one_scale"]).dropna()
         if len(known):
-            out.say(
-                f"pooled sets beat {text} in {int((known > 0).sum())} of {len(known)} cases (mean {known.mean():+.4f})"
+            lines.append(
+                f"pooled sets beat {text} in {int((known > 0).sum())} of {len(known)} cases (mean {known.mean():+.4f}, "
+                f"{tables.facts['scale']})"
             )
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    table, scale = tables[""], tables.facts["scale"]
+    gains = list(GAINS)
     shown = table.dropna(subset=gains, how="all").sort_values(["task", "dataset", "size"], kind="stable")
+    shown[gains] = shown[gains].mul(shown["to_one_scale"], axis=0)
     with plots.style():
         which = "encoder" if shown.duplicated(["dataset", "size", "task"]).any() else "dataset"
         labels = [
@@ -91,15 +117,18 @@ def run(scores: DataFrame, out: Outputs, *, match: tuple[str, ...], exclude: tup
                 "over its in-domain part alone": plots.OKABE_ITO[5],
             }
         )
-        plots.titles(fig, "What pooling data sets gives", data.note, handles=handles)
-    out.figure(fig)
+        note = f"{plots.sentence(scale)}. {tables.facts['note']}"
+        plots.titles(fig, "What pooling data sets gives", note, handles=handles)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="pooling",
     summary="Pooled pretraining sets against single ones of the same size",
     source="Cole et al. 2022, Table 2",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("dataset", "dataset_size"),
     min_encoders=2,
     options=(

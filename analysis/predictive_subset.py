@@ -9,37 +9,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.contracts.analysis import Analysis, Option
+from virb.contracts.tables import Notes, Tables
 from virb.scores.families import FAMILY, declared_families
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.stats.subset import MIN_ENCODERS, predictive_subset
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(scores: DataFrame, out: Outputs, *, max_size: int, family: str, exclude: tuple[str, ...], missing: str) -> None:
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_varying=True)
-    families = declared_families(data.frame, data.wide.index, out.lines, column=family)
-    if families.members is not None:
-        out.table(families.members, "families")
+def compute(
+    scores: DataFrame, notes: Notes, *, max_size: int, family: str, exclude: tuple[str, ...], missing: str
+) -> Tables:
+    """A row a size of the set."""
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_varying=True)
+    families = declared_families(data.frame, data.wide.index, notes, column=family)
     result = predictive_subset(data.wide, max_size=max_size, clusters=families.labels)
-    table = result.table
-    out.table(table)
-    left_out = f"each of {families.n} families" if families.labels is not None else "each encoder"
-    n_tasks = data.wide.shape[1]
+    tables = Tables(
+        {"": result.table},
+        n_encoders=result.n,
+        n_tasks=data.wide.shape[1],
+        left_out=f"each of {families.n} families" if families.labels is not None else "each encoder",
+        warning=families.warning,
+        note=data.note,
+    )
+    if families.members is not None:
+        tables["families"] = families.members
+    return tables
+
+
+def say(tables: Tables) -> list[str]:
+    table, facts = tables[""], tables.facts
     # One size is spoken of: the first that ranks encoders nearly as the others do, else the best.
     enough = table[table["spearman"] >= 0.9]
     row = (enough if len(enough) else table.sort_values("spearman", ascending=False, kind="stable")).iloc[0]
     place = "above" if row["spearman"] > row["random_high"] else "no better than"
-    out.say(
-        f"{row['tasks']}{'' if len(enough) else ' (the best found)'}: the order of encoders by the {n_tasks - int(row['size'])} "
-        f"other tasks is told with rho = {row['spearman']:.2f} (R2 = {row['r2']:.2f}) out of sample, {left_out} left out; "
+    return [
+        f"{row['tasks']}{'' if len(enough) else ' (the best found)'}: the order of encoders by the "
+        f"{facts['n_tasks'] - int(row['size'])} "
+        f"other tasks is told with rho = {row['spearman']:.2f} (R2 = {row['r2']:.2f}) out of sample, {facts['left_out']} left out; "
         f"{place} random sets of {int(row['size'])} (rho {row['random_low']:.2f} to {row['random_high']:.2f})"
-        + (f"; {families.warning}" if families.warning else "")
-    )
+        + (f"; {facts['warning']}" if facts["warning"] else "")
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    table, facts = tables[""], tables.facts
     with plots.style():
         fig = plots.figure(plots.COLUMN, 1.9)
         axes = fig.add_subplot()
@@ -60,16 +79,18 @@ def run(scores: DataFrame, out: Outputs, *, max_size: int, family: str, exclude:
             plots.Patch(facecolor=plots.OKABE_ITO[0], label="chosen sets"),
             plots.Patch(facecolor=plots.LIGHT, label="random sets, 5 to 95%"),
         ]
-        note = f"n = {result.n} encoders, {n_tasks} tasks; choice and fit repeated without {left_out}, judged on it and on the tasks outside the set. {families.warning + '. ' if families.warning else ''}{data.note}"
+        note = f"n = {facts['n_encoders']} encoders, {facts['n_tasks']} tasks; choice and fit repeated without {facts['left_out']}, judged on it and on the tasks outside the set. {facts['warning'] + '. ' if facts['warning'] else ''}{facts['note']}"
         plots.titles(fig, "How few tasks tell the others", note, handles=handles)
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="predictive-subset",
     summary="The smallest set of end tasks that tells the order by the others, out of sample",
     source="beyond the papers",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=MIN_ENCODERS,
     min_tasks=4,
     options=(Option("max_size", 6, "Largest set tried.", type=int), FAMILY, EXCLUDE, MISSING),

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from virb.contracts.analysis import Analysis, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
 from virb.features.activations import ENCODERS, IMAGES, load_encoders, open_images
 from virb.scores.layout import matrix
 from virb.stats.comparisons import above_chance
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy import ndarray
     from pandas import DataFrame
     from torch import Tensor
@@ -30,15 +32,25 @@ TASKS = {
     "original vs noise": (0.5, 0.5),
     "original vs Sobel": (0.5, 0.5),
 }
+#: What a task of finished scores is recognised by.
+WORDS = ("rotat", "grayscale", "greyscale", "corrupt", "noise", "sobel")
 
 
-def run(scores: DataFrame | None, out: Outputs, *, encoders: tuple[str, ...], images: str, n: int, probe: str) -> None:
+def compute(
+    scores: DataFrame | None,
+    notes: Notes,
+    *,
+    encoders: tuple[str, ...],
+    images: str,
+    n: int,
+    probe: str,
+    tasks: tuple[str, ...],
+) -> Tables:
+    """A row an encoder and transformation."""
     import pandas as pd
 
-    from virb.figures import plots
-
     if scores is not None and "chance" in scores and not encoders:
-        table, note = _from_scores(scores), "Scores as given."
+        table, note = _from_scores(scores, tasks), "Scores as given."
     else:
         loaded = load_encoders(encoders)
         chosen = open_images(images, n=n)
@@ -53,11 +65,21 @@ def run(scores: DataFrame | None, out: Outputs, *, encoders: tuple[str, ...], im
         how = "linear probe" if probe == "linear" else "probe with one hidden layer"
         note = f"{chosen.name}: {how}, {len(chosen) - len(chosen) // 2} images to train, {len(chosen) // 2} to test."
     found = above_chance(table["score"], table["chance"], table["n"])
-    table = pd.concat([table[["encoder", "task"]], found], axis=1)
-    out.table(table)
-    for name, part in table.groupby("encoder", sort=False):
+    return Tables({"": pd.concat([table[["encoder", "task"]], found], axis=1)}, note=note)
+
+
+def say(tables: Tables) -> list[str]:
+    lines = []
+    for name, part in tables[""].groupby("encoder", sort=False):
         said = ", ".join(f"{row.task} {row.score:.3f} (chance {row.chance:.2f})" for row in part.itertuples())
-        out.say(f"{name}: {said}; kappa {part['kappa'].mean():.2f} on average")
+        lines.append(f"{name}: {said}; kappa {part['kappa'].mean():.2f} on average")
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    table = tables[""]
     shades = plots.palette(table["encoder"])
     names, tasks = list(dict.fromkeys(table["encoder"])), list(dict.fromkeys(table["task"]))
     with plots.style():
@@ -79,17 +101,27 @@ def run(scores: DataFrame | None, out: Outputs, *, encoders: tuple[str, ...], im
         axes.grid(axis="x")
         axes.set_xlabel("accuracy beyond chance (kappa)")
         lines = " Lines: 95% Clopper-Pearson." if table["low"].notna().any() else ""
-        full = f"{note} Kappa: 0 is guessing, 1 no error.{lines}"
+        full = f"{tables.facts['note']} Kappa: 0 is guessing, 1 no error.{lines}"
         plots.titles(fig, "What is left of the transformation", full, handles=plots.colour_handles(shades))
-    out.figure(fig)
+    return {"": fig}
 
 
-def _from_scores(scores: DataFrame) -> DataFrame:
-    """Tidy rows with score and chance as fractions; percent where a score or chance is above 1."""
+def _from_scores(scores: DataFrame, tasks: tuple[str, ...]) -> DataFrame:
+    """Tidy rows of the transformations with score and chance as fractions; percent where a score or chance is above 1."""
     import numpy as np
     import pandas as pd
 
-    part = scores.dropna(subset=["chance"])
+    known = [str(task) for task in scores["task"].unique()]
+    unknown = [task for task in tasks if task not in known]
+    if unknown:
+        raise UsageError(f"tasks={','.join(tasks)}: {unknown[0]!r} is no task of the scores.")
+    wanted = tasks or [task for task in known if any(word in task.lower() for word in WORDS)]
+    part = scores[scores["task"].isin(wanted)].dropna(subset=["chance"])
+    if part.empty:
+        raise NotApplicable(
+            "No task of the scores is named after a transformation of its images (rotation, grey, noise, Sobel); name those "
+            "that are with --option tasks=A,B, or give encoders and images."
+        )
     wide = matrix(part)
     table = wide.rename_axis("encoder").reset_index().melt("encoder", var_name="task", value_name="score").dropna()
     table["chance"] = table["task"].map(part.groupby("task")["chance"].first()).astype(float)
@@ -174,7 +206,9 @@ ANALYSIS = Analysis(
     name="pretext-labels",
     summary="What an embedding still knows of how its image was transformed, against chance",
     source="Chen et al. 2020, Table 3",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs_scores=False,
     options=(
         ENCODERS,
@@ -182,6 +216,12 @@ ANALYSIS = Analysis(
         Option("n", 1000, "Images drawn at random (fixed seed) from larger sets; half train the probe.", type=int),
         Option(
             "probe", "linear", "A linear probe, or one with a hidden layer as in the paper.", choices=("linear", "mlp")
+        ),
+        Option(
+            "tasks",
+            (),
+            "Of finished scores: the tasks that are transformations; by name if not given.",
+            type=comma_list,
         ),
     ),
 )

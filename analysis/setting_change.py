@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.schema import as_words, encoder_table
-from virb.scores.units import of_one_unit
+from virb.scores.units import difference_scale
 from virb.stats.comparisons import pairs_alike_but, setting_changes
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame, Series
 
 
@@ -38,22 +40,20 @@ RUN_WORDS = (
 )
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     column: str,
     baseline: str,
     but: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
-    import numpy as np
+) -> Tables:
+    """Mean change on each task and value; ``pairs``: every pair's."""
     import pandas as pd
 
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
     about = encoder_table(data.frame)
     if column not in about:
         raise NotApplicable(
@@ -62,8 +62,10 @@ def run(
         )
     if about[column].isna().all():
         raise NotApplicable(f"No encoder has a value of {column}; choose another column with --option column=NAME.")
+    repeat = about["repeat"] if "repeat" in about else pd.Series(pd.NA, index=about.index)
     # What a run leaves behind beside its settings is no setting: an identity, how long it took, on what.
     about = about.drop(columns=[name for name in (*RUN_WORDS, *but) if name in about and name != column]).apply(_plain)
+    about, wide = _averaged(about, data.wide, repeat, column, notes)
     values = list(dict.fromkeys(about[column].dropna()))
     baseline = baseline or next((value for value in values if value.lower() in ("no", "none", "false")), values[0])
     if baseline not in values:
@@ -73,8 +75,8 @@ def run(
         raise NotApplicable(f"No two encoders differ in {column} alone, one of them having {baseline!r}.")
     tables = []
     for value, part in pairs.groupby("value", sort=False):
-        for task in data.wide.columns:  # one by one: a score that is missing costs its pair on its task alone
-            known = data.wide[[task]].dropna()
+        for task in wide.columns:  # one by one: a score that is missing costs its pair on its task alone
+            known = wide[[task]].dropna()
             there = part[part["encoder"].isin(known.index) & part["base"].isin(known.index)]
             if len(there):
                 tables.append(setting_changes(known, there).assign(value=value))
@@ -83,31 +85,78 @@ def run(
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "column", column)
     table.insert(1, "baseline", baseline)
-    out.table(table)
     each = [
-        (row.encoder, row.base, row.value, task, data.wide.loc[row.encoder, task] - data.wide.loc[row.base, task])
+        (row.encoder, row.base, row.value, task, wide.loc[row.encoder, task] - wide.loc[row.base, task])
         for row in pairs.itertuples()
-        for task in data.wide.columns
+        for task in wide.columns
     ]
     single = pd.DataFrame(each, columns=["encoder", "base", "value", "task", "change"]).dropna(subset=["change"])
-    out.table(single, "pairs")
+    factor, scale = difference_scale(data.frame, data.wide)
+    return Tables(
+        {"": table, "pairs": single},
+        column=column,
+        baseline=baseline,
+        tasks=dict(data.categories),
+        to_one_scale=dict(factor),
+        scale=scale,
+        note=data.note,
+    )
+
+
+def _averaged(
+    about: DataFrame, wide: DataFrame, repeat: Series, column: str, notes: Notes
+) -> tuple[DataFrame, DataFrame]:
+    """Encoders that are repeats of one another (by the column repeat, or alike in every setting) as one, their scores
+    averaged: pairs that share an encoder, or its settings, are not independent. Columns in which repeats differ are no
+    settings."""
+    same = about.fillna("").agg("\n".join, axis=1)
+    key = same.where(repeat.isna(), "repeat\n" + about[column].fillna("") + "\n" + repeat.astype(str))
+    if key.nunique() == len(key):
+        return about, wide
+    differing = [name for name in about if name != column and (about[name].fillna("").groupby(key).nunique() > 1).any()]
+    names = key.groupby(key, sort=False).agg(lambda part: " + ".join(map(str, part.index)))
+    merged = names[key.groupby(key, sort=False).size() > 1]
+    notes.say(
+        f"repeats of one another, averaged to one each: {names_in_words(list(merged), 4)}"
+        + (f"; {names_in_words(differing)} differ{'s' * (len(differing) == 1)} between them" if differing else "")
+    )
+    settings = about.drop(columns=differing).groupby(key, sort=False).first()
+    scores = wide.groupby(key.loc[wide.index], sort=False).mean()
+    return settings.rename(index=names), scores.rename(index=names)
+
+
+def say(tables: Tables) -> list[str]:
+    table, single, facts = tables[""], tables["pairs"], tables.facts
+    lines = []
+    factor = single["task"].map(facts["to_one_scale"])
     for value, part in table.groupby("value", sort=False):
-        one_unit = set(of_one_unit(data.frame, data.wide, out.lines))
-        change = single.loc[(single["value"] == value) & single["task"].isin(one_unit), "change"]
-        if change.empty:
-            continue
+        change = (single["change"] * factor)[single["value"] == value]
         clear = part["low"].notna() & ((part["low"] > 0) | (part["high"] < 0))
-        out.say(
-            f"{column} {value} less {baseline}: {change.mean():+.4f} on average, {change.min():+.4f} to "
-            f"{change.max():+.4f} over {int(part['n_pairs'].max())} pairs and {len(part)} tasks; the 95% interval "
-            f"leaves out 0 on {int(clear.sum())}"
+        lines.append(
+            f"{facts['column']} {value} less {facts['baseline']}: {change.mean():+.4f} on average, {change.min():+.4f} to "
+            f"{change.max():+.4f} over {int(part['n_pairs'].max())} pairs and {len(part)} tasks, {facts['scale']}; the 95% "
+            f"interval leaves out 0 on {int(clear.sum())}"
         )
-        if part["detectable"].notna().any():
-            out.say(f"  found four times in five: changes from {part['detectable'].median():.4f} (median over tasks)")
+        found = part["detectable"] * part["task"].map(facts["to_one_scale"])
+        if found.notna().any():
+            lines.append(f"  found four times in five: changes from {found.median():.4f} (median over tasks)")
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import numpy as np
+
+    from virb.figures import plots
+
+    facts, tasks = tables.facts, list(tables.facts["tasks"])
+    factor = facts["to_one_scale"]
+    table, single = tables[""].copy(), tables["pairs"].copy()
+    for name in ("change", "low", "high"):
+        table[name] *= table["task"].map(factor)
+    single["change"] *= single["task"].map(factor)
     shades = dict(zip(dict.fromkeys(table["value"]), [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 4, strict=False))
     with plots.style():
         groups = list(table.groupby("value", sort=False))
-        tasks = list(data.wide.columns)
         fig = plots.figure(plots.COLUMN, 0.42 + 0.15 * len(tasks) * max(1.0, 0.6 * len(groups)))
         axes = fig.add_subplot()
         for k, (value, part) in enumerate(groups):
@@ -122,21 +171,21 @@ def run(
             axes.plot(part["change"], place, "|", color=plots.BLACK, markersize=6, markeredgewidth=1.2, zorder=4)
         axes.axvline(0, color=plots.BLACK, linewidth=0.6)
         axes.set_yticks(range(len(tasks)), tasks)
-        for label, task in zip(axes.get_yticklabels(), tasks, strict=True):
-            category = data.categories[task]
+        for label, category in zip(axes.get_yticklabels(), facts["tasks"].values(), strict=True):
             if category:
                 label.set_color(plots.darker(plots.category_colours([category])[category]))
         axes.set_ylim(len(tasks) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
-        axes.set_xlabel(f"change in score (less {column} {baseline})")
+        is_z = facts["scale"].startswith("in sd")
+        axes.set_xlabel(f"change in score{' (sd of the task)' * is_z} (less {facts['column']} {facts['baseline']})")
         counts = ", ".join(f"{value} {int(part['n_pairs'].max())}" for value, part in groups)
         lines = " Lines: 95% Student interval over pairs." if table["low"].notna().any() else " One pair: no interval."
-        note = f"Pairs of encoders alike in all else: {counts}. Dots: pairs; ticks: mean.{lines} {data.note}"
-        handles = plots.colour_handles({f"{column} {value}": colour for value, colour in shades.items()})
-        plots.titles(fig, f"Change in score with {column}", note, handles=handles)
-    out.figure(fig)
+        note = f"Pairs of encoders alike in all else: {counts}; {facts['scale']}. Dots: pairs; ticks: mean.{lines} {facts['note']}"
+        handles = plots.colour_handles({f"{facts['column']} {value}": colour for value, colour in shades.items()})
+        plots.titles(fig, f"Change in score with {facts['column']}", note, handles=handles)
+    return {"": fig}
 
 
 def _plain(column: Series) -> Series:
@@ -147,7 +196,9 @@ ANALYSIS = Analysis(
     name="setting-change",
     summary="One setting of pretraining changed and all else equal, such as resized against native images",
     source="Cole et al. 2022, Table A2",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     min_encoders=2,
     options=(
         Option("column", "resized", "Column of the encoder in which the two of a pair differ."),

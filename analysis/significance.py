@@ -9,32 +9,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option
+from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError
 from virb.records.predictions import compare, read_predictions
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.stats.correlation import adjust_p
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from matplotlib.figure import Figure
+    from pandas import DataFrame, Series
 
 
-def run(
+def compute(
     scores: DataFrame,
-    out: Outputs,
+    notes: Notes,
     *,
     alpha: float,
     correction: str,
     samples: int,
     exclude: tuple[str, ...],
     missing: str,
-) -> None:
+) -> Tables:
+    """A row a task and encoder: the test of it against the task's best."""
     import numpy as np
     import pandas as pd
 
-    from virb.figures import plots
-
-    data = prepare(scores, out.lines, exclude=exclude, missing=missing, is_complete=False)
+    data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
     rows = []
     for task in data.wide.columns:
         part = data.frame[data.frame["task"] == task]
@@ -50,7 +51,7 @@ def run(
                 if name != best
             }
         except ScoresError as error:
-            out.say(f"{task} is left out: {error}")
+            notes.say(f"{task} is left out: {error}")
             continue
         p = np.array([test.pvalue for test in tests.values()])
         adjusted = adjust_p(p, "holm") if correction == "holm" and len(p) else p
@@ -65,32 +66,61 @@ def run(
     columns = ["task", "metric", "encoder", "score", "best", "behind", "p", "p_adjusted", "is_exact", "is_not_worse"]
     columns.append("detectable")
     table = pd.DataFrame(rows, columns=columns)
-    out.table(table)
-    tasks = [task for task in data.wide.columns if task in set(table["task"])]
-    compared = [name for name in data.wide.index if name in set(table["encoder"])]
-    wide = table.pivot(index="encoder", columns="task", values="score").loc[compared, tasks]
-    bold = table.pivot(index="encoder", columns="task", values="is_not_worse").loc[wide.index, tasks]
-    bold = bold.fillna(False).to_numpy(bool)
-    counts = bold.sum(axis=1)
-    order = np.argsort(-counts, kind="stable")
-    out.say(
-        "not significantly worse than the best: "
-        + ", ".join(f"{wide.index[k]} on {counts[k]}" for k in order[:5])
-        + f" of {len(tasks)} tasks"
+    return Tables(
+        {"": table},
+        tasks={str(task): data.categories[task] for task in data.wide.columns if task in set(table["task"])},
+        encoders=[str(name) for name in data.wide.index if name in set(table["encoder"])],
+        alpha=alpha,
+        correction=correction,
+        samples=samples,
+        note=data.note,
     )
+
+
+def _bold(tables: Tables) -> tuple[DataFrame, DataFrame]:
+    """Scores and whether each is not significantly worse than the best, encoders x tasks; the most often bold first."""
+    tasks, encoders = list(tables.facts["tasks"]), tables.facts["encoders"]
+    wide = tables[""].pivot(index="encoder", columns="task", values="score").loc[encoders, tasks]
+    bold = tables[""].pivot(index="encoder", columns="task", values="is_not_worse").loc[encoders, tasks] == True  # noqa: E712
+    order = bold.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    return wide.loc[order], bold.loc[order]
+
+
+def _missed(tables: Tables) -> Series:
+    """The largest difference on each task that would be found among those that were not."""
+    table = tables[""]
     missed = table[table["is_not_worse"] & table["detectable"].notna()].groupby("task")["detectable"].max()
+    return missed.reindex(list(tables.facts["tasks"])).dropna()
+
+
+def say(tables: Tables) -> list[str]:
+    _, bold = _bold(tables)
+    lines = [
+        "not significantly worse than the best: "
+        + ", ".join(f"{name} on {n}" for name, n in bold.sum(axis=1).head(5).items())
+        + f" of {bold.shape[1]} tasks"
+    ]
+    missed = _missed(tables)
     if len(missed):
-        out.say(
+        lines.append(
             "not significantly worse is not equal; found four times in five would be: "
-            + ", ".join(f"{task} {value:.3f}" for task, value in missed.reindex(tasks).dropna().items())
+            + ", ".join(f"{task} {value:.3f}" for task, value in missed.items())
         )
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import numpy as np
+
+    from virb.figures import plots
+
+    facts, (shown, bold), missed = tables.facts, _bold(tables), _missed(tables)
+    tasks, mark = list(facts["tasks"]), bold.to_numpy()
     with plots.style():
         long = plots.text_width([str(t) for t in tasks], 6.5)
         width = max(plots.COLUMN, min(plots.PAGE, 1.4 + 0.4 * len(tasks)))
-        fig = plots.figure(width, 0.2 + long + 0.16 * max(len(wide), 3))
+        fig = plots.figure(width, 0.2 + long + 0.16 * max(len(shown), 3))
         axes = fig.add_subplot()
-        shown = wide.iloc[order]
-        mark = bold[order]
         place = axes.imshow(np.where(mark, 1.0, 0.0), cmap=_pale(), vmin=0, vmax=1, aspect="auto")
         size = 6.0 if len(tasks) <= 14 else 4.8
         for i in range(len(shown)):
@@ -101,25 +131,27 @@ def run(
                 )
         axes.set_xticks(range(len(tasks)), tasks, rotation=90)
         axes.set_yticks(range(len(shown)), list(shown.index))
-        for label, task in zip(axes.get_xticklabels(), tasks, strict=True):
-            category = data.categories[task]
+        for label, category in zip(axes.get_xticklabels(), facts["tasks"].values(), strict=True):
             if category:
                 label.set_color(plots.darker(plots.category_colours([category])[category]))
         place.axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        sampled = "" if table["is_exact"].all() else f", {samples:,} samples where not exact"
-        holm = " after Holm's correction" if correction == "holm" else ", not corrected for the number of encoders"
-        note = f"Bold: not significantly worse than the best of the column (paired permutation test, p > {alpha:g}{holm}{sampled}). "
+        sampled = "" if tables[""]["is_exact"].all() else f", {facts['samples']:,} samples where not exact"
+        holm = (
+            " after Holm's correction"
+            if facts["correction"] == "holm"
+            else ", not corrected for the number of encoders"
+        )
+        note = f"Bold: not significantly worse than the best of the column (paired permutation test, p > {facts['alpha']:g}{holm}{sampled}). "
         note += "Test-sample noise only; one head each. "
         if len(missed):
             note += (
                 f"Differences from {missed.min():.3f} to {missed.max():.3f} (by task) are found four times in five. "
             )
-        note += data.note
-        plots.titles(
-            fig, "Who is not worse than the best", note, handles=plots.category_handles(data.categories[tasks])
-        )
-    out.figure(fig)
+        note += facts["note"]
+        handles = plots.category_handles(facts["tasks"].values())
+        plots.titles(fig, "Who is not worse than the best", note, handles=handles)
+    return {"": fig}
 
 
 def _pale():  # type: ignore[no-untyped-def]
@@ -132,7 +164,9 @@ ANALYSIS = Analysis(
     name="significance",
     summary="Comparison table with the encoders not significantly worse than the best in bold",
     source="Chen et al. 2020, Table 8 and Appendix B.8",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs=("metric", "seed", "probe"),
     min_encoders=2,
     needs_predictions=True,

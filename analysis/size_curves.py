@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
 from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError
+from virb.records.columns import LABELS
+from virb.records.store import without_overrides
 from virb.scores.layout import EXCLUDE, as_counts, task_categories
 from virb.scores.roles import roles
 from virb.scores.schema import as_words, encoder_table
@@ -27,6 +29,9 @@ def compute(scores: DataFrame, notes: Notes, *, x: str, lines: str, exclude: tup
     import pandas as pd
 
     kept = scores[~scores["task"].isin(exclude) & ~scores["encoder"].isin(exclude)].copy()
+    x = x or next((name for name in LABELS if name in kept and kept[name].nunique() > 1), "dataset_size")
+    if x in LABELS and "probe" in kept:
+        kept["probe"] = kept["probe"].map(lambda name: without_overrides(name, LABELS), na_action="ignore")
     if x not in kept or kept[x].isna().all():
         raise NotApplicable(f"The scores have no column {x} to draw against; choose another with --option x=COLUMN.")
     about = encoder_table(kept)
@@ -54,7 +59,7 @@ def compute(scores: DataFrame, notes: Notes, *, x: str, lines: str, exclude: tup
     for name in parts:
         if name in about:
             texts.append(kept["encoder"].map(as_words(about[name])))
-        elif name in ("probe", "labels") and name in kept:
+        elif name in ("encoder", "probe", "labels") and name in kept:
             texts.append(as_words(kept[name]))
         elif name == "role" or (len(parts) == 1 and name == "method"):
             texts.append(kept["encoder"].map(of))
@@ -92,7 +97,9 @@ def compute(scores: DataFrame, notes: Notes, *, x: str, lines: str, exclude: tup
 
 
 def _usual_lines(about: DataFrame, x: str, notes: Notes) -> str:
-    """A line for each method, of each data set where one method has several: another data set is not more of the same."""
+    """A line for each encoder against labels; else for each method, of each data set where one method has several: another data set is not more of the same."""
+    if x in LABELS:
+        return "encoder"
     if "method" not in about or "dataset" not in about or x == "dataset":
         return "method"
     several = about.groupby(as_words(about["method"]))["dataset"].nunique()
@@ -189,12 +196,17 @@ ANALYSIS = Analysis(
     draw=draw,
     say=say,
     options=(
-        Option("x", "dataset_size", "Column on the horizontal axis: dataset_size, epochs, images_seen, labels, ..."),
+        Option(
+            "x",
+            "",
+            "Column on the horizontal axis: dataset_size, epochs, images_seen, labels, ...; if not given, label_fraction or "
+            "labels_per_class where the scores have several, else dataset_size.",
+        ),
         Option(
             "lines",
             "",
-            "Columns, joined by +, that make the lines: method, arch, probe, labels, ...; if not given, the method, and the data "
-            "set where a method has several.",
+            "Columns, joined by +, that make the lines: method, arch, encoder, probe, labels, ...; if not given, the encoder "
+            "against labels, else the method, and the data set where a method has several.",
         ),
         EXCLUDE,
     ),

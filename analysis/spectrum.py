@@ -9,30 +9,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
 from virb.features.activations import ENCODERS, IMAGES, N_IMAGES, embeddings, load_encoders, open_images
 from virb.stats.distances import Moments
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy import ndarray
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 
-def run(
+def compute(
     scores: DataFrame | None,
-    out: Outputs,
+    notes: Notes,
     *,
     encoders: tuple[str, ...],
     images: str,
     n: int,
     checkpoint: str,
     tensor: str,
-) -> None:
+) -> Tables:
+    """A row an eigenvalue (or singular value)."""
     import numpy as np
     import pandas as pd
-
-    from virb.figures import plots
 
     spectra: dict[str, ndarray] = {}
     note = ""
@@ -48,33 +49,60 @@ def run(
                 moments.add(part)
             spectra[encoder.name] = np.clip(np.linalg.eigvalsh(moments.covariance)[::-1], 0, None)
             if len(chosen) <= encoder.dim:
-                out.say(
+                notes.say(
                     f"{encoder.name}: {len(chosen)} images span at most {len(chosen) - 1} of {encoder.dim} dimensions"
                 )
     if not spectra:
         raise NotApplicable("It needs encoders and images, or a checkpoint and the name of a matrix in it.")
-    rows, ranks = [], {}
+    rows = []
     for name, values in spectra.items():
         share = values / values.sum()
-        ranks[name] = float(np.exp(-np.sum(share[share > 0] * np.log(share[share > 0]))))
-        half = int(np.searchsorted(np.cumsum(share), 0.9) + 1)
-        out.say(f"{name}: effective rank {ranks[name]:.1f} of {len(values)}; 90% of the sum in the first {half}")
         rows += [(name, k + 1, v, s) for k, (v, s) in enumerate(zip(values, share, strict=True))]
-    out.table(pd.DataFrame(rows, columns=["name", "index", "value", "share"]))
+    return Tables({"": pd.DataFrame(rows, columns=["name", "index", "value", "share"])}, note=note)
+
+
+def _rank(share: Series) -> float:
+    """exp of the entropy of the shares."""
+    import numpy as np
+
+    positive = share[share > 0]
+    return float(np.exp(-np.sum(positive * np.log(positive))))
+
+
+def say(tables: Tables) -> list[str]:
+    import numpy as np
+
+    lines = []
+    for name, part in tables[""].groupby("name", sort=False):
+        half = int(np.searchsorted(np.cumsum(part["share"]), 0.9) + 1)
+        lines.append(
+            f"{name}: effective rank {_rank(part['share']):.1f} of {len(part)}; 90% of the sum in the first {half}"
+        )
+    return lines
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import numpy as np
+
+    from virb.figures import plots
+
+    spectra = {str(name): part for name, part in tables[""].groupby("name", sort=False)}
     shades = plots.palette(spectra)
     with plots.style():
         fig = plots.figure(plots.COLUMN, 2.0)
         axes = fig.add_subplot()
-        for name, values in spectra.items():
+        for name, part in spectra.items():
+            values = part["value"].to_numpy()
             positive = values[values > values[0] * 1e-9]
             axes.plot(np.arange(1, len(positive) + 1), positive / positive[0], color=shades[name])
         axes.set_yscale("log")
         axes.set_xlabel("index")
         axes.set_ylabel("eigenvalue / largest")
         axes.grid()
-        handles = plots.colour_handles({f"{k} (rank {ranks[k]:.0f})": shades[k] for k in spectra})
-        plots.titles(fig, "Spectrum", f"Rank: exp of the entropy of the shares. {note}", handles=handles)
-    out.figure(fig)
+        handles = plots.colour_handles({f"{k} (rank {_rank(p['share']):.0f})": shades[k] for k, p in spectra.items()})
+        note = f"Rank: exp of the entropy of the shares. {tables.facts['note']}"
+        plots.titles(fig, "Spectrum", note, handles=handles)
+    return {"": fig}
 
 
 def _singular_values(path: str, key: str) -> ndarray:
@@ -103,7 +131,9 @@ ANALYSIS = Analysis(
     name="spectrum",
     summary="How many dimensions an embedding, or a projection matrix, uses",
     source="Chen et al. 2020, Appendix B.3 and Figure B.3",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs_scores=False,
     options=(
         ENCODERS,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs, comma_list, names_in_words
+from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
 from virb.scores import inside
 from virb.scores.layout import EXCLUDE, prepare
@@ -17,16 +18,15 @@ from virb.scores.roles import roles
 from virb.stats.granularity import group_means
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(
-    scores: DataFrame, out: Outputs, *, task: str, groups: str, encoders: tuple[str, ...], exclude: tuple[str, ...]
-) -> None:
-    import numpy as np
+def compute(
+    scores: DataFrame, notes: Notes, *, task: str, groups: str, encoders: tuple[str, ...], exclude: tuple[str, ...]
+) -> Tables:
+    """A row an encoder and superclass."""
     import pandas as pd
-
-    from virb.figures import plots
 
     if not groups:
         raise NotApplicable("It needs the classes' superclasses: --option groups=FILE.csv --option task=TASK.")
@@ -38,7 +38,7 @@ def run(
     if "class" not in given or given.shape[1] < 2 or given.isna().to_numpy().any() or given["class"].duplicated().any():
         raise UsageError(f"{groups} needs a column class (each once) and a column with its superclass, no cell empty.")
     level = next(name for name in given if name != "class")
-    data = prepare(scores, out.lines, exclude=exclude, missing="keep")
+    data = prepare(scores, notes, exclude=exclude, missing="keep")
     task, accuracies, n_images = inside.accuracies(scores, data.frame, task)
     known = [str(name) for name in accuracies if name in data.wide.index]
     unknown = [name for name in encoders if name not in known]
@@ -50,12 +50,36 @@ def run(
     counts_of = None if n_images is None else n_images.to_numpy()
     rows = [group_means(accuracies[name].to_numpy(), of, n=counts_of).assign(encoder=name) for name in chosen]
     table = pd.concat(rows, ignore_index=True).rename(columns={"group": level})
-    out.table(table.assign(task=task))
-    wide = table.pivot(index=level, columns="encoder", values="accuracy")[chosen]
+    return Tables(
+        {"": table.assign(task=task)},
+        task=task,
+        level=level,
+        encoders=chosen,
+        roles=dict(roles(data.frame).loc[chosen]),
+        n_images=None if n_images is None else int(n_images.sum()),
+        note=data.note,
+    )
+
+
+def _wide(tables: Tables) -> DataFrame:
+    return tables[""].pivot(index=tables.facts["level"], columns="encoder", values="accuracy")[tables.facts["encoders"]]
+
+
+def say(tables: Tables) -> list[str]:
+    wide = _wide(tables)
     best = wide.idxmax(axis=1)
-    out.say(", ".join(f"{name} is best on {int((best == name).sum())}" for name in chosen) + f" of {len(wide)} groups")
-    place_of = wide.mean(axis=1).sort_values(ascending=False, kind="stable").index
-    shades = plots.palette(chosen, roles(data.frame))
+    return [", ".join(f"{name} is best on {int((best == name).sum())}" for name in wide) + f" of {len(wide)} groups"]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    import numpy as np
+
+    from virb.figures import plots
+
+    table, facts = tables[""], tables.facts
+    level, chosen = facts["level"], facts["encoders"]
+    place_of = _wide(tables).mean(axis=1).sort_values(ascending=False, kind="stable").index
+    shades = plots.palette(chosen, facts["roles"])
     with plots.style():
         longest = plots.text_width([f"{g} (00)" for g in place_of], 6.5)
         width_in = max(plots.COLUMN, min(plots.PAGE, 0.6 + 0.34 * len(place_of)))
@@ -76,17 +100,19 @@ def run(
         axes.set_ylim(0, None)
         axes.grid(axis="y")
         handles = [plots.Patch(facecolor=shades[name], label=name) for name in chosen]
-        n = "" if n_images is None else f", n = {int(n_images.sum())} test images"
-        note = f"{task}{n}; mean over classes, their number in brackets. Lines: 95% Student interval over classes. {data.note}"
+        n = "" if facts["n_images"] is None else f", n = {facts['n_images']} test images"
+        note = f"{facts['task']}{n}; mean over classes, their number in brackets. Lines: 95% Student interval over classes. {facts['note']}"
         plots.titles(fig, f"Accuracy by {level}", note, handles=handles)
-    out.figure(fig)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="superclasses",
     summary="Accuracy by superclass, a few encoders side by side",
     source="Cole et al. 2022, Figure A3",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     options=(
         Option("task", "", "Task whose classes are grouped."),
         Option("groups", "", "CSV with the column class and a column with its superclass."),

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from virb.contracts.analysis import Analysis, NotApplicable, Option, Outputs
+from virb.contracts.analysis import Analysis, NotApplicable, Option
+from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
 from virb.features.activations import ENCODERS, embeddings, load_encoders
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-def run(
+def compute(
     scores: DataFrame | None,
-    out: Outputs,
+    notes: Notes,
     *,
     encoders: tuple[str, ...],
     task: str,
     n: int,
     perplexity: float,
     seed: int,
-) -> None:
+) -> Tables:
+    """A row a point; ``agreement``: the share of neighbours of the same class, in the embedding and in the map."""
     import numpy as np
     import pandas as pd
     from sklearn.manifold import TSNE
@@ -33,7 +36,6 @@ def run(
 
     from virb import registry
     from virb.contracts.examples import DataContext
-    from virb.figures import plots
     from virb.images.sets import ImageSubset
 
     loaded = load_encoders(encoders)
@@ -49,64 +51,83 @@ def run(
     images = ImageSubset(examples.images, np.asarray(examples.frames)[rows, 0])
     if len(rows) <= 3 * perplexity:
         raise UsageError(f"perplexity={perplexity:g} needs more than {3 * perplexity:g} images; there are {len(rows)}.")
-    maps, agreement, tables = {}, {}, []
+    points, agreement = [], []
     for encoder in loaded:
         features = np.concatenate(list(embeddings(encoder, images)))
         features = (features - features.mean(axis=0)) / np.maximum(
             np.linalg.norm(features - features.mean(axis=0), axis=1, keepdims=True), 1e-12
         )
-        maps[encoder.name] = TSNE(perplexity=perplexity, random_state=seed, init="pca").fit_transform(features)
+        found = TSNE(perplexity=perplexity, random_state=seed, init="pca").fit_transform(features)
         shares = []
-        for space in (features, maps[encoder.name]):
+        for space in (features, found):
             near = NearestNeighbors(n_neighbors=11).fit(space).kneighbors(space, return_distance=False)[:, 1:]
             shares.append(float(np.mean(target[near] == target[:, None])))
-        agreement[encoder.name] = shares
-        out.say(
-            f"{encoder.name}: {shares[0]:.0%} of the 10 nearest neighbours are of the same class ({shares[1]:.0%} in "
-            "the map)"
-        )
-        tables.append(
+        agreement.append((encoder.name, *shares))
+        points.append(
             pd.DataFrame(
                 {
                     "encoder": encoder.name,
                     "id": np.asarray(examples.ids)[rows],
                     "class": target,
-                    "x": maps[encoder.name][:, 0],
-                    "y": maps[encoder.name][:, 1],
+                    "x": found[:, 0],
+                    "y": found[:, 1],
                 }
             )
         )
-    out.table(pd.concat(tables, ignore_index=True))
-    names = declared.class_names
+    return Tables(
+        {
+            "": pd.concat(points, ignore_index=True),
+            "agreement": pd.DataFrame(agreement, columns=["encoder", "in_embedding", "in_map"]),
+        },
+        task=task,
+        classes=list(declared.class_names),
+        perplexity=perplexity,
+        n_images=len(rows),
+    )
+
+
+def say(tables: Tables) -> list[str]:
+    return [
+        f"{row.encoder}: {row.in_embedding:.0%} of the 10 nearest neighbours are of the same class ({row.in_map:.0%} in the map)"
+        for row in tables["agreement"].itertuples()
+    ]
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
+    from virb.figures import plots
+
+    names, facts, agreement = tables.facts["classes"], tables.facts, tables["agreement"]
     shades = dict(zip(names, [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 80, strict=False))
     with plots.style():
-        columns = min(3, len(loaded))
-        n_rows = -(-len(loaded) // columns)
+        columns = min(3, len(agreement))
+        n_rows = -(-len(agreement) // columns)
         side = plots.COLUMN if columns == 1 else plots.PAGE / columns
         fig = plots.figure(side * columns, (side + 0.1) * n_rows)
         grid = fig.subplots(n_rows, columns, squeeze=False)
-        for axes, (name, points) in zip(grid.flat, maps.items(), strict=False):
-            axes.scatter(
-                points[:, 0], points[:, 1], s=4, c=[shades[names[int(k)]] for k in target], linewidth=0, alpha=0.8
-            )
-            axes.set_title(f"{name}  ({agreement[name][0]:.0%})", fontsize=6.5)
+        for axes, row in zip(grid.flat, agreement.itertuples(), strict=False):
+            part = tables[""][tables[""]["encoder"] == row.encoder]
+            colours = [shades[names[int(k)]] for k in part["class"]]
+            axes.scatter(part["x"], part["y"], s=4, c=colours, linewidth=0, alpha=0.8)
+            axes.set_title(f"{row.encoder}  ({row.in_embedding:.0%})", fontsize=6.5)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(True)
             axes.set_aspect("equal", adjustable="datalim")
-        for axes in list(grid.flat)[len(loaded) :]:
+        for axes in list(grid.flat)[len(agreement) :]:
             axes.remove()
         handles = plots.colour_handles(shades) if len(names) <= 15 else []
-        note = f"n = {len(rows)} test images, perplexity {perplexity:g}. %: of 10 nearest neighbours (cosine, embedding) of the same class."
-        plots.titles(fig, f"{task}: t-SNE of embeddings", note, handles=handles)
-    out.figure(fig)
+        note = f"n = {facts['n_images']} test images, perplexity {facts['perplexity']:g}. %: of 10 nearest neighbours (cosine, embedding) of the same class."
+        plots.titles(fig, f"{facts['task']}: t-SNE of embeddings", note, handles=handles)
+    return {"": fig}
 
 
 ANALYSIS = Analysis(
     name="tsne",
     summary="t-SNE map of an end task's test images, coloured by class",
     source="Chen et al. 2020, Figure B.4",
-    run=run,
+    compute=compute,
+    draw=draw,
+    say=say,
     needs_scores=False,
     options=(
         ENCODERS,

@@ -10,6 +10,9 @@ from pathlib import Path
 from virb import registry
 from virb.contracts.paper import Paper, Part
 from virb.papers.claims import ask, counted, interval
+from virb.papers.evidence import evidence
+from virb.papers.identity import identify
+from virb.scores.read import read_scores
 
 PAGE = Path(__file__).with_name("papers.md")
 HEAD = """# The papers
@@ -35,6 +38,10 @@ those units, not cells. Where families are not known, encoders are counted as in
 Figures that were read off are redrawn within the reading error: where fewer than 95 % of redrawn tables agree, the answer is that it
 cannot be told. Almost every cell is one training run, so what a seed would change is in none of these intervals, except where said.
 "cannot be told" is not "fails": the paper may be right, and its numbers do not show it.
+
+**What it costs.** `virb paper status` counts forward passes, head steps, gigabytes and hours by the arithmetic of [scaling.md](scaling.md). Of
+`virb paper run kotar-2021 --scale mini` on two cores, reckoned and not run whole by one command: 30 encoders of 135 core seconds and 768
+jobs of 6.1 ([study.md](study.md) has the measured parts), 1.2 hours undisturbed. It goes on where it was stopped.
 """
 
 
@@ -59,12 +66,41 @@ def section(paper: Paper) -> str:
         why = (f"{estimate}. " if estimate else "") + found.why
         verdict = f"**{found.verdict}**" + (f", of {found.about}" if found.n else "")
         lines.append(row(one.claim.sentence, one.claim.where, verdict, n, why))
+    lines += mini(paper)
     lines += ["", "| table or figure | what | command | needs |", "|---|---|---|---|"]
     lines += [part_row(paper, part) for part in paper.parts]
     odd = [f"- {table.where}: {table.note}." for table in paper.tables if table.note]
     if odd:
         lines += ["", "What is odd in its numbers:", *odd]
     return "\n".join(lines) + "\n"
+
+
+def mini(paper: Paper) -> list[str]:
+    """The same sentences tested on the study in miniature, where its scores are of this paper's design."""
+    study, encoders = PAGE.with_name("study.csv"), PAGE.with_name("study-encoders.csv")
+    frame = read_scores(study, meta=encoders)
+    found = identify(frame, paper, paper.scale("mini"))
+    if not found.names:
+        return []
+    answers = ask(paper, evidence(paper, "mini", frame, found))
+    lines = [
+        "",
+        f"In the mini world ([study.md](study.md): {len(found.names)} encoders; {paper.scale('mini').label}): {counted(answers)}.",
+        "",
+    ]
+    lines += ["| it says | answer of the mini world | n | what its scores say |", "|---|---|---|---|"]
+    for one in answers:
+        n = f"{one.answer.n} {one.answer.of}" if one.answer.n else "–"
+        estimate = interval(one.answer)
+        lines.append(
+            row(
+                one.claim.sentence,
+                f"**{one.answer.verdict}**",
+                n,
+                (f"{estimate}. " if estimate else "") + one.answer.why,
+            )
+        )
+    return lines
 
 
 def part_row(paper: Paper, part: Part) -> str:

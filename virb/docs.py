@@ -98,7 +98,9 @@ every level, from the same predictions. WordNet is no tree: of several hypernyms
 of Cole et al. (Appendix C.3), "depth k" with nothing more than k steps below the root.
 
 **Public layouts.** Each task is tested on a tiny set in the layout that its publishers (or torchvision) give, and refuses what is
-not as published, by name. Counts are checked by `virb data status`.
+not as published, by name. Counts are checked by `virb data status`. Where CIFAR-10, Food-101, Stanford Cars, Flowers-102 or Tiny
+ImageNet do not lie so, the folder `NAME` of the data folder (or `--data NAME=DIR`) is read in any layout that is recognised: Hugging
+Face Parquet, WebDataset shards, class folders; another number of classes is refused.
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from virb.analysis.papers import chen_claims as claims
+from virb.analysis.papers.common import PROBES
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -260,8 +261,8 @@ def _part(
 
 
 FULL_ONLY = ("full",)
-PROBES = {"probe": "linear and fine-tuned", "labels": "all"}
-TUNED = {"probe": "fine-tuned", "labels": "1 and 10 %"}
+BOTH = {"probe": "linear and fine-tuned", "labels": "all"}
+
 PARTS = (
     _part("figure1", "accuracy and parameters", "Figure 1", "size-curves", ("widths", "widths-supervised"), options={"x": "width"}),
     _part("figure5", "augmentations alone and in pairs", "Figure 5", "augmentation-matrix", ("pairs",)),
@@ -279,9 +280,9 @@ PARTS = (
     Part("tableB4", "few labels, top-1", "Table B.4", why_not="as Table 7"),
     Part("tableB2", "few labels, broader augmentation", "Table B.2", why_not="as Table 7, and the broader augmentation is not virb's"),
     _part("tableB3", "longer supervised training", "Table B.3", "size-curves", ("widths-supervised",), table="tableB3", options={"x": "epochs"}, scales=FULL_ONLY),
-    _part("table8", "twelve data sets", "Table 8", "significance", ("widths", "widths-supervised", "random"), ("twelve",), table="table8", protocol=PROBES, scales=FULL_ONLY),
-    _part("tableB5", "twelve data sets, ResNet-50", "Table B.5", "significance", ("widths", "widths-supervised", "random"), ("twelve",), table="tableB5", protocol=PROBES, scales=FULL_ONLY),
-    _part("figureB5", "linear against fine-tuned", "Figures B.5 and B.6", "linear-vs-finetuned", ("widths", "widths-supervised"), ("twelve",), protocol=PROBES, needs="scores of two probes: run the part again with `--probe finetune`"),
+    _part("table8", "twelve data sets", "Table 8", "significance", ("widths", "widths-supervised", "random"), ("twelve",), table="table8", protocol=BOTH, scales=FULL_ONLY),
+    _part("tableB5", "twelve data sets, ResNet-50", "Table B.5", "significance", ("widths", "widths-supervised", "random"), ("twelve",), table="tableB5", protocol=BOTH, scales=FULL_ONLY),
+    _part("figureB5", "linear against fine-tuned", "Figures B.5 and B.6", "linear-vs-finetuned", ("widths", "widths-supervised"), ("twelve",), protocol=BOTH, needs="scores of two probes: run the part again with `--probe finetune`"),
     _part("figureB3", "eigenvalues of the projection", "Figure B.3", "spectrum", (), (), needs="an encoder and images: `--option encoders=F.pt --option images=FOLDER`"),
     _part("figureB4", "map of the embedding", "Figure B.4", "tsne", (), (), needs="an encoder and a task: `--option encoders=F.pt --option task=NAME`"),
     Part("figureB7", "CIFAR-10: batch size, length", "Figures B.7 to B.9", why_not="error bars over learning rates, no numbers printed; `virb pretrain --arch-option stem=cifar` and the analysis batch-epochs make it"),
@@ -338,6 +339,7 @@ PAPER = Paper(
     ),
     scales={"full": FULL, "mini": MINI},
     facts=FULL.facts,
+    probes=PROBES,
     missing={
         "figure5": "Figure 5 is a picture: its cells are not among the numbers at hand.",
         "figure7": "Figure 7 is a picture: no accuracy by depth is printed.",

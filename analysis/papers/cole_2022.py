@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 from virb.analysis.papers import cole_claims as claims
-from virb.analysis.papers.common import melted
+from virb.analysis.papers.common import PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -283,4 +283,5 @@ PAPER = Paper(
     ),
     scales={"full": FULL, "mini": MINI},
     facts=FULL.facts,
+    probes=PROBES,
 )  # fmt: skip

@@ -11,6 +11,8 @@ import pandas as pd
 from virb.contracts.paper import FAILS, HOLDS, UNTOLD, Answer, NotThere
 from virb.stats.claims import effective_encoders, mean_interval, redrawn, side
 
+#: What papers call a protocol -> the probes of ours that ask the same.
+PROBES = {"linear": ("gradient", "lbfgs"), "gradient": ("gradient",), "fine-tuned": ("finetune",), "knn": ("knn",)}
 #: A correlation that is called strong, or of which one predicts the other.
 STRONG = 0.5
 SURE = 0.95  # of redrawn tables that must agree
@@ -21,8 +23,10 @@ def told(side: int) -> str:
     return {1: HOLDS, -1: FAILS, 0: UNTOLD}[side]
 
 
-def unsure_of_readings(answer: Answer, share: float) -> Answer:
+def unsure_of_readings(answer: Answer, share: float | None) -> Answer:
     """``answer``, or that it cannot be told where fewer than 95 % of tables redrawn within the reading error agree."""
+    if share is None:  # no reading has an error
+        return answer
     note = f" {100 * share:.0f} % of tables redrawn within the reading error agree."
     verdict = answer.verdict if share >= SURE else UNTOLD
     return Answer(**{**vars(answer), "verdict": verdict, "why": answer.why + note})
@@ -113,14 +117,14 @@ class Grid:
             raise NotThere("Exactly one supervised encoder must be declared to compare with.")
         return self.supervised
 
-    def agreement(self, ask: Callable[[np.ndarray], object]) -> float:
-        """The share of tables redrawn within the readings' error for which ``ask`` (of the array) answers alike."""
+    def agreement(self, ask: Callable[[np.ndarray], object]) -> float | None:
+        """The share of tables redrawn within the readings' error for which ``ask`` (of the array) answers alike; None without error."""
         if not (self.error > 0).any():
-            return 1.0
+            return None
         shape = self.values.shape
         return redrawn(
             lambda moved: ask(moved.reshape(shape)), self.values.ravel(), self.error.ravel(), doubtful=self.doubtful.ravel(),
-            draws=100,
+            draws=60,
         )  # fmt: skip
 
 

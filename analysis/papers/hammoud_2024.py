@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from virb.analysis.papers import hammoud_claims as claims
-from virb.analysis.papers.common import melted
+from virb.analysis.papers.common import PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -249,5 +249,6 @@ PAPER = Paper(
     ),
     scales={"full": FULL, "mini": MINI},
     facts=FULL.facts,
+    probes=PROBES,
     missing={"figure4": "The paper prints no numbers of Figure 4."},
 )  # fmt: skip

@@ -109,7 +109,7 @@ def structural_gains_more(tables: Evidence) -> Answer:
         p = labelling_p(z, structural, samples=samples)
         return told(side(low, high) if p <= 0.05 else 0), gap, low, high, p
 
-    verdict, gap, low, high, p = ask(g.values, 20_000)
+    verdict, gap, low, high, p = ask(g.values, 10_000)
     answer = Answer(
         verdict,
         f"Structural less semantic {gap:+.2f} sd of the task ({_said(_by(g, gains(g.values)))}); p {p:.3f} from labels exchanged "
@@ -223,7 +223,7 @@ def pockets_within_each_category(tables: Evidence) -> Answer:
         verdict = HOLDS if by["p"].le(0.05).all() else UNTOLD if found.pvalue <= 0.05 else FAILS
         return verdict, found.statistic, by, found.pvalue
 
-    verdict, gap, by, p = ask(g.values, 20_000)
+    verdict, gap, by, p = ask(g.values, 10_000)
     each = "; ".join(f"{row.category} {row.inside:+.2f} (p {row.p:.3f})" for row in by.itertuples())
     answer = Answer(
         verdict,
@@ -231,7 +231,7 @@ def pockets_within_each_category(tables: Evidence) -> Answer:
         f"by category: {each}.",
         len(g.tasks), "tasks", gap, unit="rho", pvalue=p, about="tasks like these, these encoders",
     )  # fmt: skip
-    return unsure_of_readings(answer, g.agreement(lambda x: ask(x, 300)[0]))
+    return unsure_of_readings(answer, g.agreement(lambda x: ask(x, 200)[0]))
 
 
 def methods_by_output(tables: Evidence) -> Answer:
@@ -351,8 +351,8 @@ def log_unbalanced_is_better(tables: Evidence) -> Answer:
 
 
 def _balance(tables: Evidence, kind: str | None) -> Answer:
-    if "anova" in tables.frames:
-        printed = tables.get("anova").set_index("task")["score"]
+    if "printed-anova" in tables.frames:
+        printed = tables.get("printed-anova").set_index("task")["score"]
         lin, log = float(printed["p lin"]), float(printed["p log"])
         gain = float(printed["effect log"])
         if kind is None:
@@ -403,8 +403,8 @@ def _balance(tables: Evidence, kind: str | None) -> Answer:
 
 def seeds_hardly_matter(tables: Evidence) -> Answer:
     """Scores of encoders that differ by the seed of pretraining alone vary by less than .85 % of their mean."""
-    if "seeds" in tables.frames:
-        printed = tables.get("seeds")
+    if "printed-seeds" in tables.frames:
+        printed = tables.get("printed-seeds")
         n = int(printed["n_seeds"].iloc[0])
         value = float(printed["score"].iloc[0])
         from scipy import stats

@@ -17,10 +17,12 @@ def data(context: DataContext, split: str) -> Examples:
     from dataclasses import replace
 
     from virb.tasks.readers import tiny_imagenet, wordnet
-    from virb.tasks.readers.common import place
+    from virb.tasks.readers.common import or_layout, place
 
-    found = tiny_imagenet.tiny_imagenet(place(context, "tiny-imagenet", folder="tiny-imagenet-200"), split)
-    return replace(found, tree=wordnet.tree(context, found.classes))
+    root = place(context, "tiny-imagenet", folder="tiny-imagenet-200")
+    found = or_layout(context, "tiny-imagenet", split, 200, lambda: tiny_imagenet.tiny_imagenet(root, split))
+    wnids = tiny_imagenet.wordnet_ids(found.classes, root)
+    return replace(found, classes=wnids, tree=wordnet.tree(context, wnids)) if wnids else found
 
 
 TASK = Task(

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.parts import resolve
 from virb.errors import DataAbsent, DataError, UsageError
+from virb.images import readers
 from virb.images.decode import read_bytes, read_size, read_values, shown
 from virb.images.digests import of_files
 from virb.images.lazy import LazyTargets as LazyTargets  # readers take it from here
@@ -193,6 +195,33 @@ def dense_files(
     frames = np.arange(len(files), dtype=np.int64)[:, None]
     lazy = LazyTargets(len(files), read, lambda rows: of_files(root, [targets[int(row)] for row in rows]))
     return Examples(FileImages(name, root, files), frames, lazy, relative(files, root))
+
+
+def or_layout(context: DataContext, name: str, split: str, n_classes: int, public: Callable[[], Examples]) -> Examples:
+    """Return ``public()``, or, where its publisher's files are absent, the set ``name`` in a layout that is recognised.
+
+    So the same set may lie as Parquet of the Hugging Face hub, as WebDataset shards or as class folders, in
+    ``--data NAME=DIR`` or ``name`` below the data folder.
+
+    Raises:
+        DataAbsent: of the publisher's layout, where nothing else is there either.
+        DataError: what is there has another number of classes.
+    """
+    try:
+        return public()
+    except DataAbsent:
+        path = context.places.get(name) or (None if context.root is None else context.root / name)
+        found = readers.recognised(path) if path is not None and path.is_dir() else None
+        if found is None or path is None:
+            raise
+    reader, how = found
+    options = resolve(reader.options, {**how.options, "place": name}, f"The reader {reader.name!r}")
+    examples = reader.read(replace(context, places={**context.places, name: path}), split, **options)
+    if len(examples.classes) != n_classes:
+        raise DataError(
+            f"{name} is incomplete: {shown(path)} ({reader.name}) has {len(examples.classes)} classes; expected {n_classes}."
+        )
+    return examples
 
 
 def with_validation(train: Examples, is_held: Sequence[bool] | np.ndarray) -> Examples:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,20 @@ from virb.tasks.readers.common import (
 
 from virb.contracts.examples import Examples
 from virb.errors import DataError
+
+WNID = re.compile(r"n\d{8}")
+
+
+def wordnet_ids(classes: Sequence[str], root: Path) -> tuple[str, ...]:
+    """Return the classes' WordNet ids: their names, or where those are numbers the first column of ``root/classes.tsv``.
+
+    Nothing where neither says them: then there is no tree.
+    """
+    found = tuple(classes)
+    table = root / "classes.tsv"
+    if not all(WNID.fullmatch(name) for name in found) and table.is_file():
+        found = tuple(line.split("\t")[0] for line in read_lines("tiny-imagenet", table))
+    return found if len(found) == len(classes) and all(WNID.fullmatch(name) for name in found) else ()
 
 
 def tiny_imagenet(root: Path, split: str, *, n_classes: int = 200) -> Examples:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 def data(context: DataContext, split: str) -> Examples:
     from virb.tasks.readers import fine_grained
-    from virb.tasks.readers.common import torchvision_folder
+    from virb.tasks.readers.common import or_layout, torchvision_folder
 
-    return fine_grained.cars(torchvision_folder(context, "stanford-cars", folder="stanford_cars"), split)
+    root = torchvision_folder(context, "stanford-cars", folder="stanford_cars")
+    return or_layout(context, "stanford-cars", split, 196, lambda: fine_grained.cars(root, split))
 
 
 TASK = Task(

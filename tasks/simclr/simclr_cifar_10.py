@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def data(context: DataContext, split: str) -> Examples:
     from virb.tasks.readers import cifar
-    from virb.tasks.readers.common import torchvision_folder
+    from virb.tasks.readers.common import or_layout, torchvision_folder
 
     root = torchvision_folder(context, "cifar-10", folder="cifar-10-batches-py")
-    return cifar.cifar10(root.parent, split)
+    return or_layout(context, "cifar-10", split, 10, lambda: cifar.cifar10(root.parent, split))
 
 
 def prepare(context: DataContext) -> None:

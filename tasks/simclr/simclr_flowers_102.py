@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 def data(context: DataContext, split: str) -> Examples:
     from virb.tasks.readers import fine_grained
-    from virb.tasks.readers.common import torchvision_folder
+    from virb.tasks.readers.common import or_layout, torchvision_folder
 
-    return fine_grained.flowers(torchvision_folder(context, "flowers-102", folder="flowers-102"), split)
+    root = torchvision_folder(context, "flowers-102", folder="flowers-102")
+    return or_layout(context, "flowers-102", split, 102, lambda: fine_grained.flowers(root, split))
 
 
 def prepare(context: DataContext) -> None:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 def data(context: DataContext, split: str) -> Examples:
     from virb.tasks.readers import fine_grained
-    from virb.tasks.readers.common import torchvision_folder
+    from virb.tasks.readers.common import or_layout, torchvision_folder
 
-    return fine_grained.food(torchvision_folder(context, "food-101", folder="food-101"), split)
+    root = torchvision_folder(context, "food-101", folder="food-101")
+    return or_layout(context, "food-101", split, 101, lambda: fine_grained.food(root, split))
 
 
 def prepare(context: DataContext) -> None:

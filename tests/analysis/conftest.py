@@ -305,7 +305,8 @@ def cole_resized() -> pd.DataFrame:
         resized=np.where(t["pretrain"].str.contains("Resize"), "yes", "no"),
         method="SimCLR",
     )
-    return t.melt(["encoder", "dataset", "resized", "method"], list(t.columns[1:5]), "task", "score")
+    long = t.melt(["encoder", "dataset", "resized", "method"], list(t.columns[1:5]), "task", "score")
+    return long.assign(unit="fraction")
 
 
 def cole_diversity() -> pd.DataFrame:
@@ -350,7 +351,7 @@ def pretrained_twice() -> pd.DataFrame:
                     score = own[k] + 0.01 * rng.normal()
                     rows.append((f"{method}-{again}", task, seed, score, method, again, "top1", 500))
     columns = ["encoder", "task", "seed", "score", "method", "pretrain_seed", "metric", "n_test"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(unit="fraction")
 
 
 INPUTS = {

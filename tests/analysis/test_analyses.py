@@ -51,7 +51,7 @@ CASES = [
         "cole-resized",
         [],
         ["pairs.csv"],
-        "resized yes less no: -0.0048 on average, -0.0200 to +0.0140",
+        "resized yes less no: -0.0048 on average, -0.0200 to +0.0140 over 2 pairs and 4 tasks, in fraction",
     ),
     ("size-curves", "cole-diversity", ["x=n_classes"], ["doublings.csv"], "positive in 50% of steps"),
     (
@@ -116,10 +116,9 @@ def test_analysis(
     assert not pd.read_csv(tmp_path / "out" / f"{name}.csv").empty
     for part in parts:
         assert not pd.read_csv(tmp_path / "out" / f"{name}-{part}").empty
-    if registry.load("analyses", name).say:
-        tables = Tables.read(tmp_path / "out", name)  # what is said comes of the files alone
-        said = [*tables.notes, *registry.load("analyses", name).say(tables)]
-        assert [line[2:] for line in out.splitlines() if line.startswith("  ") and "wrote " not in line] == said
+    tables = Tables.read(tmp_path / "out", name)  # what is said comes of the files alone
+    said = [*tables.notes, *registry.load("analyses", name).say(tables)]
+    assert [line[2:] for line in out.splitlines() if line.startswith("  ") and "wrote " not in line] == said
     written = {line.split("wrote ")[1] for line in out.splitlines() if "wrote " in line}
     assert written == {str(path) for path in (tmp_path / "out").iterdir()}
 
@@ -285,10 +284,15 @@ def test_one_broken_analysis_does_not_stop_the_others(
 ) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
-    head = "from virb.contracts.analysis import Analysis\n\n\ndef run(scores, out):\n"
-    tail = "\n\nANALYSIS = Analysis(name={name!r}, summary='s', source='-', run=run)\n"
-    (folder / "breaks.py").write_text(head + "    raise ValueError('own fault')" + tail.format(name="breaks"))
-    (folder / "works.py").write_text(head + "    out.table(scores)\n    out.say('fine')" + tail.format(name="works"))
+    part = """from virb.contracts.analysis import Analysis
+
+def compute(scores, notes):
+    {0}
+
+ANALYSIS = Analysis("{1}", "s", "-", compute, draw=lambda tables: {{}}, say=lambda tables: ["fine"])
+"""
+    (folder / "breaks.py").write_text(part.format("raise ValueError('own fault')", "breaks"))
+    (folder / "works.py").write_text(part.format("return {'': scores}", "works"))
     (folder / "syntax.py").write_text("ANALYSIS = (\n")
     monkeypatch.setenv("VIRB_INCLUDE", str(folder))
     names = registry.names

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from virb import registry
+from virb.contracts.analysis import NotApplicable
 from virb.contracts.tables import Notes, Tables
+from virb.errors import ScoresError
 from virb.report.ranking import rank
 from virb.report.study import study_of
 from virb.scores.schema import check_scores
@@ -107,3 +109,167 @@ def test_a_class_that_improved_is_not_called_harmed() -> None:
     assert "67% of 3 classes improve, 33% stay, 0% fall" in lines[0]
     fell = say(Tables({"": table.assign(delta=[0.1, -0.1, -0.2])}, task="t", a="one", b="two", rank_r=0.5))
     assert "most improved: cat; most harmed: owl, dog" in fell
+
+
+def repeats(column: str, seeds: int = 3) -> pd.DataFrame:
+    """Two settings, ``seeds`` pretrainings each, that only ``column`` says are repeats; no setting is better."""
+    rng = np.random.default_rng(2)
+    rows = []
+    for resized in ("no", "yes"):
+        for seed in range(seeds):
+            about = {"repeat": f"r-{resized}", "pretrain_seed": seed} if column else {}
+            rows += [
+                {
+                    "encoder": f"{resized}-{seed}",
+                    "task": t,
+                    "score": 0.5 + 0.1 * rng.normal(),
+                    "resized": resized,
+                    **about,
+                }
+                for t in "abc"
+            ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("column", ["repeat", ""])
+def test_repeats_are_averaged_before_they_are_compared(column: str) -> None:
+    """Three repeats against three are one pair, not nine; by their declared repeat, or alike in every setting."""
+    frame, notes = repeats(column), Notes()
+    found = tables("setting-change", frame, notes)
+    assert set(found[""]["n_pairs"]) == {1}
+    assert found[""]["low"].isna().all()
+    mean = frame.groupby(["task", "resized"])["score"].mean().unstack()
+    np.testing.assert_allclose(found[""].set_index("task")["change"], mean["yes"] - mean["no"])
+    assert any("repeats of one another, averaged to one each: no-0 + no-1 + no-2" in note for note in notes)
+    if column:
+        assert any("pretrain_seed differs between them" in note for note in notes)
+        paired = tables("setting-change", frame.drop(columns="repeat"))  # then the seed is what pairs them
+        assert set(paired[""]["n_pairs"]) == {3}
+
+
+def test_one_base_is_no_base_of_four() -> None:
+    frame = repeats("", 4)
+    shared = frame[(frame["resized"] == "yes") | (frame["encoder"] == "no-0")]
+    assert set(tables("setting-change", shared)[""]["n_pairs"]) == {1}
+
+
+def families(n: int, column: str) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    rows = [(f"e{k}-{j}", t, rng.normal(), f"f{k}", "ab"[k % 2]) for k in range(n) for j in range(3) for t in "xy"]
+    return pd.DataFrame(rows, columns=["encoder", "task", "score", column, "factor"])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("anova", {"factors": "factor"}), ("method-difference", {"by": "factor"})]
+)
+@pytest.mark.parametrize("column", ["family", "method"])
+def test_shared_families_are_a_caveat_on_the_same_line(name: str, options: dict[str, str], column: str) -> None:
+    word = f"encoders of one family count as independent (18 encoders of 6 families, column {column})"
+    frame = families(6, column)
+    lines = said(name, frame, **options).splitlines()
+    assert all(word in line for line in lines if "p = " in line or "interval leaves out 0" in line)
+    assert any(word in line for line in lines)
+    alone = frame[frame["encoder"].str.endswith("-0")]
+    assert "independent (" not in said(name, alone, **options)
+    assert "independent (" not in said(name, frame.drop(columns=column), **options)
+
+
+def test_a_family_can_be_compared_without_a_column_method() -> None:
+    frame = families(6, "family").assign(family=lambda f: "f" + f["factor"])
+    assert "fa (n = 9) less fb (n = 9)" in said("method-difference", frame, by="family")
+    assert registry.load("analyses", "method-difference").reason_not_to_run(frame) is None
+
+
+def test_why_two_methods_of_many_are_compared_is_said() -> None:
+    notes = Notes()
+    said("method-difference", families(6, "method"), notes)
+    assert any("of the 6 values of method the two with most encoders are compared" in note for note in notes)
+    notes = Notes()
+    said("method-difference", families(6, "method"), notes, compare="f0,f3")
+    assert not any("are compared" in note for note in notes)
+
+
+def test_the_tightest_category_is_corrected_for_their_number() -> None:
+    rng = np.random.default_rng(0)
+    rows = [(f"e{k}", f"t{j}", rng.normal(), f"c{j // 2}") for k in range(20) for j in range(12)]
+    frame = pd.DataFrame(rows, columns=["encoder", "task", "score", "category"])
+    found = tables("task-tree", frame, resamples="20")
+    pockets = found["pockets"]
+    assert pockets["p_holm"].min() == pytest.approx(min(1, 6 * pockets["p"].min()))
+    assert "with Holm's correction over 6 categories" in said("task-tree", frame, resamples="20")
+
+
+def test_a_column_chance_makes_no_task_a_transformation() -> None:
+    frame = pd.DataFrame(
+        [(e, t, 0.5 + 0.1 * k, 0.25) for k, e in enumerate("ab") for t in ("Rotation", "birds")],
+        columns=["encoder", "task", "score", "chance"],
+    )
+    assert set(tables("pretext-labels", frame)[""]["task"]) == {"Rotation"}
+    birds = frame[frame["task"] == "birds"]
+    with pytest.raises(NotApplicable, match="named after a transformation"):
+        tables("pretext-labels", birds)
+    assert set(tables("pretext-labels", birds, tasks="birds")[""]["task"]) == {"birds"}
+
+
+def seeds(counts: dict[tuple[int, int], int]) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    rows = [
+        (f"e{k}", f"t{j}", s, 0.5 + 0.05 * k + 0.02 * rng.normal())
+        for k in range(30)
+        for j in range(4)
+        for s in range(counts.get((k, j), 3))
+    ]
+    return pd.DataFrame(rows, columns=["encoder", "task", "seed", "score"])
+
+
+def test_a_few_cells_cost_themselves_and_are_counted() -> None:
+    notes = Notes()
+    text = said("seed-variance", seeds({(0, 0): 1, (7, 2): 2}), notes)
+    assert "2 to 3 seeds in 119 cells of 30 encoders, 1 in 1" in text
+    assert "variance, in sd of each task over encoders" in text
+    assert any("2 cells are left out" in note or "8 cells are left out" in note for note in notes)
+
+
+def test_a_relative_difference_does_not_grow_with_the_seeds() -> None:
+    rng = np.random.default_rng(6)
+    means = []
+    for n in (2, 3, 10):
+        rows = [
+            (f"e{k}", f"t{j}", s, 0.5 + 0.01 * rng.normal()) for k in range(40) for j in range(10) for s in range(n)
+        ]
+        found = tables("seed-variance", pd.DataFrame(rows, columns=["encoder", "task", "seed", "score"]))[""]
+        means.append(found["relative_of_3"].mean())
+        if n == 3:
+            np.testing.assert_array_equal(found["relative_of_3"], found["relative"])
+    assert max(means) / min(means) < 1.08  # the plain mean deviation grows by 1.34 from 2 to 10
+
+
+def budgets() -> pd.DataFrame:
+    """Three encoders, two draws of each share of the labels and one score on all: as records have them."""
+    rows = [
+        (
+            encoder,
+            "t",
+            seed,
+            f"knn+label_fraction={share:g}+limit=9" if share < 1 else "knn+limit=9",
+            share,
+            base + share / 4,
+        )
+        for encoder, base in (("a", 0.2), ("b", 0.3), ("c", 0.4))
+        for share in (0.01, 0.1, 1.0)
+        for seed in range(2 if share < 1 else 1)
+    ]
+    frame = pd.DataFrame(rows, columns=["encoder", "task", "seed", "probe", "label_fraction", "score"])
+    return frame.assign(labels_per_class=np.nan)
+
+
+def test_scores_on_several_shares_of_the_labels_make_a_curve_an_encoder() -> None:
+    curves = tables("size-curves", budgets())[""]
+    assert curves["encoder"].value_counts().to_dict() == {"a": 3, "b": 3, "c": 3}
+    assert curves.loc[curves["encoder"] == "a", "label_fraction"].tolist() == [0.01, 0.1, 1.0]
+    assert curves.loc[curves["encoder"] == "b", "score"].tolist() == pytest.approx([0.3025, 0.325, 0.55])
+    other = budgets().assign(probe=lambda t: t["probe"].str.replace("knn", "lbfgs"))
+    with pytest.raises(ScoresError, match="several values of probe"):
+        tables("size-curves", pd.concat([budgets(), other]))
+    both = tables("size-curves", pd.concat([budgets(), other]), lines="encoder+probe")[""]
+    assert len(both) == 18

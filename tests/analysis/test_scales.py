@@ -52,6 +52,10 @@ STUDIES: dict[str, Callable[[int], dict[str, object]]] = {
     "budget": lambda k: {"method": "ab"[k % 2], "dataset_size": 100 * (1 + k // 2 % 3), "images_seen": 6000},
     "augmentation-matrix": lambda k: {"augmentation_a": "pqr"[k % 3], "augmentation_b": "pqrs"[k // 3]},
     "batch-epochs": lambda k: {"batch_size": 256 * (1 + k % 3), "epochs": 100 * (1 + k // 3)},
+    "pooling": lambda k: {"dataset": ("t0", "t1", "t0+t1")[k % 3], "dataset_size": "100"},
+    "setting-change": lambda k: {"resized": ("no", "yes")[k % 2], "epochs": k // 2},
+    "seed-variance": lambda k: {},
+    "noise-layers": lambda k: {"repeat": f"r{k // 3}"},
     "projection-heads": lambda k: {"head": ("linear", "nonlinear")[k % 2], "head_dim": 64 * (1 + k // 2)},
 }
 
@@ -59,7 +63,7 @@ STUDIES: dict[str, Callable[[int], dict[str, object]]] = {
 @pytest.mark.parametrize("name", list(STUDIES))
 @pytest.mark.parametrize("unit", ["", "degree"])
 def test_an_answer_over_tasks_is_blind_to_units(name: str, unit: str) -> None:
-    frame = study(STUDIES[name])
+    frame = study(STUDIES[name], seeds=3 if name in ("seed-variance", "noise-layers") else 1)
     options = {"roles": ("all",)} if name in ("anova", "budget") else {}
     first = frame if not unit else frame.assign(unit=np.where(frame["task"] == "t1", "radian", "fraction"))
     assert said(name, scaled(frame, unit), **options) == said(name, first, **options)

@@ -16,7 +16,7 @@ OURS = [(kind, name) for kind in ("heads", "losses", "metrics", "executors") for
 # The other methods' heads are large.
 OURS += [("methods", name) for name in ("simclr", "moco-v1", "pirl", "rotation", "random")]
 OURS += [("backbones", name) for name in ("resnet", "pixels")]
-OURS += [("analyses", name) for name in registry.names("analyses") if registry.load("analyses", name).compute]
+OURS += [("analyses", name) for name in registry.names("analyses")]
 OURS += [("probes", name) for name in registry.names("probes")]
 
 

@@ -160,3 +160,43 @@ def test_the_command_prints_answers_and_takes_names(capsys):
     assert main(["paper", "claims", "hammoud"]) == 2
     assert "hammoud-2024" in capsys.readouterr().err
     assert main(["paper", "claims"]) == 2
+
+
+def test_every_analysis_is_some_papers_or_says_whose_question_it_answers(papers):
+    drawn = {part.analysis for paper in papers.values() for part in paper.parts if part.analysis}
+    page = (ROOT / "docs" / "analyses.md").read_text(encoding="utf-8")
+    section = page.split("## Whose question")[1].split("\n## ")[0]
+    said = {line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| ")} - {"analysis"}
+    every = {entry.name for entry in registry.entries("analyses") if entry.is_built_in}
+    assert drawn | said == every
+    assert not drawn & said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_result_of_a_paper_is_a_part_or_says_why_not(papers, name):
+    """Tables and figures as their numbers count them: none is passed over in silence."""
+    wanted = {
+        "kotar-2021": {f"Table {k}" for k in (1, 2, 3)} | {f"Figure {k}" for k in (*range(3, 8), 13, 14, 15, 16)},
+        "cole-2022": {"Table 1", "Table 2", "Table 3", "Table A1", "Table A2", "Table A3"}
+        | {f"Figure {k}" for k in (1, 2, 3, 4, 5, "A1", "A2", "A3", "A4", "A5")},
+        "hammoud-2024": {f"Table {k}" for k in range(1, 6)}
+        | {"Figure 3", "Figure 4"}
+        | {f"Supplementary Table {k}" for k in range(1, 5)},
+        "chen-2020": {f"Table {k}" for k in range(1, 9)}
+        | {f"Table {k}" for k in ("B.2", "B.3", "B.4", "B.5", "C.1")}
+        | {
+            "Figure 1",
+            "Figure 5",
+            "Figure 7",
+            "Figure 8",
+            "Figure 9",
+            "Figure B.1, Table B.1",
+            "Figure B.3",
+            "Figure B.4",
+            "Figures B.5 and B.6",
+            "Figures B.7 to B.9",
+        },
+    }[name]
+    parts = papers[name].parts
+    assert wanted <= {part.where for part in parts}
+    assert all(bool(part.analysis) != bool(part.why_not) for part in parts)

@@ -248,6 +248,33 @@ def test_tensorboard_where_it_is_installed(tmp_path, monkeypatch):
     assert written[-1] == "closed"
 
 
+def test_other_boards_where_their_own_variables_ask_for_them(tmp_path, monkeypatch):
+    import sys
+    import types
+
+    said = []
+    run_of = types.SimpleNamespace(
+        log=lambda row, step: said.append(("wandb", sorted(row), step)), finish=lambda: said.append("end")
+    )
+    fake = types.SimpleNamespace(init=lambda **given: said.append(given) or run_of)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    flow = types.SimpleNamespace(start_run=lambda run_name: said.append(run_name), end_run=lambda: said.append("ended"),
+                                 log_metrics=lambda row, step: said.append(("mlflow", sorted(row), step)))  # fmt: skip
+    monkeypatch.setitem(sys.modules, "mlflow", flow)
+    run(trainer(tmp_path / "quiet", steps=1))
+    assert said == []
+    monkeypatch.setenv("WANDB_PROJECT", "project")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:here")
+    run(trainer(tmp_path / "named", steps=2))
+    assert said[0]["project"] == "project"
+    for name in ("wandb", "mlflow"):
+        rows = [entry for entry in said if isinstance(entry, tuple) and entry[0] == name]
+        assert [step for _, _, step in rows] == [1, 2]
+        assert "loss" in rows[0][1]
+        assert "seconds" not in rows[0][1]
+    assert said[-2:] == ["end", "ended"]
+
+
 def test_statistics_are_measured_anew_on_whole_images(tmp_path):
     t = run(trainer(tmp_path, steps=3, knn_size=16))
     before = weights(t)

@@ -476,3 +476,39 @@ def test_examples_with_their_targets_and_what_the_encoders_say(results, tmp_path
         assert given["alt"] == f"i{row}: {names[row % 3]}"
         assert f"second: {names[arrays['prediction'][row]]}" in page.text
     assert not check(tmp_path / "r")["tasks/depth.html"].all("img")
+
+
+def test_kept_predictions_of_pixels_stand_beside_their_targets(results, tmp_path, check):
+    from PIL import Image
+
+    from virb.images.pictures import VOID
+    from virb.records.store import ResultStore
+
+    folder = results()
+    store = ResultStore(folder)
+    rng = np.random.default_rng(0)
+    for record in list(store.records()):
+        if record["task"]["name"] not in ("parts", "depth") or record["seed"]:
+            continue
+        is_mask = record["task"]["name"] == "parts"
+        target = rng.integers(0, 3, (6, 8)) if is_mask else rng.random((6, 8)).astype(np.float16)
+        target[0, 0] = 255 if is_mask else np.nan
+        kept = {"rows": np.arange(2), "ids": np.array(["x", "y"])}
+        for k in range(2):
+            kept |= {f"image_{k}": np.zeros((6, 8, 3), np.uint8), f"target_{k}": target, f"prediction_{k}": target}
+        made = {key: value for key, value in record.items() if key != "checksum"}
+        arrays = np.load(store.root / record["encoder"]["name"] / record["task"]["name"] / "gradient-seed0.npz")
+        store.write(made, dict(arrays), kept)
+    # What is kept differs between the two encoders' random masks in nothing but their names.
+    found = check(write_report(read_scores(folder), tmp_path / "r", n_examples=2).index.parent)
+    for task in ("parts", "depth"):
+        page = found[f"tasks/{task}.html"]
+        assert "2 test examples: the image, its target, and the predictions with second, first;" in page.text
+        alts = [given["alt"] for given in page.all("img")]
+        assert alts[:4] == ["x", "Target of x", "Prediction with second of x", "Prediction with first of x"]
+        target = np.asarray(Image.open(tmp_path / "r" / "tasks" / page.all("img")[1]["src"]))
+        assert (target[0, 0] == VOID).all()
+        assert not (target[3, 3] == VOID).all()
+    assert "Examples" not in found["tasks/things.html"].text
+    given = write_report(read_scores(folder), tmp_path / "one", n_examples=2, look_at=["first"])
+    assert "the predictions with first;" in check(given.index.parent)["tasks/parts.html"].text

@@ -27,6 +27,7 @@ VERBS = (
     "show",
     "validate",
     "export",
+    "submit",
     "new",
 )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virb.cli.common import add_scores_arguments, parse_options, scores_of
+from virb.contracts.options import RunOptions
 
 if TYPE_CHECKING:
     from virb.contracts.analysis import AnalysisRun
@@ -63,7 +64,11 @@ def run(args: argparse.Namespace) -> int:
     if is_all:
         check_options(names, given)
     else:
-        registry.load("analyses", args.name).parse_options(given)
+        analysis = registry.load("analyses", args.name)
+        analysis.parse_options(given)
+        if args.results is None and analysis.needs_scores and Path(RunOptions.out).is_dir():
+            args.results = RunOptions.out  # where virb evaluate writes
+            print(f"note: the scores are those in {args.results}/", file=sys.stderr)
 
     # Analyses of encoders and images need no scores; all others say so themselves.
     scores = scores_of(args) if args.results else None

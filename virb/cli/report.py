@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from virb.cli.common import SCORES_OPTIONS, add_scores_arguments, data_context, parse_options, scores_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TITLE = "Image encoders on end tasks"
 HELP = "write the scores, their ranking and the analyses as HTML pages that open from disk"
@@ -35,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--examples", type=int, default=8, metavar="N",
         help="show N test examples of each end task with their targets, and what the best encoders say (default: 8; 0: none)",
     )  # fmt: skip
+    parser.add_argument(
+        "--look-at",
+        default="",
+        metavar="A,B",
+        help="show the predictions of these encoders instead of the best of each end task",
+    )
     parser.add_argument(
         "--data",
         metavar="[NAME=]DIR",
@@ -89,10 +99,24 @@ def run(args: argparse.Namespace) -> int:
         against_source=args.against or "",
         data=data_context(args.data),
         n_examples=args.examples,
+        look_at=_chosen(args.look_at, scores),
         tell=(lambda line: None) if args.quiet else print,
     )
     print(report.index)
     return 1 if any(one.run.status == "failed" for one in report.drawn) else 0
+
+
+def _chosen(text: str, scores: pd.DataFrame) -> list[str]:
+    """The encoders that are named, each of which must have scores."""
+    from virb import registry
+    from virb.errors import UsageError
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = set(scores["encoder"])
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--look-at {name!r}: it has no scores here. {registry.suggest(name, known)}")
+    return names
 
 
 def _words(args: argparse.Namespace) -> list[str]:
@@ -106,6 +130,7 @@ def _words(args: argparse.Namespace) -> list[str]:
         "no_analyses",
         "against",
         "examples",
+        "look_at",
         "data",
         "title",
         "date",

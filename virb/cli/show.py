@@ -7,8 +7,8 @@ import argparse
 HELP = "draw a task's images and targets, and what an encoder's head says of them, into one PNG"
 EPILOG = """examples:
   virb show mini-depth --out depth.png                            # images, targets, balance of the classes
-  virb show mini-depth --encoder encoders/simclr-objects.pt --results results --out depth.png
-  virb show mini-object-class --encoder encoders/random.pt --out near.png   # classes, and the nearest training images
+  virb show mini-depth --encoder simclr-objects --results results --out depth.png
+  virb show mini-object-class --encoder random --out near.png   # classes, and the nearest training images
 void pixels are magenta; a depth is red where it is near; a flow has the colour of its direction.
 """
 

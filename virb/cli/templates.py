@@ -21,6 +21,7 @@ KINDS = {
     "importer": "importers",
     "executor": "executors",
     "style": "styles",
+    "paper": "papers",
 }
 
 

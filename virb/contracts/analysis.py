@@ -78,10 +78,9 @@ class Analysis:
     name: str
     summary: str
     source: str
-    compute: Callable[..., Mapping[str, DataFrame]] | None = None
-    draw: Callable[[Tables], Mapping[str, Figure]] | None = None
-    say: Callable[[Tables], Sequence[str]] | None = None
-    run: Callable[..., None] | None = None
+    compute: Callable[..., Mapping[str, DataFrame]]
+    draw: Callable[[Tables], Mapping[str, Figure]]
+    say: Callable[[Tables], Sequence[str]]
     needs: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     min_encoders: int = 1
@@ -111,7 +110,6 @@ class Analysis:
 
         ``notes`` keeps what was said where computing ends in an error.
         """
-        assert self.compute is not None
         notes = Notes() if notes is None else notes
         found = self.compute(None if scores is None else scores.copy(), notes, **self.parse_options(options))
         tables = found if isinstance(found, Tables) else Tables(found)
@@ -142,7 +140,7 @@ class Outputs:
     folder: Path
     name: str
     files: list[Path] = field(default_factory=list)
-    lines: Notes = field(default_factory=Notes)
+    lines: list[str] = field(default_factory=list)
 
     def _path(self, part: str, ending: str) -> Path:
         stem = f"{self.name}-{part}" if part else self.name
@@ -163,17 +161,6 @@ class Outputs:
     def tables(self, tables: Tables) -> None:
         """Write ``tables`` as CSV."""
         self.files += tables.write(self.folder, self.name)
-
-    def table(self, frame: DataFrame, part: str = "") -> None:
-        """Write ``frame`` as CSV, without its index, at full precision."""
-        path = self._path(part, "csv")
-        with atomic_write(path) as file:
-            frame.to_csv(file, index=False)
-        self.files.append(path)
-
-    def say(self, *lines: str) -> None:
-        """Add lines to what is printed about the analysis: what was found, and what a reader must know about it."""
-        self.lines.extend(lines)
 
 
 @dataclass
@@ -244,18 +231,15 @@ def run_by_name(
         if why_not is not None:
             raise NotApplicable(f"The analysis {name!r} cannot run: {why_not}." if is_alone else f"{why_not}.")
         given = dict(options or {}) if is_alone else analysis.own_options(options or {})
-        if analysis.run is not None:
-            analysis.run(None if scores is None else scores.copy(), outputs, **analysis.parse_options(given))
-        else:
-            notes = Notes()
-            try:
-                tables = analysis.tables(scores, notes, **given)
-            finally:
-                outputs.lines += notes
-            outputs.tables(tables)
-            outputs.lines += analysis.say(tables)
-            for part, figure in analysis.draw(tables).items():
-                outputs.figure(figure, part)
+        notes = Notes()
+        try:
+            tables = analysis.tables(scores, notes, **given)
+        finally:
+            outputs.lines += notes
+        outputs.tables(tables)
+        outputs.lines += analysis.say(tables)
+        for part, figure in analysis.draw(tables).items():
+            outputs.figure(figure, part)
     except VirbError as error:
         if is_alone:
             # What was left out on the way is often why the rest is too little.

@@ -166,8 +166,7 @@ class Scale:
         facts: which tasks and data sets stand for what (see :class:`Evidence`).
         label: what is said beside every answer: "of the mini world".
         input_px: side of the images that encoders see, for the cost.
-        core_seconds, gpu_images_per_second: of one forward pass of its encoders on a core, and of encoding on ``card``.
-        pretrain_images_per_second: on ``card``, of a training step, an image's share.
+        embedding: numbers of an embedding; ``card``: what hours are stated for (virb/papers/cost.py).
     """
 
     encoders: Mapping[str, tuple[Member, ...]]
@@ -178,9 +177,6 @@ class Scale:
     input_px: int = 224
     embedding: int = 2048
     card: str = "one H100"
-    gpu_images_per_second: float = 11_547.0
-    pretrain_images_per_second: float | None = None
-    core_seconds: float = 0.142
 
     def members(self, groups: tuple[str, ...] | None = None) -> list[Member]:
         """The encoders of some groups (all by default), each once."""
@@ -225,7 +221,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper. ``file`` is ``__file__`` of the file that declares it: its tables lie in ``tables`` beside it."""
+    """A paper. ``file`` is ``__file__`` of the file that declares it: its tables lie in ``tables`` beside it.
+
+    ``facts`` and ``missing`` are of its own tables (see :class:`Evidence`); ``probes`` says which probes of ours ask what it
+    calls "linear", "fine-tuned", ....
+    """
 
     name: str
     summary: str
@@ -237,6 +237,7 @@ class Paper:
     scales: Mapping[str, Scale]
     facts: Mapping[str, Any] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    probes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

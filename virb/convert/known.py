@@ -26,8 +26,9 @@ from virb.errors import CheckpointError, VirbError
 from virb.images.digests import file_key
 from virb.networks.base import Backbone
 from virb.networks.encoder import FrozenEncoder
+from virb.networks.fused import FusedEncoder
 from virb.networks.preprocess import Preprocess
-from virb.networks.spec import split_code
+from virb.networks.spec import split_code, split_fused
 from virb.system.files import atomic_write
 from virb.system.paths import cache_root
 
@@ -82,6 +83,8 @@ def load_or_recall(source: Source, *, device: torch.device | str | None = None) 
     Raises:
         CheckpointError, UsageError: as ``load_encoder`` does.
     """
+    if not isinstance(source, nn.Module) and len(members := split_fused(os.fspath(source))) > 1:
+        return FusedEncoder([load_or_recall(member, device=device) for member in members], source=os.fspath(source))
     path = None if isinstance(source, nn.Module) else _file_of(os.fspath(source))
     if isinstance(source, nn.Module) or path is None:
         return load_encoder(source, device=device)

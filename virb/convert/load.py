@@ -40,11 +40,12 @@ from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import blank_backbone, canonical_architecture
 from virb.networks.base import Backbone
 from virb.networks.encoder import FrozenEncoder
+from virb.networks.fused import FusedEncoder
 from virb.networks.identity import state_sha256
 from virb.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from virb.networks.projections import ProjectedBackbone
 from virb.networks.read_off import ReadOff
-from virb.networks.spec import safe_name, split_code, split_source
+from virb.networks.spec import safe_name, split_code, split_fused, split_source
 from virb.networks.wrap import wrap
 
 __all__ = [
@@ -103,6 +104,9 @@ def expand_sources(sources: Any) -> list[Any]:
             found.append(wrap(source) if isinstance(source, nn.Module) else source)
             continue
         text = os.fspath(source)
+        if len(split_fused(text)) > 1:
+            found.append(text)
+            continue
         base = text if Path(text).exists() else split_source(text)[0]
         options = text[len(base) :]
         if base.startswith(zoo.PREFIX) and zoo.is_pattern(base):
@@ -143,11 +147,12 @@ def load_encoder(
     ``timm:NAME``                     pretrained weights through the library
     ``torchvision:NAME``              likewise; ``weights=IMAGENET1K_V1`` chooses among several
     ``net.py:make``                   the network that the function ``make`` of the file returns: code, which is run
+    ``a.pt+timm:NAME``                the embeddings of several side by side, each standardised where a probe reads it
     ================================  ============================================================================
 
     Options follow the name as ``:key=value,key=value`` or come as keyword arguments: ``size``, ``mean``, ``std`` (three
     numbers as ``0.5/0.5/0.5``) change the preprocessing, ``name`` the name, and the architecture's own (``width``,
-    ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. ``pool`` (cls, mean, cls+mean) and ``layers``
+    ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. ``pool`` (cls, mean, cls+mean, attention) and ``layers``
     (last, last4, or a block's number) say what is read off a transformer. Preprocessing belongs to the weights: a library's
     or a folder's own where it is known, else 224 pixels and ImageNet's mean and std, and the report says which. ``role``,
     ``family``, ``repeat``, ``method`` and ``dataset`` declare what the encoder is in comparisons, and do not change its
@@ -160,6 +165,11 @@ def load_encoder(
     if isinstance(source, nn.Module):
         return wrap(source, name=name, device=device, **options).to(dtype=dtype)
     text = os.fspath(source)
+    if len(members := split_fused(text)) > 1:
+        if options:
+            raise UsageError(f"{text}: the options {', '.join(options)} are of one encoder; write them after its name.")
+        loaded = [load_encoder(member, device=device, dtype=dtype, optimize=optimize) for member in members]
+        return FusedEncoder(loaded, name=name, source=text)
     base, asked = (text, {}) if Path(text).is_file() else split_source(text)
     asked = {**asked, **{key: value for key, value in options.items() if value is not None}}
     name = asked.pop("name", None) if name is None else name

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ from virb.evaluation.scoring import score
 from virb.evaluation.shown import Shown
 from virb.evaluation.stages import Encoding, Found, check_finite, make_ready
 from virb.features.cache import FeatureCache
+from virb.features.joined import joined
 from virb.networks.encoder import FrozenEncoder
 from virb.probes import dense
 from virb.records.store import ResultStore
@@ -96,6 +99,8 @@ class Runner:
         self._memos: dict[tuple[int, int | None], dense.Memo] = {}
         self.failures: list[Failure] = []
         self.n_run = 0
+        self._side_by_side: dict[tuple[int, int, int], np.ndarray] = {}
+        self._own_folder: tempfile.TemporaryDirectory[str] | None = None
 
     def run(self, pieces: Sequence[Piece], failures: list[Failure]) -> int:
         """Run the pieces' jobs and return how many have a record now; what fails is added to ``failures``."""
@@ -121,6 +126,9 @@ class Runner:
                 self._is_stopped.set()  # heads in training stop at their next step; the pool drops those that wait
                 raise
         self._futures.clear()
+        self._side_by_side.clear()
+        if self._own_folder is not None:
+            self._own_folder.cleanup()
         self.cache.trim()  # what this run held is free to go now
         return self.n_run
 
@@ -238,6 +246,8 @@ class Runner:
         encoder, piece = self.encoders[member.encoder], member.piece
         found = features.get((member.encoder, split.images.digest))
         if not piece.parts.is_pixelwise:
+            if found is not None and len(encoder.parts) > 1:
+                return Source(encoder, split.images, self._joined(member, split, features))
             rows = None if found is None else found.parts[0].reshape(len(found.parts[0]), -1)
             return Source(encoder, split.images, rows)
         protocol, ignore_index = self._protocol(piece.unit.trains), piece.parts.ignore_index
@@ -261,6 +271,26 @@ class Runner:
             memo = self._memo(split, None)
             pixels = dense.CachedSource(found.parts, split, size=encoder.preprocess.size, device=self.device, memo=memo)
         return Source(encoder, split.images, pixels=pixels)
+
+    def _joined(self, member: _Member, split: Examples, features: Found) -> np.ndarray:
+        """Return the embeddings of an encoder that is several, standardised by the examples that this head trains on."""
+        train = member.piece.train
+        found, fitted = (features[member.encoder, part.images.digest] for part in (split, train))
+        assert found is not None
+        assert fitted is not None
+        key = (member.encoder, id(split), id(train))
+        with self._lock:
+            if key not in self._side_by_side:
+                place = self._folder() / f"{len(self._side_by_side)}.npy"
+                n = int(split.used_frames.max()) + 1
+                self._side_by_side[key] = joined(found.parts, fitted.parts, train.frames, n, place)
+            return self._side_by_side[key]
+
+    def _folder(self) -> Path:
+        """Return a folder for what is needed during this run alone."""
+        if self._own_folder is None:
+            self._own_folder = tempfile.TemporaryDirectory(prefix="virb-")
+        return Path(self._own_folder.name)
 
     def _memo(self, split: Examples, seed: int | None) -> dense.Memo:
         """Return what the sources of one split share; crops are drawn by the seed."""

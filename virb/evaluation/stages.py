@@ -177,19 +177,31 @@ class Encoding:
     ) -> list[dict[str, Features]]:
         what = f"{images.name}: encode with {len(members)} encoder{'s' * (len(members) > 1)}"
         with self.progress.stage(what) as advance:
-            return self.cache.encode(
-                [self.encoders[k] for k in members],
+            encoders = [self.encoders[k] for k in members]
+            rows = self.cache.encode(
+                [part for encoder in encoders for part in encoder.parts],
                 images,
                 layers=layers,
                 upto=upto,
                 progress=advance,
             )
+        each = iter(rows)
+        found = []
+        for encoder in encoders:
+            own = [next(each) for _ in encoder.parts]
+            together = {layer: Features(layer, tuple(row[layer].embedding for row in own)) for layer in own[0]}
+            found.append(own[0] if len(own) == 1 else together)
+        return found
 
     def _gives(self, encoder: int, layer: str) -> str | None:
         """Return why an encoder has no such features, or None."""
         e = self.encoders[encoder]
         if layer == "embedding":
             return None
+        if len(e.parts) > 1:
+            return (
+                "encoders side by side give one vector an image and no maps. Evaluate it on tasks that read embeddings."
+            )
         if not e.channels:
             return (
                 "a projection is one vector an image and has no maps, which a pixelwise task needs. Evaluate it on "

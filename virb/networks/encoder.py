@@ -99,6 +99,11 @@ class FrozenEncoder:
         )
 
     @property
+    def parts(self) -> tuple[FrozenEncoder, ...]:
+        """The encoders whose embeddings it puts side by side: itself, unless it was made of several."""
+        return (self,)
+
+    @property
     def backbone(self) -> Backbone:
         """The original network, which is never run."""
         return self._backbone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from pathlib import Path
 
 from virb.errors import UsageError
 from virb.system.files import DEVICE_NAMES
@@ -61,6 +62,18 @@ def split_source(source: str) -> tuple[str, dict[str, str]]:
             raise UsageError(f"{source!r}: the option {key} is given twice.")
         options[key] = value
     return source[: start.start()], options
+
+
+def split_fused(source: str) -> list[str]:
+    """Split ``a.pt+b.pt:size=96`` into its encoders; a file whose name has a plus in it stays whole, and so does a pool.
+
+    >>> split_fused("a.pt+timm:vit:pool=cls+mean")
+    ['a.pt', 'timm:vit:pool=cls+mean']
+    """
+    if "+" not in source or Path(source).exists() or Path(re.split(r"[:?](?=[A-Za-z_]+=)", source)[0]).exists():
+        return [source]
+    parts = re.split(r"(?<!=cls)\+|(?<==cls)\+(?!mean)", source)
+    return parts if all(parts) else [source]
 
 
 def split_code(base: str) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,8 +75,14 @@ def read_known(folder: Path, paper: Paper) -> pd.DataFrame | None:
 
 
 def known_path(folder: Path, paper: Paper) -> Path:
-    """Where that is kept, beside the results folder's own files."""
-    return Path(folder) / f"{paper.name}-encoders.csv"
+    """Where that is kept: in the paper's own folder, beside that of the records."""
+    return Path(folder) / paper.name / "encoders.csv"
+
+
+def records_folder(folder: str | os.PathLike[str]) -> Path:
+    """Where records lie: below the folder that ``virb paper run`` wrote, or in a results folder itself."""
+    own = Path(folder) / "records"
+    return own if own.is_dir() else Path(folder)
 
 
 def _declared(frame: pd.DataFrame, paper: Paper, members: list[Member]) -> dict[str, list[str]]:

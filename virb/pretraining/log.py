@@ -1,4 +1,4 @@
-"""The log of a run: a CSV that follows the checkpoint, and TensorBoard where that is installed."""
+"""The log of a run: a CSV that follows the checkpoint, and the boards of other programs that are asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from virb.errors import VirbError
+from virb.pretraining.boards import numbers_of, open_boards
 from virb.system import documents
 
 MOST_BYTES = 1 << 30
@@ -51,7 +52,7 @@ class Log:
             self._header()
         except OSError as error:
             raise self._failed(error) from error
-        self.board = _tensorboard(self.path.parent, self.step)
+        self.boards = open_boards(self.path.parent, self.step)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -61,8 +62,8 @@ class Log:
             if kind is None:
                 raise self._failed(error) from error
         finally:
-            if self.board is not None:
-                self.board.close()
+            for board in self.boards:
+                board.close()
 
     def _failed(self, error: OSError) -> VirbError:
         return VirbError(f"Cannot write the log {self.path}: {error.strerror or error}. Is the disk full?")
@@ -92,10 +93,8 @@ class Log:
             self.file.flush()
         except OSError as error:
             raise self._failed(error) from error
-        if self.board is not None:
-            for key, value in row.items():
-                if key not in ("step", "images", "seconds") and value is not None:
-                    self.board.add_scalar(key, value, row["step"])
+        for board in self.boards:
+            board.add(numbers_of(row), row["step"])
 
     def flush(self) -> None:
         try:
@@ -141,12 +140,3 @@ def _is_number(cell: tuple[str, str]) -> bool:
     except ValueError:
         return False
     return len(text) < 40
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    """A TensorBoard writer beside the log, where TensorBoard is installed; what comes after ``step`` was lost."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)

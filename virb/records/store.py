@@ -18,7 +18,7 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -387,6 +387,16 @@ def base_probe(name: str) -> str:
     'gradient'
     """
     return name.partition("+")[0]
+
+
+def without_overrides(name: str, overrides: Collection[str]) -> str:
+    """Return the name of a probe's records without some of the overrides in it.
+
+    >>> without_overrides("knn+label_fraction=0.1+limit=100", ["label_fraction"])
+    'knn+limit=100'
+    """
+    probe, *given = name.split("+")
+    return "+".join([probe, *(part for part in given if part.partition("=")[0] not in overrides)])
 
 
 def _listed(folder: Path) -> list[Path]:

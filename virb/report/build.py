@@ -46,6 +46,7 @@ def write_report(
     against_source: str = "other scores",
     data: DataContext | None = None,
     n_examples: int = 0,
+    look_at: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Write the report of ``scores`` into the folder ``out``, in the place of an earlier report.
@@ -60,13 +61,14 @@ def write_report(
         source, command, date: printed as they are.
         against: scores of earlier, for a page of what changed; ``against_source`` says where they are from.
         data: where the data sets lie, for ``n_examples`` pictures an end task; of tasks with records alone.
+        look_at: encoders whose predictions and confusions are shown (default: the best of each end task).
         tell: called with a line for every analysis.
 
     Raises:
         ScoresError: the scores cannot be laid out.
         UsageError: ``out`` cannot be written to, or holds files that are not of a report.
     """
-    settings = settings_of(scores)
+    settings = settings_of(scores, chosen=look_at)
     first = settings[0]
     encoders = list(dict.fromkeys(encoder for setting in settings for encoder in setting.study.encoders))
     tasks = list(dict.fromkeys(task for setting in settings for task in setting.study.tasks))

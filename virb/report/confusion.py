@@ -27,7 +27,7 @@ def confusions(study: Study, task: str, links: Mapping[str, str]) -> dict[str, A
     if not results:
         return None
     counts: dict[str, np.ndarray] = {}
-    for encoder in study.ranks[task].sort_values(kind="stable").index:
+    for encoder in [*study.best_first(task), *(e for e in study.encoders if e not in study.best_first(task))]:
         rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
         found = _matrix(results, rows, task)
         if found is not None:

@@ -14,8 +14,9 @@ from virb import registry
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import Task
 from virb.errors import ScoresError, VirbError
+from virb.images import pictures
 from virb.images.sheet import as_picture
-from virb.records.predictions import read_predictions
+from virb.records.predictions import read_predictions, read_shown
 from virb.report.study import Study
 from virb.system.files import atomic_write
 
@@ -41,6 +42,7 @@ class Shown:
     caption: str
     target_src: str = ""
     said: list[Said] = field(default_factory=list)
+    pictures: list[tuple[str, str]] = field(default_factory=list)  # an encoder, and what its head predicts
 
 
 def examples_of(
@@ -53,6 +55,9 @@ def examples_of(
     records = study.records_of(task=task)
     if n < 1 or not records:
         return None
+    kept = _kept(study, task)
+    if kept:
+        return _of_kept(kept, task, folder, stem, n)
     try:
         declared: Task = registry.load("tasks", task)
         if declared.metric != records[0]["task"]["metric"]:
@@ -73,15 +78,75 @@ def examples_of(
             continue  # an image that cannot be read is no reason to be without the others
     note = f"{len(shown)} of {len(test):,} test examples, {order}."
     if predictions:
-        note += f" Below the target, what is said with {', '.join(predictions)}: the best encoders first."
+        note += f" Below the target, what is said with {', '.join(predictions)}: the best encoders first, or those asked for."
     return {"note": note, "shown": shown}
+
+
+def _kept(study: Study, task: str) -> dict[str, dict[str, np.ndarray]]:
+    """The pictures that lie beside the records of the best encoders (of each the first seed), over the same examples."""
+    results = study.frame.attrs.get("results")
+    out: dict[str, dict[str, np.ndarray]] = {}
+    for encoder in study.best_first(task):
+        records = study.records_of(encoder=str(encoder), task=task)
+        found = read_shown(str(results), records[0]) if records and results else None
+        if found is not None and all(np.array_equal(found["ids"], other["ids"]) for other in out.values()):
+            out[str(encoder)] = found
+        if len(out) == SHOWN_ENCODERS:
+            break
+    return out
+
+
+def _of_kept(
+    kept: Mapping[str, Mapping[str, np.ndarray]], task: str, folder: Path, stem: str, n: int
+) -> dict[str, Any]:
+    """Pixelwise examples: the image, its target, and what each head predicts, in the same colours."""
+    first = next(iter(kept.values()))
+    quantity = _quantity(task)
+    places = np.unique(np.linspace(0, len(first["ids"]) - 1, min(n, len(first["ids"]))).round().astype(int))
+    shown = []
+    for k in places:
+        target = first[f"target_{k}"]
+        is_mask = np.issubdtype(target.dtype, np.integer) or target.dtype == bool
+        n_classes = 1 + max(int(arrays[f"{what}_{k}"].max(initial=0, where=arrays[f"{what}_{k}"] < 255))
+                            for arrays in kept.values() for what in ("target", "prediction")) if is_mask else 0  # fmt: skip
+        span = None if is_mask else pictures.span_of(target.astype(np.float64))
+
+        def picture(
+            values: np.ndarray, is_mask: bool = is_mask, n_classes: int = n_classes, span: Any = span
+        ) -> np.ndarray:
+            if is_mask:
+                return pictures.of_mask(values, n_classes, void=255)
+            return pictures.of_map(values.astype(np.float64), quantity, span=span)
+
+        name = str(first["ids"][k])
+        shown.append(
+            Shown(
+                _write(first[f"image_{k}"], folder, f"{stem}-{k}"),
+                name,
+                name,
+                target_src=_write(picture(target), folder, f"{stem}-{k}-target"),
+                pictures=[
+                    (encoder, _write(picture(arrays[f"prediction_{k}"]), folder, f"{stem}-{k}-said-{e}"))
+                    for e, (encoder, arrays) in enumerate(kept.items())
+                ],
+            )
+        )
+    note = f"{len(shown)} test examples: the image, its target, and the predictions with {', '.join(kept)}; magenta has no target."
+    return {"note": note, "shown": shown}
+
+
+def _quantity(task: str) -> str:
+    try:
+        return str(registry.load("tasks", task).quantity)
+    except VirbError:
+        return ""
 
 
 def _predictions(study: Study, task: str, known: Mapping[str, int]) -> dict[str, np.ndarray]:
     """int (N,) for each of the best encoders: the class that is said of each test example, -1 where none was kept."""
     results = study.frame.attrs.get("results")
     out: dict[str, np.ndarray] = {}
-    for encoder in study.ranks[task].sort_values(kind="stable").index:
+    for encoder in study.best_first(task):
         rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
         try:
             (arrays,) = read_predictions(str(results), rows, task).values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -22,16 +23,16 @@ class Setting:
     ranking: Ranking
 
 
-def settings_of(scores: pd.DataFrame) -> list[Setting]:
+def settings_of(scores: pd.DataFrame, *, chosen: Sequence[str] = ()) -> list[Setting]:
     """Return one setting for each probe and number of labels among the scores, the papers' probe first, then by size."""
     columns = [column for column in COLUMNS if column in scores and scores[column].nunique(dropna=False) > 1]
     if not columns:
-        study = study_of(scores)
+        study = study_of(scores, chosen=chosen)
         return [Setting(", ".join(study.said("probe")), study, rank(study))]
     out: list[Setting] = []
     for values, part in scores.groupby(columns, dropna=False, sort=False):
         part.attrs = dict(scores.attrs)
-        study = study_of(part.reset_index(drop=True))
+        study = study_of(part.reset_index(drop=True), chosen=chosen)
         out.append(Setting(_label(columns, values), study, rank(study)))
     return sorted(out, key=lambda one: (one.label.partition(",")[0] != RunOptions.probe, -len(one.study.frame)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Study:
 
     ``means``, ``sds`` (over seeds, NaN for one) and ``ranks`` (1 is best) are encoders x tasks, tasks in the order of
     their categories. ``rows`` holds the rows of ``frame`` of each cell, ``records`` the records of each cell, in the order of their seeds; none for a CSV.
-    ``no_interval`` says of a task why its scores have no interval.
+    ``no_interval`` says of a task why its scores have no interval. ``chosen`` are the encoders whose predictions are shown.
     """
 
     frame: pd.DataFrame
@@ -48,6 +48,13 @@ class Study:
     chance: Mapping[str, float]
     intervals: Mapping[Cell, Interval]
     no_interval: Mapping[str, str]
+    chosen: tuple[str, ...] = ()
+
+    def best_first(self, task: str) -> list[str]:
+        """The encoders that were chosen to be looked at, in their order; else those with a score on the task, best first."""
+        if self.chosen:
+            return [name for name in self.chosen if (name, task) in self.rows]
+        return [str(name) for name in self.ranks[task].dropna().sort_values(kind="stable").index]
 
     @property
     def encoders(self) -> list[str]:
@@ -89,7 +96,7 @@ def _chosen(table: Mapping[Cell, list[dict[str, Any]]], encoder: str | None, tas
     return [item for (e, t), items in table.items() if encoder in (None, e) and task in (None, t) for item in items]
 
 
-def study_of(scores: pd.DataFrame) -> Study:
+def study_of(scores: pd.DataFrame, *, chosen: Sequence[str] = ()) -> Study:
     """Lay out tidy scores as :func:`virb.scores.read.read_scores` gives them, with the records if they lie in a folder.
 
     Raises:
@@ -115,6 +122,7 @@ def study_of(scores: pd.DataFrame) -> Study:
         chance=_chance(scores),
         intervals=found,
         no_interval=why_not,
+        chosen=tuple(chosen),
     )
 
 

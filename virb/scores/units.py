@@ -207,3 +207,21 @@ def on_one_scale(frame: pd.DataFrame, wide: pd.DataFrame) -> tuple[pd.DataFrame,
     flat = ~(spread > 1e-12 * wide.abs().max())
     why = "tasks have different units" if units != {""} else "no unit is declared"
     return centred / spread.mask(flat, 1.0), f"in sd of each task over encoders, as {why}"
+
+
+def difference_scale(frame: pd.DataFrame, wide: pd.DataFrame) -> tuple[pd.Series, str]:
+    """What a difference of scores on each task is multiplied by to be on one scale (:func:`on_one_scale`), and the scale."""
+    scaled, said = on_one_scale(frame, wide)
+    own, then = wide.std(ddof=0), scaled.std(ddof=0)
+    return (then / own.where(own > 0)).where(then > 0, 1.0).fillna(1.0), said
+
+
+def whole_share(part: pd.DataFrame) -> float:
+    """What all test examples right is in the scores of one task, which are shares of them: 1, or 100 in percent; 0 where
+    that is unknown. Without a declared unit shares above 1 and up to 100 can only be percent."""
+    said = str(part["unit"].iloc[0]) if "unit" in part and part["unit"].notna().any() else ""
+    if said in ("fraction", "percent"):
+        return 100.0 if said == "percent" else 1.0
+    if said or part["score"].min() < 0 or part["score"].max() > 100:
+        return 0.0
+    return 100.0 if part["score"].max() > 1 else 1.0

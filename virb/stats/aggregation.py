@@ -123,7 +123,10 @@ class Spread:
     def quantile(self, *, confidence: float = 0.95, families: int = 2) -> np.ndarray:
         """By how many standard errors an interval reaches out: Student's, or that of all pairs of ``families`` things at once
         (the studentised range)."""
-        df = np.where(np.isfinite(self.df), self.df, 1.0)
+        known = self.df[np.isfinite(self.df)]
+        if not known.size:
+            return np.full(np.shape(self.df), np.nan)
+        df = np.where(np.isfinite(self.df), self.df, known.min())
         q: np.ndarray | float
         if families > 60:  # Bonferroni over all pairs: the range of so many is hardly smaller, and takes long
             q = scipy_stats.t.ppf(1 - (1 - confidence) / (families * (families - 1)), df)

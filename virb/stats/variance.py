@@ -21,7 +21,7 @@ from scipy import stats as scipy_stats
 
 from virb.errors import ScoresError
 from virb.stats.correlation import adjust_p
-from virb.stats.effects import detectable_mean_difference
+from virb.stats.effects import detectable_mean_difference, repeat_noise
 
 
 def anova(frame: pd.DataFrame, formula: str, *, typ: int = 2) -> pd.DataFrame:
@@ -365,7 +365,8 @@ def noise_layers(
     """Three layers of noise in a score, kept apart, task by task: test sample, seed of the probe, seed of pretraining.
 
     A score moves when other test images are drawn, when the probe is trained again, and when the encoder is. The first
-    comes from ``sampling``; the second is the variance between seeds of one encoder; the third is the variance between
+    comes from ``sampling``; the second is the variance between seeds of one encoder, as a difference of two encoders of the
+    same seeds has it (:func:`virb.stats.effects.repeat_noise`); the third is the variance between
     encoders of one family less what the probe's seeds add to their means (0 where negative). The sd of a score over
     everything is at least the root of the last two squares' sum; encoders share their test images, so the first does
     not show in their spread.
@@ -389,8 +390,8 @@ def noise_layers(
     for task, part in scores.groupby("task", sort=False):
         cells = part.groupby("encoder", sort=False)["score"]
         count, mean = cells.count(), cells.mean()
-        df_probe = int((count - 1).sum())
-        probe = float((cells.var(ddof=1).fillna(0) * (count - 1)).sum() / df_probe) if df_probe else np.nan
+        noise = repeat_noise(part)
+        probe, df_probe = (noise.sd**2, int(noise.df)) if noise else (np.nan, 0)
         family = families.loc[mean.index]
         size = family.map(family.value_counts())
         df_pre = int(len(mean) - family.nunique())

@@ -468,6 +468,33 @@ def test_camvid_joins_train_and_val_and_reads_masks_as_they_are(tmp_path, layout
         camvid.scenes(tmp_path, "test")
 
 
+# --------------------------------------------------------------------------------------------------- other layouts
+
+
+def test_a_set_that_lies_in_another_layout_is_read_from_it(tmp_path, layouts):
+    names = [f"class {k}" for k in range(10)]
+    for part, n in (("train", 2), ("test", 1)):
+        layouts.folders(tmp_path / "cifar-10" / part, names, n)
+    task = registry.load("tasks", "simclr-cifar-10")
+    train, test = (task.examples(DataContext(tmp_path), split) for split in ("train", "test"))
+    assert train.classes == tuple(names)
+    np.testing.assert_array_equal(train.targets, np.repeat(np.arange(10), 2))
+    assert (len(test), test.images.size(0)) == (10, (6, 6))  # the protocol's centre square
+    layouts.folders(tmp_path / "cifar-10" / "train", ["class x"], 1)
+    layouts.folders(tmp_path / "cifar-10" / "test", ["class x"], 1)
+    with pytest.raises(DataError, match=r"has 11 classes; expected 10"):
+        task.examples(DataContext(tmp_path), "train")
+
+
+def test_tiny_imagenets_classes_are_wordnets_where_they_are_said(tmp_path):
+    wnids = ("n01443537", "n02124075")
+    assert tiny_imagenet.wordnet_ids(wnids, tmp_path) == wnids
+    assert tiny_imagenet.wordnet_ids(("0", "1"), tmp_path) == ()
+    text(tmp_path / "classes.tsv", "n01443537\tgoldfish\nn02124075\tEgyptian cat\n")
+    assert tiny_imagenet.wordnet_ids(("0", "1"), tmp_path) == wnids
+    assert tiny_imagenet.wordnet_ids(("0", "1", "2"), tmp_path) == ()
+
+
 # -------------------------------------------------------------------------------------------- the tasks of the suites
 
 SUITES = ("simclr", "cole", "hammoud")

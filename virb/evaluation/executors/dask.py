@@ -25,7 +25,7 @@ from virb.contracts.task import Task
 from virb.convert.load import load_encoder
 from virb.errors import UsageError, VirbError, option
 from virb.networks.encoder import FrozenEncoder
-from virb.networks.spec import split_code, split_source
+from virb.networks.spec import split_code, split_fused, split_source
 from virb.system import devices
 from virb.system.progress import Progress as OwnProgress
 from virb.system.threads import n_cores
@@ -92,6 +92,8 @@ def absolute_source(source: str | os.PathLike[str] | FrozenEncoder) -> str | Fro
     if isinstance(source, FrozenEncoder):
         return source
     text = os.fspath(source)
+    if len(members := split_fused(text)) > 1:
+        return "+".join(str(absolute_source(member)) for member in members)
     base = split_source(text)[0]
     made_by = split_code(base)
     file = base if made_by is None or Path(base).exists() else made_by[0]
