@@ -152,7 +152,7 @@ def load_encoder(
 
     Options follow the name as ``:key=value,key=value`` or come as keyword arguments: ``size``, ``mean``, ``std`` (three
     numbers as ``0.5/0.5/0.5``) change the preprocessing, ``name`` the name, and the architecture's own (``width``,
-    ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. ``pool`` (cls, mean, cls+mean) and ``layers``
+    ``stem``, ``image_size``, ``heads``, ``grid``, ...) say which network. ``pool`` (cls, mean, cls+mean, attention) and ``layers``
     (last, last4, or a block's number) say what is read off a transformer. Preprocessing belongs to the weights: a library's
     or a folder's own where it is known, else 224 pixels and ImageNet's mean and std, and the report says which. ``role``,
     ``family``, ``repeat``, ``method`` and ``dataset`` declare what the encoder is in comparisons, and do not change its

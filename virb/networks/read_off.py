@@ -10,14 +10,15 @@ from torch import Tensor
 from virb.errors import UsageError
 from virb.networks.base import Backbone
 
-POOLS = ("cls", "mean", "cls+mean")
+POOLS = ("cls", "mean", "cls+mean", "attention")
 
 
 class ReadOff(Backbone):
     """A transformer whose embedding is made of tokens of one block or of several, after the network's last norm.
 
     ``pool``: the class token (``cls``), the mean of the patches (``mean``), or both side by side (``cls+mean``, as
-    DINOv2's linear probe reads them). ``layers``: ``last``, ``last4`` (the last four side by side, as DINO's probe of
+    DINOv2's linear probe reads them), or the network's own attention pooling (``attention``, where it was trained with one, as
+    SigLIP was). ``layers``: ``last``, ``last4`` (the last four side by side, as DINO's probe of
     ViT-S does) or the number of a block, from 1. The pyramid stays the backbone's.
 
     Raises:
@@ -43,6 +44,15 @@ class ReadOff(Backbone):
         if "cls" in self.pool and not has_class:
             raise UsageError(f"{backbone.label} has no class token; expected pool=mean.")
         self.taps = _taps(layers, len(blocks))
+        if self.pool == "attention" and getattr(net, "attn_pool", None) is None:
+            raise UsageError(
+                f"{backbone.label} has no attention pooling of its own; expected pool=cls, mean or cls+mean. The probe "
+                "attentive learns one."
+            )
+        if self.pool == "attention" and self.taps != (len(blocks) - 1,):
+            raise UsageError(
+                f"{backbone.label}: its attention pooling reads its last block; leave layers={layers} out."
+            )
         self.dim = net.embed_dim * len(self.taps) * self.pool.count("+") + net.embed_dim * len(self.taps)
         self.channels, self.strides = backbone.channels, backbone.strides
         self.label = f"{backbone.label}, {self.pool} of {layers}"
@@ -50,11 +60,15 @@ class ReadOff(Backbone):
 
     def embed(self, x: Tensor) -> Tensor:
         net: Any = getattr(self.backbone, "net", self.backbone)
+        if self.pool == "attention":
+            pooled: Tensor = net.fc_norm(net.attn_pool(net.forward_features(x)))
+            return pooled
         found = net.forward_intermediates(
             x, indices=list(self.taps), return_prefix_tokens=True, norm=True, output_fmt="NLC", intermediates_only=True
         )
         parts = []
-        for patches, prefix in found:
+        for tokens in found:  # a network without a class token gives no pairs
+            patches, prefix = (tokens, tokens[:, :0]) if isinstance(tokens, Tensor) else tokens
             if "cls" in self.pool:
                 parts.append(prefix[:, 0])
             if "mean" in self.pool:
