@@ -265,7 +265,7 @@ def test_fine_tuning_leaves_the_encoder_that_is_passed_as_it_was(place, tmp_path
 def test_every_probe_is_named_in_the_help_which_needs_no_torch(capsys):
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     for name in registry.names("probes"):
         assert f"{name}: " in printed
     code = "import sys; import virb.cli; virb.cli.build_parser(); sys.exit('torch' in sys.modules)"

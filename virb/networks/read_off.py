@@ -50,7 +50,9 @@ class ReadOff(Backbone):
                 "attentive learns one."
             )
         if self.pool == "attention" and self.taps != (len(blocks) - 1,):
-            raise UsageError(f"{backbone.label}: its attention pooling reads its last block; leave layers={layers} out.")
+            raise UsageError(
+                f"{backbone.label}: its attention pooling reads its last block; leave layers={layers} out."
+            )
         self.dim = net.embed_dim * len(self.taps) * self.pool.count("+") + net.embed_dim * len(self.taps)
         self.channels, self.strides = backbone.channels, backbone.strides
         self.label = f"{backbone.label}, {self.pool} of {layers}"
