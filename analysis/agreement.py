@@ -172,7 +172,7 @@ ANALYSIS = Analysis(
             "Tasks or categories, with commas between, that are one battery; all others are the second.",
             type=comma_list,
         ),
-        Option("samples", 999, "Random splits.", type=int),
+        Option("samples", 999, "Random splits; all there are, where they are fewer.", type=int),
         FAMILY,
         EXCLUDE,
         MISSING,

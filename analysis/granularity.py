@@ -34,7 +34,8 @@ def compute(scores: DataFrame, notes: Notes, *, task: str, hierarchy: str, exclu
         task, table = published
         data = prepare(inside.finest(scores), notes, exclude=exclude, missing="keep")
         table = table[table["encoder"].isin(data.wide.index)]
-        return _tables(table, task, roles(data.frame), None, data.note)
+        n = data.frame.loc[data.frame["task"] == task, "n_test"].dropna() if "n_test" in data.frame else []
+        return _tables(table, task, roles(data.frame), int(n.iloc[0]) if len(n) else None, data.note)
     if not hierarchy or not scores.attrs.get("results"):
         raise NotApplicable(
             "It needs a task with a label tree, a table with a column level, or the classes' ancestors beside a results "
@@ -112,7 +113,8 @@ def draw(tables: Tables) -> dict[str, Figure]:
             )
             axes.set_title(title)
             axes.grid(axis="y")
-        known = f", n = {facts['n_images']} test images; bands: 95% Wilson" if facts["n_images"] else ""
+        known = f", n = {facts['n_images']:.0f} test images" if facts["n_images"] else ""
+        known += "; bands: 95% Wilson" if table["low"].notna().any() else ""
         note = f"{facts['task']}{known}; grey: other encoders. {facts['note']}"
         plots.titles(fig, "Accuracy at coarser labels", note, handles=plots.colour_handles(dict(colours)))
     return {"": fig}

@@ -24,6 +24,9 @@ def commands(text: str) -> list[list[str]]:
     blocks = re.findall(r"^```(?:text|bash|sh|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     blocks += ["\n".join(found) for found in [re.findall(r"^ {4}.*$", text, re.MULTILINE)]]
     found = []
+    said = dict(re.findall(r'^\s*([A-Z_]+)="([^"]*)"$', text, re.MULTILINE))
+    for _ in said:
+        blocks = [re.sub(r"\$([A-Z_]+)", lambda name: said.get(name[1], name[0]), block) for block in blocks]
     for block in blocks:
         for line in COMMAND.findall(block.replace("\\\n", " ")):
             for part in re.split(r"\s(?:&&|\|\|?|>)\s", re.split(r" #|(?<=\S) {2,}(?=\S)", line)[0]):

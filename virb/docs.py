@@ -37,6 +37,7 @@ test split, after the last epoch. Higher is better in every row.
 | fusion | one linear layer of width 256 with a ReLU for each frame, outputs concatenated, one layer to the classes |
 | unet | convolution and pixel shuffle from the coarsest map up; at every level the encoder's map is added as it is |
 | siamese_unet | the same for two images; at every level a 1x1 convolution joins their maps before they are added |
+| match | nothing is trained: every pixel of the first image goes to the most similar cell (cosine) of the second, at the cell's middle; option `stride` |
 | deeplabv3plus | atrous spatial pyramid pooling, 256 wide, on the last block dilated to an output stride of 16, joined with the second block's map; dilation 6, 12, 18 |
 
 The paper names the heads and not their widths: those of `fusion` and `unet` are ours, 256 is DeepLabv3+'s. A U-Net is as

@@ -210,7 +210,7 @@ def recognise(path: Path) -> Recognised | None:
 
 
 def _look(root: Path, files: Sequence[Path]) -> Recognised | None:
-    for file in files:
+    for file in sorted(files, key=lambda file: splits.role(file.stem) != "train"):
         try:
             table = read_table(file)
         except DataError:
@@ -268,7 +268,9 @@ def _kind(table: Table, columns: Sequence[str]) -> tuple[str, str]:
     if len(columns) > 1:
         return ("labels", "") if set(cells) <= {"0", "1", "-1", "", "0.0", "1.0"} else ("number", "")
     is_whole = is_number and all(re.fullmatch(r"\d+", cell) for cell in cells if cell)
-    if is_number and (not is_whole or columns[0].lower() in ("value", "y") or len(set(cells)) > 1000):
+    # Whole numbers are classes where they are called so, or where most come again.
+    is_class = columns[0].lower() in TARGETS[:6] or 2 * len(set(cells)) <= len(cells)
+    if is_number and (not is_whole or not is_class or columns[0].lower() in ("value", "y")):
         return "number", ""
     for separator in (";", "|", ","):
         if any(separator in cell for cell in cells):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from virb.tasks.readers.common import (
     check_split,
     label_out_of_range,
@@ -12,6 +13,7 @@ from virb.tasks.readers.common import (
     require,
     require_files,
     subfolders,
+    with_validation,
 )
 
 from virb.contracts.examples import Examples
@@ -21,10 +23,10 @@ from virb.errors import DataError
 def textures(root: Path, split: str, *, n_classes: int = 47) -> Examples:
     """Read ``<root>/dtd/images/<texture>/*.jpg`` by the lists of split 1 (Cimpoi et al. 2014).
 
-    Train is the set's train1 and val1, 3,760 images; test is test1, 1,880. Labels number the textures by name.
+    ``root`` may be the archive's top folder itself. Train is the set's train1 and val1, 3,760 images, val1 its validation part; test is test1, 1,880. Labels number the textures by name.
     """
     check_split("dtd", split)
-    top = root / "dtd"
+    top = root if (root / "images").is_dir() and (root / "labels").is_dir() else root / "dtd"
     lists = [top / "labels" / f"{part}1.txt" for part in (("train", "val") if split == "train" else ("test",))]
     require("dtd", top / "images", *lists, expected="dtd/images/<texture>/ and dtd/labels/{train,val,test}1.txt")
     names = subfolders(top / "images")
@@ -39,4 +41,7 @@ def textures(root: Path, split: str, *, n_classes: int = 47) -> Examples:
             files.append(top / "images" / line)
             labels.append(names.index(texture))
     require_files("dtd", files, " and ".join(str(listing) for listing in lists))
-    return labelled_files("dtd", top / "images", files, labels)
+    found = labelled_files("dtd", top / "images", files, labels)
+    if split == "test":
+        return found
+    return with_validation(found, np.arange(len(found)) >= len(read_lines("dtd", lists[0])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from virb.errors import DataError
 from virb.images.digests import of_array, stacked
 from virb.images.sets import FileImages
 
+SAMPLES = "_LABELLED_SAMPLES"
 HANDS = ("myleft", "myright", "yourleft", "yourright")
 CLASSES = ("background", "own left hand", "own right hand", "other's left hand", "other's right hand")
 
@@ -31,11 +33,12 @@ def hands(
 ) -> Examples:
     """Read ``<root>/_LABELLED_SAMPLES/<video>/frame_*.jpg`` and ``polygons.mat`` (Bambach et al. 2015).
 
-    Masks are (H, W): 0 background, 1 to 4 as ``CLASSES``. Videos are split by the hash of their name: 8 test, 36 train,
-    and 4 that neither split uses: they are kept for choosing hyperparameters.
+    Masks are (H, W): 0 background, 1 to 4 as ``CLASSES``; a polygon of one or two points covers nothing and is passed over,
+    what leaves the frame is cut off. Videos, which are the groups, are split by the hash of their name: 8 test, 36 train, and
+    4 are the validation part, which no head trains on.
     """
     check_split("egohands", split)
-    top = root / "_LABELLED_SAMPLES"
+    top = root / SAMPLES
     require("egohands", top, expected="_LABELLED_SAMPLES/<video>/frame_*.jpg and polygons.mat")
     videos = [video for video in subfolders(top) if (top / video / "polygons.mat").is_file()]
     if len(videos) != n_train + n_valid + n_test:
@@ -44,10 +47,11 @@ def hands(
             f"expected {n_train + n_valid + n_test}."
         )
     order = [videos[k] for k in hash_order(videos)]
+    held = [] if split == "test" else sorted(order[n_test : n_test + n_valid])
     chosen = sorted(order[:n_test] if split == "test" else order[n_test + n_valid :])
     files: list[Path] = []
     polygons: list[list[np.ndarray]] = []
-    for video in chosen:
+    for video in [*chosen, *held]:
         found = [path for path in sorted_images(top / video) if path.name.startswith("frame_")]
         listed = _polygons(top / video / "polygons.mat")
         if len(found) != len(listed) or len(found) != frames_per_video:
@@ -63,11 +67,6 @@ def hands(
         mask = np.zeros((height, width), dtype=np.uint8)
         for value, polygon in enumerate(polygons[index], start=1):
             if len(polygon):
-                low, high = polygon.min(), polygon.max(axis=0)
-                if low < -1 or high[0] > width + 2 or high[1] > height + 2:
-                    raise DataError(
-                        f"egohands: a polygon of {files[index]} leaves the image of {width}x{height} pixels."
-                    )
                 # MATLAB counts pixels from 1: its point (1, 1) is the centre of our pixel (0, 0).
                 mask[fill_polygon(polygon - 1, height, width)] = value
         return mask
@@ -77,7 +76,15 @@ def hands(
 
     frames = np.arange(len(files), dtype=np.int64)[:, None]
     images = FileImages("egohands", top, files)
-    return Examples(images, frames, LazyTargets(len(files), read, digest_rows), relative(files, top))
+    groups = [path.parent.name for path in files]
+    whole = Examples(images, frames, LazyTargets(len(files), read, digest_rows), relative(files, top), groups=groups)
+    if not held:
+        return whole
+    n_train_frames = len(files) - frames_per_video * len(held)
+    train, validation = (
+        whole.subset(np.arange(len(files))[part]) for part in (slice(n_train_frames), slice(n_train_frames, None))
+    )
+    return replace(train, validation=validation)
 
 
 def _ended(polygon: np.ndarray) -> np.ndarray:
@@ -119,6 +126,8 @@ def _points(value: np.ndarray) -> np.ndarray:
     points = np.asarray(value, dtype=np.float64)
     if points.size == 0:
         return np.zeros((0, 2))
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+    if points.ndim == 1 and points.size == 2:
+        points = points[None]  # a single point, which MATLAB may store flat
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError(f"a polygon of shape {points.shape}")
-    return points
+    return points if len(points) > 2 else np.zeros((0, 2))

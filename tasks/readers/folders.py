@@ -18,6 +18,7 @@ from virb.tasks.readers.common import (
     relative,
     require,
     require_files,
+    sorted_images,
     subfolders,
 )
 from virb.tasks.readers.common import (
@@ -38,9 +39,41 @@ def imagenet(root: Path, split: str, *, n_classes: int = 1000) -> Examples:
     folder = root / ("train" if split == "train" else "val")
     require("imagenet", folder, expected="a folder train/ and a folder val/ with a folder a WordNet id in each")
     wnids = [wnid for wnid in subfolders(folder) if wnid[0] == "n" and wnid[1:].isdigit()]
+    if not wnids and sorted_images(folder):
+        raise DataError(
+            f"imagenet: {folder} is flat, as its archive is: {len(sorted_images(folder)):,} images that are not sorted into a "
+            "folder a WordNet id. With ILSVRC2012_devkit_t12.tar.gz beside it, virb data prepare imagenet sorts it."
+        )
     _check_n_classes("imagenet", folder, len(wnids), n_classes)
     files, labels, seen = counted_folders("imagenet", folder, wnids)
     return labelled_files("imagenet", folder, files, labels, accounting=seen)
+
+
+def sort_val(root: Path) -> None:
+    """Move the images of a flat ``<root>/val`` into a folder a WordNet id, by the development kit's list; else do nothing.
+
+    Raises:
+        DataError: the kit is not there, or lists another number of images.
+    """
+    from torchvision.datasets import imagenet
+
+    folder = root / "val"
+    files = sorted_images(folder) if folder.is_dir() else []
+    if not files:
+        return
+    try:
+        if not (root / imagenet.META_FILE).is_file():
+            imagenet.parse_devkit_archive(str(root))
+        wnids = imagenet.load_meta_file(str(root))[1]
+    except RuntimeError as error:
+        raise DataError(
+            f"imagenet: {folder} is flat, and sorting it needs ILSVRC2012_devkit_t12.tar.gz in {root} ({error})."
+        ) from error
+    if len(wnids) != len(files):
+        raise DataError(f"imagenet: {folder} has {len(files):,} images; the development kit lists {len(wnids):,}.")
+    for wnid, path in zip(wnids, files, strict=True):
+        (folder / wnid).mkdir(exist_ok=True)
+        path.rename(folder / wnid / path.name)
 
 
 def imagenet_v2(root: Path, split: str, *, n_classes: int = 1000) -> Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from virb.tasks.readers.common import (
     first_by_hash,
     label_out_of_range,
     read_json,
+    read_lines,
     relative,
     require,
     sorted_images,
@@ -35,15 +37,21 @@ def actions(
 ) -> Examples:
     """Read ``<root>/annotations/{train,validate}.json`` and ``<root>/{train,validate}/<id[:2]>/<id>_<number>.jpg``.
 
-    The annotations are the published ones (Kay et al. 2017): by YouTube id, with ``annotations.label``. An example is
+    The annotations are the published ones (Kay et al. 2017): json by YouTube id with ``annotations.label``, or csv with
+    ``label`` and ``youtube_id``, whose second file is validate.csv or val.csv. An example is
     the first ``n_frames`` frames of a clip in the order of their numbers. Clips without frames are left out, because
     videos disappear; a clip with fewer frames than that is an error. ``max_clips`` takes the first by hash.
     """
     check_split("kinetics", split)
     part = "train" if split == "train" else "validate"
-    listings = [root / "annotations" / f"{each}.json" for each in ("train", "validate")]
-    folder = root / part
-    require("kinetics", folder, *listings, expected="annotations/{train,validate}.json and {train,validate}/<ab>/*.jpg")
+    listings = [_listing(root, each) for each in ("train", "validate")]
+    folder = root / part if split == "train" or (root / part).is_dir() else root / "val"
+    require(
+        "kinetics",
+        folder,
+        *listings,
+        expected="annotations/{train,validate}.json or .csv and {train,validate}/<ab>/*.jpg",
+    )
     classes = sorted(set(_labels(listings[0]).values()))  # numbered by the train split for both
     if len(classes) != n_classes:
         raise DataError(f"kinetics: {listings[0]} has {len(classes)} actions; expected {n_classes}.")
@@ -73,13 +81,33 @@ def actions(
     return Examples(FileImages(f"kinetics {part}", root, files), frames, np.asarray(targets, dtype=np.int64), ids)
 
 
+def _listing(root: Path, part: str) -> Path:
+    """Return the annotation file of a part: json, or csv as it is published now; the json's path where there is none."""
+    names = [part] if part == "train" else ["validate", "val"]
+    found = [root / "annotations" / f"{name}.{ending}" for ending in ("json", "csv") for name in names]
+    found += [root / f"{name}.csv" for name in names]
+    return next((path for path in found if path.is_file()), found[0])
+
+
 def _labels(listing: Path) -> dict[str, str]:
+    if listing.suffix == ".csv":
+        return _labels_of_csv(listing)
     try:
         return {clip: entry["annotations"]["label"] for clip, entry in read_json("kinetics", listing).items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"kinetics: {listing} is not the published annotation, by YouTube id with annotations.label ({error!r})."
         ) from error
+
+
+def _labels_of_csv(listing: Path) -> dict[str, str]:
+    rows = list(csv.DictReader(read_lines("kinetics", listing)))
+    if not rows or not {"label", "youtube_id"} <= set(rows[0]):
+        raise DataError(
+            f"kinetics: {listing} has the columns {', '.join(rows[0]) if rows else '(none)'}; expected label and youtube_id, as "
+            "the published annotations have."
+        )
+    return {row["youtube_id"]: row["label"].strip('"') for row in rows}
 
 
 def _frames_by_clip(folder: Path) -> dict[str, list[Path]]:

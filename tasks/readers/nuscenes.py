@@ -15,7 +15,7 @@ from virb.images.sets import FileImages
 def egomotion(root: Path, split: str, *, n_classes: int = 4) -> Examples:
     """Read ``<root>/nuScenes_{train,test}.json``: a list of {img_a, img_b, label}, paths below ``root``.
 
-    Classes number the labels of the train list in their sorted order.
+    Groups are the logs, a drive of the car each. Classes number the labels of the train list in their sorted order.
     """
     check_split("nuscenes", split)
     listings = {part: root / f"nuScenes_{part}.json" for part in ("train", "test")}
@@ -33,7 +33,10 @@ def egomotion(root: Path, split: str, *, n_classes: int = 4) -> Examples:
         ids.append(first)
     require_files("nuscenes", files, listings[split])
     frames = np.arange(len(files), dtype=np.int64).reshape(-1, 2)
-    return Examples(FileImages("nuscenes", root, files), frames, np.asarray(labels, dtype=np.int64), ids)
+    # A frame's name begins with its log, as n015-2018-07-24-11-22-45+0800__CAM_FRONT__1532402927612460.jpg.
+    groups = [Path(name).name.partition("__")[0] for name in ids]
+    found = FileImages("nuscenes", root, files)
+    return Examples(found, frames, np.asarray(labels, dtype=np.int64), ids, groups=groups)
 
 
 def _rows(listing: Path) -> list[tuple[str, str, object]]:

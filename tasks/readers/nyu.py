@@ -32,22 +32,23 @@ from virb.errors import DataError
 from virb.images.digests import Digested, of_array, of_parts
 
 FILE = "nyu_depth_v2_labeled.mat"
+SPLITS = "splits.mat"
 WALKABLE = ("floor", "floor mat", "rug", "carpet", "mat", "door mat", "bath mat")
 
 
-def depth(root: Path, split: str) -> Examples:
+def depth(root: Path, split: str, *, is_standard: bool = False) -> Examples:
     """Return images with depth (H, W) in metres, float32, 0 being no reading (Silberman et al. 2012).
 
-    It is the inpainted ``depths`` of the .mat file, or ``<split>/depth/*.tiff``, one float a pixel.
+    ``is_standard`` takes the published split, 795 to train and 654 to test, of ``splits.mat`` beside the set. The depth is the inpainted ``depths`` of the .mat file, or ``<split>/depth/*.tiff``, one float a pixel.
     """
-    if _is_split_by_folder(root):
+    if _is_split_by_folder(root) and not is_standard:
         return _from_folders(root, split, "depth", ".tiff", _depth_m)
-    images, rows = _open(root, split)
+    images, rows, scenes = _open(root, split, is_standard=is_standard)
 
     def read(index: int) -> np.ndarray:
         return _depth_m(images.slice("depths", int(rows[index])).T, f"frame {rows[index]} of {images.path}")
 
-    return _examples(images, rows, read, "depths")
+    return _examples(images, rows, read, "depths", scenes)
 
 
 def walkable(root: Path, split: str) -> Examples:
@@ -57,7 +58,7 @@ def walkable(root: Path, split: str) -> Examples:
     """
     if _is_split_by_folder(root):
         return _from_folders(root, split, "walkable", ".png", lambda mask, _: (mask != 0).astype(np.uint8))
-    images, rows = _open(root, split)
+    images, rows, scenes = _open(root, split)
     names = images.strings("names")
     table = np.array([IGNORE, *(int(name in WALKABLE) for name in names)], dtype=np.uint8)  # label 0: unlabelled
     if "floor" not in names:
@@ -72,7 +73,7 @@ def walkable(root: Path, split: str) -> Examples:
             raise label_out_of_range("nyu", what, int(labels.max()), f"0 to {len(names)}")
         return table[labels]
 
-    return _examples(images, rows, read, "labels")
+    return _examples(images, rows, read, "labels", scenes)
 
 
 def _depth_m(found: np.ndarray, what: str) -> np.ndarray:
@@ -148,7 +149,7 @@ class MatImages(Digested):
             raise DataError(f"nyu: the strings {key!r} in {self.path} cannot be read ({error}).") from error
 
 
-def _open(root: Path, split: str) -> tuple[MatImages, np.ndarray]:
+def _open(root: Path, split: str, *, is_standard: bool = False) -> tuple[MatImages, np.ndarray, list[str]]:
     check_split("nyu", split)
     path = root / FILE
     require("nyu", path, expected=f"the file {FILE}")
@@ -161,8 +162,28 @@ def _open(root: Path, split: str) -> tuple[MatImages, np.ndarray]:
     if shapes["depths"] != (n, width, height) or shapes["labels"] != (n, width, height):
         raise DataError(f"nyu: the arrays of {path} do not agree in shape: {shapes}.")
     images = MatImages("nyu", path, n)
-    is_train = split_scenes(images.strings("scenes"), n * 4 // 5)
-    return images, np.flatnonzero(is_train if split == "train" else ~is_train)
+    scenes = images.strings("scenes")
+    is_train = _standard(root, n) if is_standard else split_scenes(scenes, n * 4 // 5)
+    rows = np.flatnonzero(is_train if split == "train" else ~is_train)
+    return images, rows, [scenes[row] for row in rows]
+
+
+def _standard(root: Path, n: int) -> np.ndarray:
+    """Return bool (n,): the frames that ``splits.mat`` trains on (trainNdxs; the others are its testNdxs), counted from 1."""
+    from scipy.io import loadmat
+
+    path = root / SPLITS
+    require("nyu", path, expected=f"{SPLITS}, the published split of 795 and 654 frames, beside {FILE}")
+    try:
+        found = loadmat(path)
+        train, test = (found[key].ravel().astype(int) - 1 for key in ("trainNdxs", "testNdxs"))
+    except Exception as error:  # scipy raises many kinds of errors on damaged files
+        raise DataError(f"nyu: {path} is not the published split, with trainNdxs and testNdxs ({error}).") from error
+    if sorted([*train, *test]) != list(range(n)):
+        raise DataError(f"nyu: {path} lists {len(train)} and {len(test)} frames; expected each of the {n} once.")
+    is_train = np.zeros(n, dtype=bool)
+    is_train[train] = True
+    return is_train
 
 
 def split_scenes(scenes: list[str], n_train: int) -> np.ndarray:
@@ -181,10 +202,10 @@ def split_scenes(scenes: list[str], n_train: int) -> np.ndarray:
     return is_train
 
 
-def _examples(images: MatImages, rows: np.ndarray, read: Any, key: str) -> Examples:
+def _examples(images: MatImages, rows: np.ndarray, read: Any, key: str, scenes: list[str]) -> Examples:
     ids = [f"frame {row}" for row in rows]
     targets = LazyTargets(len(rows), read, lambda chosen: images.digests_of(key, rows[chosen]))
-    return Examples(images, rows[:, None].astype(np.int64), targets, ids)
+    return Examples(images, rows[:, None].astype(np.int64), targets, ids, groups=scenes)
 
 
 def _h5py() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ def num_steps(root: Path, split: str) -> Examples:
         if not value.isdigit() or int(value) > MAX_STEPS:
             raise label_out_of_range("thor-num-steps", f"{file} in {listing}", value, f"0 to {MAX_STEPS}")
         labels.append(int(value))
-    return labelled_files("thor-num-steps", root, [file for (file,) in files], labels)
+    found = labelled_files("thor-num-steps", root, [file for (file,) in files], labels)
+    return replace(found, groups=[file.parent.name for (file,) in files])
 
 
 def egomotion(root: Path, split: str) -> Examples:
@@ -54,7 +56,8 @@ def egomotion(root: Path, split: str) -> Examples:
     images = FileImages("thor-egomotion", root, [file for pair in files for file in pair])
     frames = np.arange(2 * len(files), dtype=np.int64).reshape(-1, 2)
     ids = [pair[0].relative_to(root).as_posix().removesuffix("_rgb_a.jpg") for pair in files]
-    return Examples(images, frames, np.asarray(labels, dtype=np.int64), ids)
+    groups = [pair[0].parent.name for pair in files]  # the scenes
+    return Examples(images, frames, np.asarray(labels, dtype=np.int64), ids, groups=groups)
 
 
 def depth(root: Path, split: str) -> Examples:
@@ -77,7 +80,8 @@ def depth(root: Path, split: str) -> Examples:
         check_same_size("thor-depth", grey, targets[index], files[index])
         return (NEAR_M + grey.astype(np.float32) / 255 * (FAR_M - NEAR_M)).astype(np.float32)
 
-    return dense_files("thor-depth", root, files, read, targets=targets)
+    found = dense_files("thor-depth", root, files, read, targets=targets)
+    return replace(found, groups=[path.parent.name for path in files])
 
 
 def _labelled(

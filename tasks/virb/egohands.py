@@ -15,6 +15,8 @@ def data(context: DataContext, split: str) -> Examples:
     from virb.tasks.readers.common import place
 
     root = place(context, "egohands", folder="egohands_data")
+    if not (root / egohands.SAMPLES).is_dir() and (root.parent / egohands.SAMPLES).is_dir():
+        root = root.parent  # the archive has no top folder
     return egohands.hands(root, split)
 
 
@@ -32,12 +34,16 @@ TASK = Task(
     is_optional=True,
     source="EgoHands, Bambach et al. 2015",
     license="research use",
-    obtain="extract egohands_data.zip (vision.soic.indiana.edu/projects/egohands) in the data folder.",
+    obtain=(
+        "extract egohands_data.zip (vision.soic.indiana.edu/projects/egohands) in the folder egohands_data/ of the data folder; "
+        "it has no top folder of its own, and _LABELLED_SAMPLES/ in the data folder itself is found too."
+    ),
     n_examples={"train": 3_600, "test": 800},
     deviations=(
         (
             "3,600 training frames where Table 2 prints 4,800: that is all 48 videos; 36 train, 4 are kept for "
-            "choosing hyperparameters and 8 test. The hash of a video's name decides."
+            "choosing hyperparameters and 8 test. The hash of a video's name decides: the sizes are those of the published main "
+            "split (36/4/8), the videos are not, so that scores are not comparable with those on it."
         ),
         "Crops are not mirrored: that would make a left hand a right one.",
     ),

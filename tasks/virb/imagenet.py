@@ -19,8 +19,10 @@ def data(context: DataContext, split: str) -> Examples:
 
 
 def prepare(context: DataContext) -> None:
-    from virb.tasks.readers.common import torchvision_prepare
+    from virb.tasks.readers import folders
+    from virb.tasks.readers.common import place, torchvision_prepare
 
+    folders.sort_val(place(context, "imagenet", folder="."))
     for split in ("train", "val"):
         torchvision_prepare("ImageNet", context, "imagenet", folder=".", split=split)
 

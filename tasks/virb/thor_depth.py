@@ -36,13 +36,13 @@ TASK = Task(
         "extract the archive of the public ViRB repository (github.com/klemenkotar/ViRB, Dataset Download) as "
         "thor_depth_prediction/ in the data folder."
     ),
-    n_examples={"train": 60_000},
     deviations=(
+        "The paper trains on 60,000; what the archive holds is used, whatever its number.",
         (
             "The 8-bit depth is read as 0.1 m to 20 m, the simulator's clipping planes; the archive does not "
             "state its scale."
         ),
-        "The paper gives no size of the test split; what the archive holds is used.",
+        "The paper trains on 60,000 and gives no size of the test split; what the archive holds is used, whatever its number.",
         (
             "Scored at the annotation's own resolution, not at 224x224: scores of encoders with other input sizes"
             " stay comparable."

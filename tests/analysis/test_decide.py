@@ -143,3 +143,27 @@ def test_what_cannot_be_decided_is_said(tmp_path: Path) -> None:
         decide(one, tmp_path, a="A", b="B")
     with pytest.raises(UsageError, match="share the encoder"):
         decide(study(), tmp_path, a="e0", b="recipe0")
+
+
+def test_test_images_of_a_results_folder_are_counted(results_folder: Path, tmp_path: Path) -> None:
+    from virb.scores.read import read_scores
+
+    frame = read_scores(results_folder)
+    found = run_by_name("decide", frame, tmp_path, {"a": "ssl-3", "b": "ssl-0", "tasks": "these"}, is_alone=True)
+    line = next(line for line in found.lines if "on these very tasks: " in line)
+    assert "test images (se 0." in line
+    assert "repeats of the probe (se" in line
+    assert "not counted: pretraining seeds" in line
+    tasks = pd.read_csv(tmp_path / "decide-tasks.csv").set_index("task")
+    # On the scale used, half the raw scale away from the spread of scores: an accuracy's paired sd is below .5 sqrt(2 / n).
+    assert (tasks["se_images"] > 0).all()
+    one = run_by_name(
+        "decide",
+        frame[frame["task"] == "objects"].assign(unit="fraction"),
+        tmp_path,
+        {"a": "ssl-3", "b": "ssl-0", "scale": "raw"},
+        is_alone=True,
+    )
+    assert any("on these very tasks: " in line for line in one.lines)
+    own = pd.read_csv(tmp_path / "decide-tasks.csv")["se_images"].iloc[0]
+    assert 0.005 < own < np.sqrt(0.5 / 300)

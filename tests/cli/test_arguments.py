@@ -111,3 +111,55 @@ def test_an_encoder_is_validated_as_a_task_is(tmp_path, capsys):
     assert "FAILED an image's embedding does not depend on the others" in printed
     assert main(["validate", "random:resnet19"]) == 1
     assert "FAILED it loads: Unknown architecture 'resnet19'" in capsys.readouterr().out
+
+
+def test_an_encoder_that_was_not_trained_has_no_budget_and_stops_no_analysis():
+    import pandas as pd
+
+    from virb.stats.budget import budget_columns
+
+    table = budget_columns(pd.DataFrame({"dataset_size": [0, "0", 1000.0], "epochs": [0, 0.0, 10]}))
+    assert table["C"].tolist()[2] == 10_000
+    assert table["C"].isna().tolist() == [True, True, False]
+
+
+def test_what_a_hub_could_not_get_is_said_once(monkeypatch, caplog):
+    import logging
+
+    import timm
+
+    from virb.convert.load import load_encoder
+    from virb.errors import CheckpointError
+
+    real = timm.create_model
+
+    def offline(name, *, pretrained=False, **given):
+        if not pretrained:
+            return real(name, **given)
+        for k in range(5):
+            logging.getLogger("huggingface_hub.utils._http").warning("retry %d", k)
+        raise OSError("no network")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(CheckpointError, match="could not be had: no network"):
+        load_encoder("timm:resnet18")
+    assert "retry" not in caplog.text
+    logging.getLogger("huggingface_hub").warning("later")
+    assert "later" in caplog.text
+
+
+def test_of_a_large_cache_the_largest_entries_are_shown(monkeypatch, capsys, tmp_path):
+    from virb.system import cache
+
+    entries = [
+        cache.CacheEntry(
+            kind="features", what=f"set-{k}", n_images=1, n_bytes=k, last_use=0.0, is_in_use=False, path=tmp_path
+        )
+        for k in range(50)
+    ]
+    monkeypatch.setattr(cache, "entries", lambda: entries)
+    assert main(["data", "cache"]) == 0
+    printed = capsys.readouterr().out
+    assert "the 20 largest of 50 entries" in printed
+    assert "set-49" in printed
+    assert "set-29" not in printed

@@ -68,6 +68,10 @@ def test_levels_of_records_are_means_over_seeds():
     assert table["accuracy"].tolist() == pytest.approx([0.5, 0.8, 0.5, 0.8])
     assert table["kappa"].tolist()[::2] == pytest.approx([0.4, 0.4])
     assert table["n_classes"].tolist() == [19, 6, 19, 6]
+    assert table[["low", "high"]].isna().all(axis=None)
+    _, one = inside.by_level(scores[scores["seed"] == 0].assign(n_test=100), "")
+    assert (one["low"] < one["accuracy"]).all()
+    assert (one["high"] > one["accuracy"]).all()
     assert inside.by_level(scores, "other") is None
     assert inside.by_level(scores[["encoder", "task", "score"]], "") is None
 

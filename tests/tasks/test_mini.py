@@ -34,7 +34,7 @@ COUNTERPARTS = {
     "nyu-walkable": "mini-walkable",
     "kitti-flow": "mini-flow",
 }
-BESIDE = {"mini-fashion", "mini-distance", "mini-normals"}  # of no task of the paper's
+BESIDE = {"mini-fashion", "mini-distance", "mini-normals", "mini-correspondence"}  # of no task of the paper's
 STRUCTURES = {"mini-kinds": "cole-inat21", "mini-contents": "cole-glc20"}  # and a number, which no paper's task has
 MINI = [entry.name for entry in registry.entries("tasks") if entry.group == "mini"]
 # The annotation of the world that a task's classes name, for the tasks whose names are the world's own.

@@ -48,6 +48,7 @@ class Head:
 
     ``stack(modules, loss, device)`` may return many such modules as one problem with its gradients written out
     (:class:`virb.training.stacks.Stack`); without it they train by automatic differentiation in the same place.
+    ``trains=False``: a pixelwise head without weights, which answers by the features alone; nothing is fitted.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Head:
     min_frames: int = 1
     max_frames: int | None = 1
     stack: Callable[..., Any] | None = None
+    trains: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.reads, str) or not _READS.fullmatch(self.reads):

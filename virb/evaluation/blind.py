@@ -89,7 +89,7 @@ def _of_pixels(parts: Parts, train: Examples, rows: np.ndarray) -> Iterator[tupl
         yield "majority class", _output(np.broadcast_to(total[:, None, None], shares.shape))
         return
     stack = np.stack(found).astype(np.float32)
-    stack = stack[..., None] if stack.ndim == 3 else stack
+    stack = stack[..., None] if stack.ndim == 3 else stack[..., : parts.task.n_out]
     is_none = ~np.isfinite(stack).all(-1)
     if is_none.all():
         raise DataError("No pixel of the training targets has a value.")

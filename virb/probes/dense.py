@@ -241,8 +241,12 @@ def train_dense_head(
         TrainingError: the loss was not finite.
         DataError: no pixel of the sampled training targets is valid.
     """
-    head = build(seed, mean_target(targets) if target == "map" else 0.0)
     device = torch.device(device)
+    head = build(seed, 0.0)
+    if not any(True for _ in head.parameters()):
+        return head.to(device).eval()  # one that has no weights has nothing to learn
+    if target == "map":
+        head = build(seed, mean_target(targets))
     head = head.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(list(head.parameters()), protocol.optimizer, protocol.lr, protocol.weight_decay)
     generator = torch.Generator().manual_seed(seed)
@@ -316,10 +320,14 @@ def predict_dense(
     """Return the outputs (C, H, W) at the targets' resolutions, and the targets; ``dtype`` as in training."""
     with torch.inference_mode():
         pyramids, targets, size = source.batch(rows, 0)
-        with _autocast(next(head.parameters()).device, dtype):
+        with _autocast(pyramids[0][0].device, dtype):
             output = head(*pyramids, size)
         output = output.float()
-        return [fitted(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)], targets
+        there = [fitted(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)]
+        if getattr(head, "is_in_pixels", False):  # of the resized image; a target's are its own
+            for one, target in zip(there, targets, strict=True):
+                one *= one.new_tensor([target.shape[1] / size[1], target.shape[0] / size[0]])[:, None, None]
+        return there, targets
 
 
 def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) -> Predictor:

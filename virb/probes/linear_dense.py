@@ -187,8 +187,8 @@ def linear_probe(
 
 
 PROBE = linear_probe(
-    "linear-dense",
-    "BatchNorm and a 1x1 convolution on the last map, by DINOv2's recipe; depth and normals by their published ones",
+    name="linear-dense",
+    summary="BatchNorm and a 1x1 convolution on the last map, by DINOv2's recipe; depth and normals by their published ones",
     segmentation=recipes.DINOV2_SEGMENTATION,
     gradient=0.5,
     n_maps=1,

@@ -9,8 +9,8 @@ from virb.probes import linear_recipes as recipes
 from virb.probes.linear_dense import linear_probe
 
 PROBE = linear_probe(
-    "linear-dense-dinov3",
-    "linear-dense by DINOv3's recipe: dropout and a cosine for classes, SigLoss alone for depths",
+    name="linear-dense-dinov3",
+    summary="linear-dense by DINOv3's recipe: dropout and a cosine for classes, SigLoss alone for depths",
     segmentation=recipes.DINOV3_SEGMENTATION,
     gradient=0.0,
     n_maps=1,

@@ -9,8 +9,8 @@ from virb.probes import linear_recipes as recipes
 from virb.probes.linear_dense import linear_probe
 
 PROBE = linear_probe(
-    "linear-dense-layers",
-    "linear-dense on all maps of the pyramid: a transformer's blocks at the quarters of its depth",
+    name="linear-dense-layers",
+    summary="linear-dense on all maps of the pyramid: a transformer's blocks at the quarters of its depth",
     segmentation=recipes.DINOV2_SEGMENTATION,
     gradient=0.5,
     n_maps=None,

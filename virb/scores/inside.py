@@ -15,6 +15,7 @@ from virb.contracts.analysis import NotApplicable, names_in_words
 from virb.contracts.tree import FINEST
 from virb.errors import ScoresError, UsageError
 from virb.records.predictions import class_names, labels, read_predictions
+from virb.stats.granularity import wilson
 
 MARK = "accuracy@"  # what a record's column of a level begins with
 COLUMNS = ("level", "n_classes", "accuracy", "low", "high", "chance", "kappa")
@@ -77,6 +78,10 @@ def by_level(scores: pd.DataFrame, task: str) -> tuple[str, pd.DataFrame] | None
     means = found.groupby(["encoder", "level"])[list(COLUMNS[1:])].mean()
     rows = [(encoder, level) for encoder in encoders for level in order if (encoder, level) in means.index]
     table = means.loc[rows].reset_index()[["encoder", *COLUMNS]]
+    n = part["n_test"].dropna().tolist() if "n_test" in part else list[float]()
+    if "level" not in scores and n and part["encoder"].is_unique:  # of several seeds the mean has another spread
+        bands = [wilson(share, int(n[0])) for share in table["accuracy"]]
+        table = table.assign(low=[low for low, _ in bands], high=[high for _, high in bands])
     sizes = table.groupby("level")["n_classes"].transform("max")  # a table may say it in one row alone
     return chosen, table.assign(n_classes=sizes)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,22 +31,34 @@ def standings(x: np.ndarray) -> np.ndarray:
 
 
 def agreement(first: np.ndarray, second: np.ndarray, *, samples: int = 999, seed: int = 0) -> Agreement:
-    """Spearman's rho and Kendall's tau between two batteries, beside random splits of all their tasks.
+    """Spearman's rho and Kendall's tau between two batteries, beside every split of all their tasks, or ``samples`` random ones.
 
     Args:
         first, second: (E, T1), (E, T2) scores of the same encoders.
     """
-    rng = np.random.default_rng(seed)
     both = np.concatenate([first, second], axis=1)
     z = np.stack([standings(both[:, [t]]) for t in range(both.shape[1])], axis=1)
     n = first.shape[1]
 
-    def rho(order: np.ndarray) -> float:
-        a, b = settled(z[:, order[:n]].mean(axis=1)), settled(z[:, order[n:]].mean(axis=1))
-        return float(scipy_stats.spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+    def rhos(is_first: np.ndarray) -> np.ndarray:
+        """(B,) rho of each split (B, T); 0 where a battery's encoders all stand alike."""
+        sides = [settled(part @ z.T / part.sum(axis=1, keepdims=True)) for part in (is_first, 1.0 - is_first)]
+        a, b = (scipy_stats.rankdata(side, axis=1) for side in sides)
+        a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+        below = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+        return np.where(below > 0, (a * b).sum(axis=1) / np.where(below > 0, below, 1.0), 0.0)
 
-    own = np.arange(both.shape[1])
-    found = rho(own)
-    drawn = np.array([rho(rng.permutation(own)) for _ in range(samples)])
+    own = (np.arange(both.shape[1]) < n).astype(float)
+    found = float(rhos(own[None])[0])
+    t = both.shape[1]
+    is_every = math.comb(t, n) <= samples
+    if is_every:
+        splits = np.zeros((math.comb(t, n), t))
+        for row, members in enumerate(itertools.combinations(range(t), n)):
+            splits[row, list(members)] = 1.0
+    else:
+        splits = np.random.default_rng(seed).permuted(np.tile(own, (samples, 1)), axis=1)
+    drawn = rhos(splits)
+    reached = int((drawn <= found + 1e-12).sum())
     tau = scipy_stats.kendalltau(settled(z[:, :n].mean(axis=1)), settled(z[:, n:].mean(axis=1))).statistic
-    return Agreement(found, float(tau), drawn, (1 + int((drawn <= found + 1e-12).sum())) / (1 + samples))
+    return Agreement(found, float(tau), drawn, reached / len(drawn) if is_every else (1 + reached) / (1 + samples))

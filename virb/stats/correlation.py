@@ -296,16 +296,9 @@ def adjust_p(p: np.ndarray, method: str = "bh") -> np.ndarray:
         raise ScoresError(
             "A p-value to adjust is missing or not between 0 and 1. Leave out the tests that could not be made."
         )
-    m = len(p)
-    order = np.argsort(p)
-    rank = np.arange(1, m + 1)
-    if method == "bh":
-        stepped = np.minimum.accumulate((p[order] * m / rank)[::-1])[::-1]
-    else:
-        stepped = np.maximum.accumulate(p[order] * (m - rank + 1))
-    out = np.empty(m)
-    out[order] = np.minimum(stepped, 1.0)
-    return out
+    from statsmodels.stats.multitest import multipletests
+
+    return np.asarray(multipletests(p, method={"bh": "fdr_bh", "holm": "holm"}[method])[1]) if len(p) else p
 
 
 def max_statistic_p(x: np.ndarray, *, samples: int = 10_000, seed: int = 0) -> np.ndarray:

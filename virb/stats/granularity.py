@@ -81,7 +81,7 @@ def level_accuracy(
         accuracy, n = float(np.mean(t == p)), len(t)
         share_t, share_p = (np.bincount(v, minlength=len(names)) / n for v in (t, p))
         chance = float(share_t @ share_p)
-        low, high = _wilson(accuracy, n)
+        low, high = wilson(accuracy, n)
         kappa = (accuracy - chance) / (1 - chance) if chance < 1 else np.nan
         rows.append((level, len(names), accuracy, low, high, chance, kappa))
     return pd.DataFrame(rows, columns=["level", "n_classes", "accuracy", "low", "high", "chance", "kappa"])
@@ -97,7 +97,8 @@ def _labels(*given: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(v.astype(np.int64) for v in out)
 
 
-def _wilson(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's interval of a share of ``n`` examples."""
     z = scipy_stats.norm.ppf(0.5 + confidence / 2)
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
