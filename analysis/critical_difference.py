@@ -115,7 +115,10 @@ def draw(tables: Tables) -> dict[str, Figure]:
     facts = tables.facts
     ranks = tables[""].set_index("encoder")
     order, limit, of = pd.Series(facts["mean_ranks"]), facts["critical_difference"], ranks["role"]
-    bars = cliques(order, limit)
+    n_encoders = len(order)
+    drawn, more = plots.ends_of(list(order.index))
+    bars = [members for members in cliques(order, limit) if {members[0], members[-1]} <= set(drawn)]
+    order = order[drawn]
     with plots.style():
         fig = plots.figure(plots.COLUMN, 0.5 + 0.15 * max(len(order), 3))
         axes = fig.add_subplot()
@@ -141,16 +144,16 @@ def draw(tables: Tables) -> dict[str, Figure]:
         axes.set_ylim(first + 0.32 * len(bars) + 0.1, -1.6)
         axes.hlines(-1.0, 1, 1 + limit, color=plots.BLACK, linewidth=1.2)
         # Beside its bar where there is room, else on it.
-        axes.set_xlim(0.7, len(order) + 0.3)
-        is_long = 1 + limit > 0.6 * len(order)
+        axes.set_xlim(0.7, n_encoders + 0.3)
+        is_long = 1 + limit > 0.6 * n_encoders
         axes.text(
-            1 + limit / 2 if is_long else 1 + limit + 0.03 * len(order), -1.15 if is_long else -1.0,
+            1 + limit / 2 if is_long else 1 + limit + 0.03 * n_encoders, -1.15 if is_long else -1.0,
             f"critical difference {limit:.2f}", va="bottom" if is_long else "center", ha="center" if is_long else "left", fontsize=6,
         )  # fmt: skip
         axes.set_xlabel("mean rank over tasks (1 is best)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        note = f"{facts['n_tasks']} tasks, counted as independent; thin lines: about 95% interval of the mean rank (Student's t over "
+        note = f"{more}{facts['n_tasks']} tasks, counted as independent; thin lines: about 95% interval of the mean rank (Student's t over "
         note += f"tasks); bars below join encoders that Nemenyi's test at {facts['alpha']:g} cannot tell apart."
         if facts["p_tasks"] != facts["p"]:
             note += f" Friedman's p with whole categories shuffled: {facts['p']:.2g}"
@@ -158,7 +161,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
             note += ", so that the bars tell apart what may be luck." if only_tasks else "."
         note = f"{note} {facts['note']}"
         handles = plots.colour_handles(shades) if len(shades) > 1 else []
-        plots.titles(fig, f"Ranking of {len(order)} encoders", note, handles=handles)
+        plots.titles(fig, f"Ranking of {n_encoders} encoders", note, handles=handles)
     return {"": fig}
 
 

@@ -52,7 +52,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
     facts, of = tables.facts, tables.facts["roles"]
     what = "category" if (tables[""]["kind"] == "category").any() else "task"
     shown = tables[""][tables[""]["kind"] == what].reset_index(drop=True)
-    order = sorted(of, key=lambda name: float(shown[name][0]))
+    order, more = plots.ends_of(sorted(of, key=lambda name: float(shown[name][0])))
     with plots.style():
         long = max(plots.text_width([str(name) for name in order], 6), 0.5)
         n = len(shown)
@@ -76,14 +76,15 @@ def draw(tables: Tables) -> dict[str, Figure]:
             )
         # Ties share a rank; the labels are spread so that none covers another.
         places = _spread(
-            [float(shown[name].iloc[-1]) for name in sorted(order, key=lambda k: float(shown[k].iloc[-1]))]
+            [float(shown[name].iloc[-1]) for name in sorted(order, key=lambda k: float(shown[k].iloc[-1]))],
+            0.95 * max(1.0, len(of) / max(len(order), 1)),
         )
         size = 6 if len(order) <= 20 else 5
         for name, y in zip(sorted(order, key=lambda k: float(shown[k].iloc[-1])), places, strict=True):
             axes.text(n - 1 + 0.12, y, str(name), va="center", fontsize=size, color=plots.BLACK, clip_on=False)
         labels = ["all"] + [str(name) for name in shown["left_out"][1:]]
         axes.set_xticks(range(n), labels, rotation=90 if n > 5 else 20, ha="center" if n > 5 else "right")
-        axes.set_ylim(max(len(order), max(places)) + 0.6, 0.4)
+        axes.set_ylim(max(float(shown[order].max(axis=None)), max(places)) + 0.6, 0.4)
         axes.set_xlim(-0.2, n - 1 + 0.2)
         axes.set_ylabel("rank (1 is best)")
         axes.spines["bottom"].set_visible(False)
@@ -95,7 +96,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
             if n <= 6
             else (f"{shown['kendall_tau'][1:].min():.2f} to {shown['kendall_tau'][1:].max():.2f}")
         )
-        note = f"n = {facts['n_tasks']} tasks. Kendall's tau with the ranking on all: {taus}. {facts['note']}"
+        note = f"n = {facts['n_tasks']} tasks. {more}Kendall's tau with the ranking on all: {taus}. {facts['note']}"
         plots.titles(fig, f"Ranks without each {what}", note)
     return {"": fig}
 

@@ -273,3 +273,17 @@ def test_scores_on_several_shares_of_the_labels_make_a_curve_an_encoder() -> Non
         tables("size-curves", pd.concat([budgets(), other]))
     both = tables("size-curves", pd.concat([budgets(), other]), lines="encoder+probe")[""]
     assert len(both) == 18
+
+
+@pytest.mark.parametrize("name", ["rank-stability", "critical-difference"])
+def test_beyond_sixty_names_a_figure_shows_both_ends(name: str) -> None:
+    rng = np.random.default_rng(7)
+    rows = [(f"e{k:03d}", f"t{j}", k / 90 + rng.normal()) for k in range(90) for j in range(4)]
+    found = tables(name, pd.DataFrame(rows, columns=["encoder", "task", "score"]))
+    figure = registry.load("analyses", name).draw(found)[""]
+    figure.canvas.draw()
+    assert figure.get_size_inches()[1] < 12
+    assert "The first and last 30 of 90 are drawn" in " ".join(
+        text.get_text().replace("\n", " ") for text in figure.texts
+    )
+    assert len(found[""]) == 90 or {f"e{k:03d}" for k in range(90)} <= set(found[""])

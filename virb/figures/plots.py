@@ -400,6 +400,14 @@ def heatmap(
     return image
 
 
+def ends_of(names: Sequence[str], most: int = 60) -> tuple[list[str], str]:
+    """Names in order that a figure has room for: all, or the first and the last; and what to say of the others."""
+    if len(names) <= most:
+        return list(names), ""
+    half = most // 2
+    return [*names[:half], *names[-half:]], f"The first and last {half} of {len(names)} are drawn; the table has all. "
+
+
 def sentence(text: str) -> str:
     """``text`` as the beginning of a sentence: a name of one word stays as it is written."""
     return text[:1].upper() + text[1:] if " " in text else text
