@@ -57,9 +57,17 @@ def _found(kind: str, name: str, root: Path, split: str, expected: str) -> Any:
     try:
         return getattr(sets, kind)(str(root), train=split == "train")
     except RuntimeError as error:
-        raise DataError(
-            f"{name}: a file in {folder} is missing or its MD5 is not the published one. Extract the archive again."
-        ) from error
+        kind_of = getattr(sets, kind)
+        about = kind_of.meta
+        listed = [*kind_of.train_list, *kind_of.test_list, (about["filename"], about["md5"])]
+        absent = [file for file, _ in listed if not (folder / file).is_file()]
+        wrong = [file for file, md5 in listed if not absent and not sets.utils.check_integrity(folder / file, md5)]
+        what = (
+            f"there is no {folder / absent[0]}"
+            if absent
+            else f"the MD5 of {folder / next(iter(wrong), '')} is not the published one"
+        )
+        raise DataError(f"{name}: {what}. Extract the archive again.") from error
 
 
 def _examples(name: str, split: str, found: Any, tree: LabelTree | None = None) -> Examples:

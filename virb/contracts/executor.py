@@ -35,7 +35,7 @@ class Failure:
     @property
     def line(self) -> str:
         """How it is said, once."""
-        return f"FAILED {self.what}: {self.reason}"
+        return f"FAILED {self.what}: {self.reason.removeprefix(f'{self.what}: ')}"
 
 
 @dataclass

@@ -62,5 +62,5 @@ def data_status(task: Task, context: DataContext, *, decode: bool = False, progr
     if absent and not counts and not problems:
         return Status(task.name, ABSENT, {}, expected, absent[0])
     if absent or problems:
-        return Status(task.name, INCOMPLETE, counts, expected, " ".join(problems + absent))
+        return Status(task.name, INCOMPLETE, counts, expected, " ".join(dict.fromkeys(problems + absent)))
     return Status(task.name, FOUND, counts, expected, "")

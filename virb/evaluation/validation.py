@@ -88,9 +88,10 @@ def validate(
     unreadable: list[str] = []
     check("no image is in both splits", lambda: _disjoint(splits["train"], splits["test"], unreadable))
     few = {split: examples.limited(n_images) for split, examples in splits.items()}
-    are_readable = check("images decode", lambda: _images(few, unreadable))
+    of_each = {split: _of_each_class(examples, few[split]) for split, examples in splits.items()}
+    are_readable = check("images decode", lambda: _images(of_each, unreadable))
     if are_readable:
-        check("images show something", lambda: _contrast(few))
+        check("images show something", lambda: _contrast(of_each))
         if sheet is not None:
             write_sheet(sheet, [(f"{task.name}: {split}", _tiles(task, part)) for split, part in few.items()])
     check("no image has two classes", lambda: _one_class(splits))
@@ -173,6 +174,17 @@ def _by_pixels(examples: Examples, rows: np.ndarray, unreadable: list[str]) -> d
     found = dict(zip(in_threads(one, rows.tolist()), rows.tolist(), strict=True))
     found.pop(UNREADABLE, None)
     return found
+
+
+def _of_each_class(examples: Examples, few: Examples) -> Examples:
+    """Return ``few`` of the examples, and the first of every class where the targets are classes."""
+    labels = examples.targets
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        return few
+    first = np.unique(labels, return_index=True)[1]
+    of_few = set(few.ids)
+    chosen = np.array([row for row in range(len(examples)) if examples.ids[row] in of_few], dtype=np.int64)
+    return examples.subset(np.union1d(first, chosen)).with_own_images()
 
 
 def _images(few: dict[str, Examples], unreadable: list[str]) -> str:

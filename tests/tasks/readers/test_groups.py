@@ -6,11 +6,16 @@ import re
 
 import numpy as np
 import pytest
-from virb.tasks.readers import dtd, egohands, folders, kinetics, kitti, nuscenes, nyu, taskonomy, thor
+from virb.tasks.readers import cifar, dtd, egohands, folders, kinetics, kitti, nuscenes, nyu, taskonomy, thor
 
 from virb import registry
 from virb.contracts.examples import DataContext
+from virb.contracts.executor import Failure
+from virb.contracts.task import FROM_DATA, Category, Protocol, Task
 from virb.errors import DataAbsent, DataError
+from virb.evaluation.status import data_status
+from virb.evaluation.validation import validate
+from virb.images.folders import image_folder
 
 FEW = {"n_train": 1, "n_valid": 1, "n_test": 2, "frames_per_video": 2}
 
@@ -160,3 +165,29 @@ def test_dtd_has_its_validation_part_and_may_lie_in_its_own_folder(tmp_path, lay
         assert (len(train), len(train.validation)) == (4, 2)
         assert [name.split("/")[1] for name in train.validation.ids] == ["0002.jpg"] * 2
         assert [len(part) for part in train.hold_out(0.5)] == [2, 2]
+
+
+def test_a_missing_file_of_cifars_is_named(tmp_path, layouts):
+    layouts.cifar100(tmp_path)
+    (tmp_path / "cifar-100-python" / "meta").unlink()
+    with pytest.raises(DataError, match=r"cifar-100: there is no .*cifar-100-python/meta\. Extract"):
+        cifar.cifar100(tmp_path, "train")
+    status = data_status(registry.load("tasks", "cifar-100"), DataContext(root=tmp_path))
+    assert status.reason.count("there is no") == 1  # said once, not once a split
+    assert Failure("dtd", "dtd: there is no x.").line == "FAILED dtd: there is no x."
+
+
+def test_validate_decodes_an_image_of_every_class(tmp_path, layouts):
+    names = [f"class {k}" for k in range(30)]
+    for split in ("train", "test"):
+        layouts.folders(tmp_path / split, names, 3)
+    (tmp_path / "test" / "class 29" / "image_0001.jpg").write_bytes(b"no image")
+    task = Task(
+        name="many", summary="s", category=Category.SEMANTIC_IMAGE, head="linear", loss="cross_entropy", metric="top1",
+        data=image_folder("many"), classes=FROM_DATA, protocol=Protocol(epochs=1),
+    )  # fmt: skip
+    found = {check.name: check for check in validate(task, DataContext(places={"many": tmp_path}), n_images=2)}
+    assert not found["images decode"].is_ok
+    (tmp_path / "test" / "class 29" / "image_0001.jpg").unlink()
+    found = {check.name: check for check in validate(task, DataContext(places={"many": tmp_path}), n_images=2)}
+    assert re.match(r"6\d images", found["images decode"].detail)
