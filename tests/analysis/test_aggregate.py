@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from virb.contracts.analysis import NotApplicable, run_by_name
+from virb.contracts.analysis import NotApplicable
+from virb.figures.analysing import run_by_name
 from virb.scores.schema import check_scores
 
 

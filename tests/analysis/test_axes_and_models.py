@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from virb.contracts.analysis import AnalysisRun, NotApplicable, run_by_name
+from virb.contracts.analysis import NotApplicable
 from virb.errors import UsageError
+from virb.figures.analysing import AnalysisRun, run_by_name
 from virb.scores.schema import check_scores
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from virb.contracts.analysis import Outputs, run_by_name
 from virb.figures import plots
+from virb.figures.analysing import Outputs, run_by_name
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from virb import registry
 from virb.cli import main
-from virb.contracts.analysis import AnalysisRun, Outputs, run_by_name
 from virb.figures import plots
+from virb.figures.analysing import AnalysisRun, Outputs, run_by_name
 from virb.figures.fonts import spell_out
 from virb.scores.layout import complete_part
 from virb.scores.read import read_scores

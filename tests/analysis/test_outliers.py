@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from virb.cli import main
-from virb.contracts.analysis import run_by_name
+from virb.figures.analysing import run_by_name
 from virb.scores.outliers import outliers, without_outliers
 from virb.scores.schema import check_scores
 

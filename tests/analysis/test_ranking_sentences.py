@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from virb.contracts.analysis import Outputs, run_by_name
 from virb.figures import plots
+from virb.figures.analysing import Outputs, run_by_name
 from virb.report.ranking import rank
 from virb.report.study import study_of
 from virb.scores.schema import check_scores

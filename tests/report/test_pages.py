@@ -294,7 +294,7 @@ def test_chance_of_the_table_goes_before_that_of_a_task_of_ours(tmp_path, check)
 
 
 def test_an_analysis_is_shown_with_its_words_and_numbers_and_the_others_with_their_reasons(scores, tmp_path, check):
-    from virb.contracts.analysis import run_by_name
+    from virb.figures.analysing import run_by_name
 
     frame = check_scores(scores)
     names = ("rank-stability", "fusion-gain")

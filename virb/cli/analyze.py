@@ -12,7 +12,7 @@ from virb.cli.common import add_scores_arguments, parse_options, scores_of
 from virb.contracts.options import RunOptions
 
 if TYPE_CHECKING:
-    from virb.contracts.analysis import AnalysisRun
+    from virb.figures.analysing import AnalysisRun
 
 HELP = "draw the papers' figures and tables from results or from a CSV of scores"
 EPILOG = """examples:
@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from virb import registry
-    from virb.contracts.analysis import check_options, run_by_name
     from virb.errors import UsageError
+    from virb.figures.analysing import check_options, run_by_name
     from virb.system.files import check_writable
 
     is_all = args.name == "all"

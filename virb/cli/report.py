@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     import shlex
 
     from virb import registry
-    from virb.contracts.analysis import check_options
+    from virb.figures.analysing import check_options
     from virb.report.build import write_report
 
     names = [] if args.no_analyses else registry.names("analyses")

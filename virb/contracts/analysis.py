@@ -1,16 +1,15 @@
-"""What an analysis is: scores to tables, tables to figures, tables to sentences; and how one is run."""
+"""What an analysis is: scores to tables, tables to figures, tables to sentences."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from virb.contracts.parts import Option as Option
 from virb.contracts.tables import Notes, Tables
-from virb.errors import ScoresError, UsageError, VirbError
-from virb.system.files import atomic_write
+from virb.errors import ScoresError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,30 +18,6 @@ if TYPE_CHECKING:
 
 class NotApplicable(ScoresError):
     """The input is sound but lacks what this analysis is about; `virb analyze all` skips it and says why."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One setting of an analysis, as ``--option name=value`` gives it: ``type`` turns the text into the value."""
-
-    name: str
-    default: Any
-    help: str
-    type: Callable[[str], Any] = str
-    choices: tuple[Any, ...] = ()
-
-    def parse(self, value: Any) -> Any:
-        """Return ``value`` as the option's type. Raises UsageError for a text that is not one."""
-        if isinstance(value, str):
-            try:
-                value = self.type(value)
-            except (TypeError, ValueError):
-                kind = getattr(self.type, "__name__", str(self.type)).replace("_", " ")
-                raise UsageError(f"Option {self.name!r}: {value!r} is not of the type {kind}. {self.help}") from None
-        if self.choices and value not in self.choices:
-            expected = ", ".join(str(choice) for choice in self.choices)
-            raise UsageError(f"Option {self.name!r}: {value!r} is not one of {expected}.")
-        return value
 
 
 def comma_list(text: str) -> tuple[str, ...]:
@@ -131,125 +106,6 @@ class Analysis:
                 has = f"it has {', '.join(known)}" if known else "it has none"
                 raise UsageError(f"The analysis {self.name!r} has no option {name!r}; {has}.{hint}")
         return {name: option.parse(given.get(name, option.default)) for name, option in known.items()}
-
-
-@dataclass
-class Outputs:
-    """Where one analysis writes. Files are ``<folder>/<name>.<ending>`` or ``<folder>/<name>-<part>.<ending>``."""
-
-    folder: Path
-    name: str
-    files: list[Path] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-
-    def _path(self, part: str, ending: str) -> Path:
-        stem = f"{self.name}-{part}" if part else self.name
-        return Path(self.folder) / f"{stem}.{ending}"
-
-    def figure(self, figure: Figure, part: str = "") -> None:
-        """Write ``figure`` as PNG and SVG and close it."""
-        from virb.figures import plots
-
-        for ending in ("png", "svg"):
-            path = self._path(part, ending)
-            with atomic_write(path) as file:
-                plots.save(figure, file, ending)
-            self.files.append(path)
-            figure.set_layout_engine("none")  # what is laid out once need not be again
-        plots.close(figure)
-
-    def tables(self, tables: Tables) -> None:
-        """Write ``tables`` as CSV."""
-        self.files += tables.write(self.folder, self.name)
-
-
-@dataclass
-class AnalysisRun:
-    """What came of one analysis: "done", "skipped" (it does not apply; ``reason`` says why) or "failed"."""
-
-    name: str
-    status: str
-    reason: str
-    files: list[Path]
-    lines: list[str]
-
-    @property
-    def headline(self) -> str:
-        """The name, and why there is no figure where there is none."""
-        return self.name + {"done": "", "skipped": " skipped: ", "failed": " FAILED: "}[self.status] + self.reason
-
-
-def check_options(names: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Check options that are meant for whichever of several analyses have them.
-
-    Raises:
-        UsageError: none of them has such an option, or one that has it does not take the value.
-    """
-    from virb import registry
-
-    taken: set[str] = set()
-    known: set[str] = set()
-    for name in names if given else ():
-        try:
-            analysis = registry.load("analyses", name)
-        except VirbError:
-            continue  # a broken file is named where it would be run
-        known |= {option.name for option in analysis.options}
-        own = analysis.own_options(given)
-        analysis.parse_options(own)
-        taken |= set(own)
-    for name in given:
-        if name not in taken:
-            close = difflib.get_close_matches(name, sorted(known), n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise UsageError(f"No analysis of these has an option {name!r}.{hint}")
-
-
-def run_by_name(
-    name: str,
-    scores: DataFrame | None,
-    folder: Path,
-    options: Mapping[str, Any] | None = None,
-    *,
-    is_alone: bool = False,
-) -> AnalysisRun:
-    """Find an analysis, run it on a copy of ``scores`` if it applies, and say what came of it.
-
-    With ``is_alone`` every option must be one of the analysis's; else it takes those that it has.
-
-    Raises:
-        VirbError: ``is_alone``, and the analysis is unknown, does not apply or fails. Without it, one analysis of many
-            that fails must not take the others' figures with it, and nothing is raised.
-    """
-    from virb import registry
-
-    outputs = Outputs(folder, name)
-    status, reason = "done", ""
-    try:
-        analysis = registry.load("analyses", name)
-        why_not = analysis.reason_not_to_run(scores)
-        if why_not is not None:
-            raise NotApplicable(f"The analysis {name!r} cannot run: {why_not}." if is_alone else f"{why_not}.")
-        given = dict(options or {}) if is_alone else analysis.own_options(options or {})
-        notes = Notes()
-        try:
-            tables = analysis.tables(scores, notes, **given)
-        finally:
-            outputs.lines += notes
-        outputs.tables(tables)
-        outputs.lines += analysis.say(tables)
-        for part, figure in analysis.draw(tables).items():
-            outputs.figure(figure, part)
-    except VirbError as error:
-        if is_alone:
-            # What was left out on the way is often why the rest is too little.
-            raise type(error)(" ".join([str(error), *outputs.lines])) from error
-        status, reason = "skipped" if isinstance(error, (NotApplicable, ScoresError)) else "failed", str(error)
-    except Exception as error:
-        if is_alone:
-            raise
-        status, reason = "failed", f"{type(error).__name__}: {error}"
-    return AnalysisRun(name, status, reason, outputs.files, outputs.lines)
 
 
 def names_in_words(names: Sequence[object], limit: int = 6) -> str:

@@ -48,7 +48,7 @@ class Option:
         """
         if value is None and self.default is None:
             return None
-        kind = self.type or type(self.default)
+        kind = self.type or (str if self.default is None else type(self.default))
         try:
             parsed = _as(kind, value)
         except (TypeError, ValueError, OverflowError):
@@ -76,6 +76,8 @@ def _as(kind: Callable[[Any], Any], value: Any) -> Any:
         return parsed
     if kind is str and not isinstance(value, str):
         return _refuse()
+    if not isinstance(kind, type) and not isinstance(value, str):
+        return value  # a function reads texts; who calls from Python gives the value itself
     return kind(value)
 
 

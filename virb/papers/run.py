@@ -12,13 +12,13 @@ import pandas as pd
 import yaml
 
 from virb import registry
-from virb.contracts.analysis import AnalysisRun, run_by_name
 from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
 from virb.contracts.paper import Paper, Part
 from virb.errors import ScoresError, UsageError, VirbError
 from virb.evaluation.batteries.papers import recipe_path
 from virb.evaluation.run import run as evaluate
+from virb.figures.analysing import AnalysisRun, run_by_name
 from virb.papers import page
 from virb.papers.claims import Answered
 from virb.papers.compare import compare

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pandas as pd
 
 from virb import registry
-from virb.contracts.analysis import AnalysisRun, run_by_name
 from virb.errors import VirbError
+from virb.figures.analysing import AnalysisRun, run_by_name
 from virb.report.view import Cell, Section, Table, heads
 
 FOLDER = "analyses"
