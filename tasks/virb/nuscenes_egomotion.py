@@ -27,6 +27,7 @@ TASK = Task(
     metric="top1",
     data=data,
     protocol=Protocol(epochs=100, batch_size=64),
+    n_published={"train": 28_000},
     classes=("forward", "forward-left", "forward-right", "none"),
     n_frames=2,
     is_optional=True,

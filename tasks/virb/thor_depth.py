@@ -29,6 +29,7 @@ TASK = Task(
     unit="metre",
     data=data,
     protocol=Protocol(epochs=50, batch_size=32),
+    n_published={"train": 60_000},
     is_optional=True,
     source="THOR Depth, Kotar et al. 2021; AI2-THOR, Kolve et al. 2017",
     license="none stated (AI2-THOR: Apache-2.0)",

@@ -27,6 +27,7 @@ TASK = Task(
     metric="top1",
     data=data,
     protocol=Protocol(epochs=100, batch_size=64),
+    n_published={"train": 60_000},
     classes=tuple(f"{n} steps" for n in range(5)),
     is_optional=True,
     source="THOR Num. Steps, Kotar et al. 2021; AI2-THOR, Kolve et al. 2017",

@@ -173,7 +173,11 @@ class Task:
     license: str = ""
     obtain: str = ""  # how a user gets the data
     prepare: Callable[[DataContext], None] | None = None  # downloads or converts the data, where that may be done
-    n_examples: Mapping[str, int] = field(default_factory=dict)  # of "train" and "test", where they are known
+    n_examples: Mapping[str, int] = field(
+        default_factory=dict
+    )  # of "train" and "test", where they are known and checked
+    # Of a set that everyone generates or cuts for himself: what the paper had. For reckoning; nothing is checked against it.
+    n_published: Mapping[str, int] = field(default_factory=dict)
     deviations: Sequence[str] = ()  # from the paper or source, each with its reason
     # Those of the head and of the metric; ``out_channels``, how many numbers a target has (default: 1); ``ignore_index``,
     # the class in a mask that counts for nothing.

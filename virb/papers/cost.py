@@ -83,7 +83,7 @@ def evaluation_cost(
     crop_passes = 0.0
     disk = 0.0
     for task in tasks:
-        n_train, n_test = (int(task.n_examples.get(split, 0)) for split in ("train", "test"))
+        n_train, n_test = (_n(task, split) for split in ("train", "test"))
         n = (n_train + n_test) * task.n_frames
         epochs = task.protocol.epochs
         images += n
@@ -108,9 +108,13 @@ def evaluation_cost(
     )  # fmt: skip
 
 
+def _n(task: Task, split: str) -> int:
+    return int(task.n_examples.get(split, task.n_published.get(split, 0)))
+
+
 def _crops(tasks: Iterable[Task]) -> int:
     return sum(
-        task.protocol.epochs * int(task.n_examples.get("train", 0)) * task.n_frames
+        task.protocol.epochs * _n(task, "train") * task.n_frames
         for task in tasks
         if task.category.is_pixelwise and task.protocol.crop
     )
