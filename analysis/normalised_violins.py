@@ -124,14 +124,22 @@ def draw(tables: Tables) -> dict[str, Figure]:
 def violins(axes: Axes, groups: dict[str, ndarray], colours: dict[str, str]) -> None:
     """Horizontal violins with their points and mean; with fewer than 5 points, the points alone."""
     import numpy as np
+    import pandas as pd
+    import seaborn
 
     from virb.figures import plots
 
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # seaborn's own jitter is drawn from a generator that nobody seeds
+    drawn = [name for name, values in groups.items() if len(values) >= 5 and np.ptp(values) > 0]
+    if drawn:
+        frame = pd.concat([pd.DataFrame({"group": name, "value": groups[name]}) for name in drawn])
+        seaborn.violinplot(
+            frame, x="value", y="group", hue="group", order=list(groups), hue_order=drawn, dodge=False, orient="h",
+            palette={name: colours[name] for name in drawn}, saturation=1, alpha=0.35, linewidth=0.6, cut=0, width=0.8,
+            density_norm="width", inner=None, legend=False, ax=axes,
+        )  # fmt: skip
+        axes.set_ylabel("")
     for place, (name, values) in enumerate(groups.items()):
-        if len(values) >= 5 and np.ptp(values) > 0:
-            body = axes.violinplot(values, positions=[place], orientation="horizontal", widths=0.8, showextrema=False)
-            body["bodies"][0].set(facecolor=colours[name], alpha=0.35, edgecolor=colours[name], linewidth=0.6)
         jitter = rng.uniform(-0.13, 0.13, len(values))
         axes.scatter(values, place + jitter, s=2.5, color=colours[name], alpha=0.7, linewidth=0, zorder=3)
         axes.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=plots.BLACK, linewidth=1.0, zorder=4)
