@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_hierarchy_is_evaluated_at_every_level(tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs" / "tasks-of-your-own.md").read_text(encoding="utf-8")
     section = page.split("<!-- label tree: begin -->")[1].split("<!-- label tree: end -->")[0]
-    tree, code = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("csv", "python"))
+    tree, code = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("text", "python"))
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
         for k, name in enumerate(("egret", "heron", "robin", "wren")):
