@@ -19,14 +19,22 @@ STUDY = ROOT / "docs" / "study.csv"
 SMALL = "encoder,task,score\na,one,.5\nb,one,.7\nc,one,.6\na,two,.2\nb,two,.4\nc,two,.5\n"
 BROKEN = '''"""An analysis that fails half way."""
 from virb.contracts.analysis import Analysis
+from virb.contracts.tables import Tables
 
 
-def run(scores, out):
-    out.table(scores)
+def compute(scores, notes):
+    return Tables({"": scores})
+
+
+def draw(tables):
     raise RuntimeError("<half> way")
 
 
-ANALYSIS = Analysis(name="broken", summary="Breaks", source="nobody", run=run)
+def say(tables):
+    return []
+
+
+ANALYSIS = Analysis(name="broken", summary="Breaks", source="nobody", compute=compute, draw=draw, say=say)
 '''
 
 
@@ -74,14 +82,13 @@ def test_it_prints_each_analysis_and_the_path_last(small, tmp_path, capsys):
 
 def test_without_a_choice_all_analyses_are_tried(small, tmp_path, capsys, monkeypatch):
     from virb import registry
-    from virb.contracts import analysis as analyses
     from virb.report import drawn
 
     tried = []
 
     def run(name, scores, folder, options):
         tried.append(name)
-        return analyses.AnalysisRun(name, "skipped", "not now.", [], [])
+        return drawn.AnalysisRun(name, "skipped", "not now.", [], [])
 
     monkeypatch.setattr(drawn, "run_by_name", run)
     assert call("--results", small, "--out", tmp_path / "r") == 0
