@@ -8,7 +8,7 @@ READY := $(PREFIX)/.virb-ready
 RESULTS ?= results
 FIGURES ?= figures
 
-.PHONY: demo test test-old-processor test-processors lint types docs check encoders study clean help
+.PHONY: demo test test-long test-old-processor test-processors lint types docs check encoders study clean help
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -24,11 +24,14 @@ demo: $(READY) ## evaluate encoders/*.pt on nine mini tasks, print the table, dr
 	$(BIN)/virb demo --out $(RESULTS) --figures $(FIGURES)
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not long"
+
+test-long: $(READY) ## run the few tests that take a minute each
+	$(BIN)/python -m pytest -n auto -m long
 
 # Other processors, as far as libraries can be told to be one: no test may hang on last bits, or on OpenMP's threads.
-QUICK := $(BIN)/python -m pytest -n auto -m "not slow and not compiler"
-NUMERIC := $(addprefix tests/,evaluation features heads images losses metrics networks pretraining probes stats tasks training)
+QUICK := $(BIN)/python -m pytest -n auto -m "not slow and not compiler and not long"
+NUMERIC := $(addprefix tests/,features heads images losses metrics networks probes stats training)
 test-old-processor: $(READY) ## run the quick tests of what computes as a processor without AVX would
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(QUICK) $(wildcard $(NUMERIC))
 

@@ -264,7 +264,7 @@ def test_all_on_the_smallest_input(scores_file: Writer, tmp_path: Path, capsys: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("given", ["figure4", "mini"])
+@pytest.mark.parametrize("given", [pytest.param("figure4", marks=pytest.mark.long), "mini"])
 def test_all_on_whole_studies(
     given: str,
     scores_file: Writer,

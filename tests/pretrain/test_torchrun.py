@@ -77,6 +77,7 @@ def worker(rank: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 def test_a_recipe_under_torchrun_is_killed_and_goes_on(job, images, tmp_path, virb_pretrain):
     folder = tmp_path / "encoders"

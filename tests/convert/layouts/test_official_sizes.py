@@ -85,7 +85,13 @@ NETS: dict[str, tuple[int, int, int, int, dict[str, Any], Any, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", NETS)
+# The larger networks differ from the small ones in numbers alone.
+LARGE = {name for name, (dim, *_) in NETS.items() if dim >= 1024}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name for name in NETS]
+)
 def test_an_official_network(name, drawn, agrees) -> None:
     dim, heads, patch, image, options, make, table = NETS[name]
     norm: Any = partial(nn.LayerNorm, eps=1e-6)
