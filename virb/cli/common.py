@@ -66,6 +66,14 @@ def run_options(args: argparse.Namespace) -> RunOptions:
     return RunOptions(**{flag.field: getattr(args, flag.field) for flag in flags() if hasattr(args, flag.field)})
 
 
+def add_data_flag(
+    parser: argparse.ArgumentParser,
+    help: str = "where the data sets lie; NAME=DIR places one of them elsewhere (may be repeated; default: $VIRB_DATA)",
+) -> None:
+    """Add ``--data``, which :func:`data_context` reads."""
+    parser.add_argument("--data", metavar="[NAME=]DIR", action="append", default=[], help=help)
+
+
 def data_context(values: Sequence[str]) -> DataContext:
     """Return the context for ``--data`` values, each DIR or NAME=DIR.
 

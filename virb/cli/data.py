@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from virb.cli.common import add_data_flag, data_context
+
 if TYPE_CHECKING:
     from virb.contracts.examples import DataContext
     from virb.contracts.task import Task
@@ -35,13 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("status", "prepare", "tree", "cache"))
     parser.add_argument("tasks", nargs="*", metavar="NAME", help="end tasks (status: all of the suite by default)")
     parser.add_argument("--suite", default="virb", help="status: the tasks of this suite (default: virb)")
-    parser.add_argument(
-        "--data",
-        metavar="[NAME=]DIR",
-        action="append",
-        default=[],
-        help="where the data sets lie; NAME=DIR places one of them elsewhere (may be repeated; default: $VIRB_DATA)",
-    )
+    add_data_flag(parser)
     parser.add_argument("--decode", action="store_true", help="status: read every image and target, not only the lists")
     parser.add_argument(
         "--clear",
@@ -64,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
-    from virb.cli.common import data_context
     from virb.errors import UsageError
     from virb.evaluation.status import FOUND, data_status
     from virb.system.progress import Progress

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from virb import registry
-from virb.cli.common import add_run_flags, add_table_flags, data_context, print_scores, run_options
+from virb.cli.common import add_data_flag, add_run_flags, add_table_flags, data_context, print_scores, run_options
 from virb.contracts.options import RunOptions
 
 if TYPE_CHECKING:
@@ -37,13 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--suite", default=None, help="evaluate on all tasks of this suite (default: mini)")
     which.add_argument("--tasks", metavar="A,B", help="evaluate on these tasks only (see: virb list tasks)")
-    parser.add_argument(
-        "--data",
-        metavar="[NAME=]DIR",
-        action="append",
-        default=[],
-        help="where the data sets lie; NAME=DIR places one of them elsewhere (may be repeated; default: $VIRB_DATA)",
-    )
+    add_data_flag(parser)
     probes = "; ".join(f"{entry.name}: {entry.about}" for entry in registry.entries("probes"))
     add_run_flags(parser, helps={"probe": probes})
     parser.add_argument(

@@ -23,7 +23,7 @@ ACTIONS = ("list", "status", "run", "compare", "claims")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from virb.cli.common import add_run_flags
+    from virb.cli.common import add_data_flag, add_run_flags
 
     parser.add_argument("what", choices=ACTIONS, metavar="ACTION", help="one of %(choices)s")
     parser.add_argument("name", nargs="?", metavar="PAPER", help="its name (virb paper list)")
@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--meta", metavar="FILE.csv", help="columns encoder, identity, and others: which encoder is which"
     )
-    parser.add_argument(
-        "--data", metavar="[NAME=]DIR", action="append", default=[], help="for status and run: where the data sets lie (default: $VIRB_DATA)"
-    )  # fmt: skip
+    add_data_flag(parser, "for status and run: where the data sets lie (default: $VIRB_DATA)")
     parser.add_argument(
         "--scale",
         choices=("full", "mini"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from virb.cli.common import SCORES_OPTIONS, add_scores_arguments, data_context, parse_options, scores_of
+from virb.cli.common import SCORES_OPTIONS, add_data_flag, add_scores_arguments, data_context, parse_options, scores_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,13 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="show the predictions of these encoders instead of the best of each end task",
     )
-    parser.add_argument(
-        "--data",
-        metavar="[NAME=]DIR",
-        action="append",
-        default=[],
-        help="where the data sets lie, for --examples; as for evaluate",
-    )
+    add_data_flag(parser, "where the data sets lie, for --examples; as for evaluate")
     parser.add_argument(
         "--against",
         metavar="DIR|FILE",

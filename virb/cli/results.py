@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virb.cli.common import add_table_flags, data_context, print_scores, say_notes
+from virb.cli.common import add_data_flag, add_table_flags, data_context, print_scores, say_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the CSV or Parquet file that export writes; folders to merge; the records that rerun and why are about",
     )
     parser.add_argument("--results", default="results", metavar="DIR", help="the results folder (default: results)")
-    parser.add_argument(
-        "--data",
-        metavar="[NAME=]DIR",
-        action="append",
-        default=[],
-        help="for why and rerun: where the data lie, as for evaluate",
-    )
+    add_data_flag(parser, "for why and rerun: where the data lie, as for evaluate")
     parser.add_argument(
         "--encoder",
         metavar="ENCODER",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from virb.cli.common import add_data_flag, data_context
+
 HELP = "draw a task's images and targets, and what an encoder's head says of them, into one PNG"
 EPILOG = """examples:
   virb show mini-depth --out depth.png                            # images, targets, balance of the classes
@@ -26,18 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", type=int, default=8, metavar="N", help="show N test examples, at most 16 (default: 8)"
     )
-    parser.add_argument(
-        "--data",
-        metavar="[NAME=]DIR",
-        action="append",
-        default=[],
-        help="where the data sets lie; NAME=DIR places one of them elsewhere (may be repeated; default: $VIRB_DATA)",
-    )
+    add_data_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from virb import registry
-    from virb.cli.common import data_context
     from virb.convert.load import load_encoder
     from virb.evaluation.show import show
 

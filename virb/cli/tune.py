@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from virb.cli.common import add_run_flags, data_context, print_json, run_options
+from virb.cli.common import add_data_flag, add_run_flags, data_context, print_json, run_options
 
 HELP = "choose optimiser, learning rate and weight decay for end tasks, on a validation part of the train split"
 EPILOG = """The test split is never read. Tune with one encoder, then use the same setting for all (Kotar et al. 2021,
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation", type=float, default=0.2, metavar="SHARE", help="held out of train (default: 0.2)"
     )
-    parser.add_argument("--data", metavar="[NAME=]DIR", action="append", default=[], help="as for virb evaluate")
+    add_data_flag(parser, "as for virb evaluate")
     add_run_flags(
         parser,
         only=(

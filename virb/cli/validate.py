@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virb.cli.common import add_data_flag, data_context
+
 if TYPE_CHECKING:
     from virb.evaluation.validation import Check
     from virb.registry import Entry
@@ -26,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="end tasks by name, files of your own with a part of any kind, or encoders",
     )
-    parser.add_argument(
-        "--data",
-        metavar="[NAME=]DIR",
-        action="append",
-        default=[],
-        help="where the data sets lie; NAME=DIR places one of them elsewhere (may be repeated; default: $VIRB_DATA)",
-    )
+    add_data_flag(parser)
     parser.add_argument("--images", type=int, default=16, metavar="N", help="decode N examples a split (default: 16)")
     parser.add_argument(
         "--encoder", default=None, help="the encoder under the head (default: a narrow random ResNet-18)"
@@ -47,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from virb import registry
-    from virb.cli.common import data_context
     from virb.errors import UsageError
     from virb.evaluation.batteries import check_part
     from virb.evaluation.validation import DEFAULT_ENCODER, validate

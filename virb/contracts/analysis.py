@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from virb.contracts.parts import Option as Option
+from virb.contracts.parts import check_names
 from virb.contracts.tables import Notes, Tables
-from virb.errors import ScoresError, UsageError
+from virb.errors import ScoresError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,16 +23,6 @@ class NotApplicable(ScoresError):
 def comma_list(text: str) -> tuple[str, ...]:
     """Split ``"a, b"`` into ``("a", "b")``; the type of options that take several names."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def yes_no(text: str) -> bool:
-    """Read a truth value from text. Raises ValueError for anything but yes/no, true/false, 1/0."""
-    lowered = text.strip().lower()
-    if lowered in ("yes", "true", "1"):
-        return True
-    if lowered in ("no", "false", "0"):
-        return False
-    raise ValueError(text)
 
 
 @dataclass(frozen=True)
@@ -98,14 +88,8 @@ class Analysis:
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option's value, defaults filled in. Raises UsageError for an unknown name or a bad value."""
-        known = {option.name: option for option in self.options}
-        for name in given:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
-                has = f"it has {', '.join(known)}" if known else "it has none"
-                raise UsageError(f"The analysis {self.name!r} has no option {name!r}; {has}.{hint}")
-        return {name: option.parse(given.get(name, option.default)) for name, option in known.items()}
+        check_names(self.options, given, f"The analysis {self.name!r}")
+        return {option.name: option.parse(given.get(option.name, option.default)) for option in self.options}
 
 
 def names_in_words(names: Sequence[object], limit: int = 6) -> str:

@@ -85,20 +85,25 @@ def _refuse() -> Any:
     raise ValueError
 
 
+def check_names(options: Sequence[Option], given: Iterable[str], what: str) -> None:
+    """Raise UsageError if a name in ``given`` is none of ``what``'s options."""
+    known = [option.name for option in options]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{what} has no option {name!r}; it has {', '.join(known) or 'none'}.{hint}")
+
+
 def resolve(options: Sequence[Option], given: Mapping[str, Any], what: str) -> dict[str, Any]:
     """Return the value of every option: what is ``given``, else its default.
 
     Raises:
         UsageError: a name is none of ``what``'s options, or a value is not what its option takes.
     """
-    known = {option.name: option for option in options}
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{what} has no option {name!r}; it has {', '.join(known) or 'none'}.{hint}")
+    check_names(options, given, what)
     try:
-        return {name: option.parse(given[name]) if name in given else option.default for name, option in known.items()}
+        return {one.name: one.parse(given[one.name]) if one.name in given else one.default for one in options}
     except UsageError as error:
         raise UsageError(f"{what}: {error}") from None
 

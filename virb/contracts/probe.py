@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from virb.contracts import holdout
-from virb.contracts.parts import PIXELWISE, checked_targets
+from virb.contracts.parts import checked_targets
 from virb.contracts.task import Protocol
 from virb.errors import RegistryError
 
@@ -159,10 +159,6 @@ class Probe:
         for name, grid in self.grids.items():
             if not all(set(setting) <= self.options for setting in grid):
                 raise RegistryError(f"Probe {self.name!r}: its grid {name!r} has options that it does not take.")
-
-    @property
-    def fits_pixelwise(self) -> bool:
-        return bool(self.takes & PIXELWISE)
 
 
 def training(protocol: Protocol) -> dict[str, Any]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from virb.contracts.examples import DataContext
-from virb.contracts.options import RunOptions
 from virb.errors import RecordError, UsageError, VirbError
+from virb.evaluation import recorded
 from virb.records.fingerprint import differences
-from virb.records.store import ResultStore, base_probe
+from virb.records.store import ResultStore
 from virb.system.progress import Progress
 
 
@@ -54,22 +53,13 @@ def rerun(
 
     path = Path(path).absolute()
     try:
-        record = ResultStore(path.parents[2]).load(path)
-    except FileNotFoundError:
-        raise UsageError(f"There is no record {path}.") from None
+        record = recorded.load(path)
     except RecordError as error:
         raise UsageError(str(error)) from error
-    source = encoder or record["encoder"].get("source")
-    if not source:
-        raise UsageError(f"{path} does not say where its encoder was loaded from. Name it with --encoder.")
-    given: dict[str, Any] = dict(record["overrides"])
-    if "skip_corrupt" in given:
-        given["skip_corrupt"] = bool(given["skip_corrupt"])
-    options = RunOptions(probe=base_probe(record["probe"]), seeds=record["seed"] + 1, device=device, **given)
+    source = recorded.source_of(record, path, encoder)
     with tempfile.TemporaryDirectory(prefix="virb-rerun-") as folder:
-        outcome = run(
-            [source], [record["task"]["name"]], context=context, options=replace(options, out=folder), progress=progress
-        )
+        options = recorded.options_of(record, seeds=record["seed"] + 1, device=device, out=folder)
+        outcome = run([source], [record["task"]["name"]], context=context, options=options, progress=progress)
         found = [
             r for r in ResultStore(folder).records() if (r["probe"], r["seed"]) == (record["probe"], record["seed"])
         ]

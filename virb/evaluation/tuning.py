@@ -117,19 +117,20 @@ def _at_once(
     progress: Progress | None,
 ) -> Scored:
     """Run every setting as a task of its own: heads whose settings differ in optimiser and rate train as one problem."""
-    variants = {_variant(task, setting, validation).name: (task, setting) for task, setting in product(tasks, settings)}
+    asked = list(product(tasks, settings))
+    variants = [_variant(task, setting, validation) for task, setting in asked]
     outcome = evaluation.run(
         [encoder],
-        [_variant(task, setting, validation) for task, setting in product(tasks, settings)],
+        variants,
         context=context,
         options=options,
         progress=progress,
     )
     scores = outcome.table.groupby("task")["score"].mean().to_dict() if len(outcome.table) else {}
     rows = [
-        {"task": task.name, **setting, "score": float(scores[name])}
-        for name, (task, setting) in variants.items()
-        if name in scores
+        {"task": task.name, **setting, "score": float(scores[variant.name])}
+        for variant, (task, setting) in zip(variants, asked, strict=True)
+        if variant.name in scores
     ]
     return rows, outcome.failures
 
@@ -144,14 +145,14 @@ def _in_turn(
     progress: Progress | None,
 ) -> Scored:
     """Run one setting after the other, of a probe with a protocol of its own."""
-    held = {f"{task.name}.validation": _variant(task, {}, validation) for task in tasks}
-    names = {f"{task.name}.validation": task.name for task in tasks}
+    held = [_variant(task, {}, validation) for task in tasks]
+    names = {variant.name: task.name for variant, task in zip(held, tasks, strict=True)}
     rows: list[dict[str, Any]] = []
     failures: list[Failure] = []
     for setting in settings:
         outcome = evaluation.run(
             [encoder],
-            list(held.values()),
+            held,
             context=context,
             options=replace(options, **setting),
             progress=progress,

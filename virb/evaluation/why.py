@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from virb import probes, registry
 from virb.contracts.examples import DataContext
-from virb.contracts.options import RunOptions
-from virb.errors import DataError, RecordError, UsageError
+from virb.errors import DataError, RecordError
+from virb.evaluation import recorded
 from virb.evaluation.plan import as_probed, fingerprint_now, read_data
 from virb.evaluation.run import load_encoders
 from virb.records.fingerprint import differences
 from virb.records.record import FIRST_SCHEMA
-from virb.records.store import ResultStore, base_probe
 
 
 def why(path: Path, *, context: DataContext, encoder: str | None = None) -> list[str]:
@@ -28,20 +26,12 @@ def why(path: Path, *, context: DataContext, encoder: str | None = None) -> list
     """
     path = Path(path).absolute()
     try:
-        record = ResultStore(path.parents[2] if len(path.parents) > 2 else path.parent).load(path)
-    except FileNotFoundError:
-        raise UsageError(f"There is no record {path}.") from None
+        record = recorded.load(path)
     except RecordError as error:
         return [str(error)]
     if record["schema"] == FIRST_SCHEMA or "fingerprint" not in record:
         return ["it is of virb 0.1, which did not write down on what data and by which settings a score was made"]
-    source = encoder or record["encoder"].get("source")
-    if not source:
-        raise UsageError(f"{path} does not say where its encoder was loaded from. Name it with --encoder.")
-    given: dict[str, Any] = dict(record["overrides"])
-    if "skip_corrupt" in given:
-        given["skip_corrupt"] = bool(given["skip_corrupt"])
-    options = RunOptions(probe=base_probe(record["probe"]), **given)
+    source, options = recorded.source_of(record, path, encoder), recorded.options_of(record)
     task = registry.load("tasks", record["task"]["name"])
     trains = registry.load("tasks", task.heads_of) if task.heads_of else task
     probe = probes.find(options.probe)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from virb.contracts.paper import HOLDS, UNTOLD, VERDICTS, Answer, Claim, Evidence, NotThere, Paper
+from virb.contracts.paper import UNTOLD, VERDICTS, Answer, Claim, Evidence, NotThere, Paper
 from virb.errors import RegistryError, ScoresError
 
 
@@ -92,8 +92,3 @@ def interval(found: Answer) -> str:
 
 def is_told(found: Answer) -> bool:
     return found.verdict != UNTOLD
-
-
-def still_holds(answers: Sequence[Answered]) -> bool:
-    """Whether every claim holds."""
-    return all(one.answer.verdict == HOLDS for one in answers)
