@@ -140,8 +140,14 @@ def test_tsne_of_an_end_task(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_what_is_missing_is_said(
-    name: str, options: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    options: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where `make demo` ran there is a results/, which is read where none is named
     assert run(name, tmp_path, *options) == 2
     assert named in capsys.readouterr().err
 
