@@ -180,6 +180,7 @@ class Task:
     source: str = ""  # paper or data set, as one would cite it
     license: str = ""
     obtain: str = ""  # how a user gets the data
+    is_made_here: bool = False  # its data are made when they are first read: there is nothing to obtain
     prepare: Callable[[DataContext], None] | None = None  # downloads or converts the data, where that may be done
     n_examples: Mapping[str, int] = field(
         default_factory=dict
