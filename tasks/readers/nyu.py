@@ -28,8 +28,9 @@ from virb.tasks.readers.common import (
 )
 
 from virb.contracts.examples import Examples
+from virb.contracts.images import Digested, of_array
 from virb.errors import DataError
-from virb.images.digests import Digested, of_array, of_parts
+from virb.images.digests import of_parts
 
 FILE = "nyu_depth_v2_labeled.mat"
 SPLITS = "splits.mat"
