@@ -108,7 +108,8 @@ def compute(
         tables["mixed"] = terms.assign(encoder_sd=mixed.encoder_sd, residual_sd=mixed.residual_sd)
         tables.facts["mixed_has_converged"] = mixed.has_converged
     except (ScoresError, np.linalg.LinAlgError) as error:
-        notes.say(f"no mixed model: {error}")
+        why = "its equations have no one solution" if isinstance(error, np.linalg.LinAlgError) else str(error)
+        notes.say(f"no mixed model: {why}")
     return tables
 
 
@@ -158,7 +159,9 @@ def say(tables: Tables) -> list[str]:
         warn = "  <- only when tasks are counted as independent" if a < 0.05 <= b else ""
         once = f"p = {b:.3g}" if b == b else "no p (too few families for its levels)"
         where = "over encoders" if facts["is_warned"] else f"where {facts['counted']}"
-        lines.append(f"{name}: {once}, {where}; {a:.3g} over cells (the paper's form){warn}{shared}")
+        lines.append(
+            f"{name}: {once}, {where}; {a:.3g} over cells (the paper's form, as if tasks were independent){warn}{shared}"
+        )
     return lines
 
 

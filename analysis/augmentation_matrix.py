@@ -49,9 +49,13 @@ def say(tables: Tables) -> list[str]:
     if not np.isfinite(off).any():
         return []
     a, b = np.unravel_index(np.nanargmax(off), off.shape)
-    pair = f"best pair: {names[a]} then {names[b]}, {off[a, b]:.3f}"
+    pair = f"best of {np.isfinite(off).sum()} pairs: {names[a]} then {names[b]}, {off[a, b]:.3f}"
     alone = np.diag(square)
-    return [f"{pair}; best alone: {np.nanmax(alone):.3f}" if np.isfinite(alone).any() else pair]
+    return [
+        f"{pair}; best of {np.isfinite(alone).sum()} alone: {np.nanmax(alone):.3f}"
+        if np.isfinite(alone).any()
+        else pair
+    ]
 
 
 def draw(tables: Tables) -> dict[str, Figure]:

@@ -107,7 +107,11 @@ def say(tables: Tables) -> list[str]:
         if part["N"].nunique() > 1
     ]
     best = sum(bool(part.loc[part["score"].idxmax(), "N"] == part["N"].max()) for part in comparisons)
-    return [*lines, f"the largest N is best in {best} of {len(comparisons)} comparisons at equal C"]
+    by_luck = sum(float((part["N"] == part["N"].max()).mean()) for part in comparisons)
+    return [
+        *lines,
+        f"the largest N is best in {best} of {len(comparisons)} comparisons at equal C (were all equal, in {by_luck:.1f})",
+    ]
 
 
 def _group_names(tables: Tables) -> Series:

@@ -64,8 +64,8 @@ def say(tables: Tables) -> list[str]:
     means = tables["means"]
     worst = means.loc[means["mean"].idxmax()]
     return [
-        f"costliest: {worst['corruption']} for {worst['method']}, {worst['mean']:.3f} on average over "
-        f"{worst['n_tasks']} tasks, {tables.facts['scale']}"
+        f"costliest of {len(means)}: {worst['corruption']} for {worst['method']}, {worst['mean']:.3f} on average over "
+        f"{worst['n_tasks']} tasks, {tables.facts['scale']} (the median of the {len(means)}: {means['mean'].median():.3f})"
     ]
 
 

@@ -316,7 +316,7 @@ def say_field(tables: Tables) -> list[str]:
     return [
         f"{leader['encoder']} leads {len(table)} encoders, {words} ({about['counted']}; standard error {about['se']:.4f}): P(best of "
         f"all) = {leader['p_best']:.2f}, {1 / len(table):.2g} for each if all were equal; that it was chosen from these scores is counted "
-        f"(of differences {about['kept']:.0%} is left as no luck)",
+        f"({1 - about['kept']:.0%} of each difference is taken for luck)",
         f"region {rope:g}: better with P >= .95 than {sure} of {len(others)}; more likely practically equal than not: {names_in_words(list(near)) or 'none'}",
         "pretraining seeds are counted"
         if about["counts_pretraining"]

@@ -102,9 +102,11 @@ def say(tables: Tables) -> list[str]:
     if "margins" not in tables:
         return [caveat] if caveat else []
     margins = tables["margins"]
+    n = tables[""].dropna(subset=["score"]).groupby("task").size()
+    by_luck = float((1 / n.loc[margins["task"]]).sum())
     return [
-        f"in-domain pretraining is best on {int(margins['is_best'].sum())} of {len(margins)} tasks with data of their own"
-        + (f"; {caveat}" if caveat else "")
+        f"in-domain pretraining is best on {int(margins['is_best'].sum())} of {len(margins)} tasks with data of their own (were all "
+        f"equal, on {by_luck:.1f})" + (f"; {caveat}" if caveat else "")
     ]
 
 

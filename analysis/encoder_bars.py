@@ -61,7 +61,9 @@ def say(tables: Tables) -> list[str]:
         return []
     n_known = int(table[tables.facts["columns"]].notna().all(axis=1).sum())
     share = int(table["middle_is_between"].sum())
-    return [f"{names[1]} lies between {names[0]} and {names[2]} on {share} of {n_known} tasks"]
+    return [
+        f"{names[1]} lies between {names[0]} and {names[2]} on {share} of {n_known} tasks (three equal ones: a third)"
+    ]
 
 
 def draw(tables: Tables) -> dict[str, Figure]:

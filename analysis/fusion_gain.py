@@ -33,7 +33,8 @@ def compute(scores: DataFrame, notes: Notes, *, exclude: tuple[str, ...], missin
 def say(tables: Tables) -> list[str]:
     table = tables[""]
     return [
-        f"fusing beats the better part in {int((table['gain'] > 0).sum())} of {len(table)} cases, by "
+        f"fusing beats the better part in {int((table['gain'] > 0).sum())} of {len(table)} cases (were all equal, in "
+        f"{(1 / (table['n_parts'] + 1)).sum():.1f}), by "
         f"{table['gain'].max():.3f} at "
         f"most (over the worse part: {table['gain_over_worst'].max():.3f})"
     ]
@@ -77,7 +78,7 @@ def _gains(wide: DataFrame, parts: dict[str, list[str]], notes: Notes) -> DataFr
         if known.shape[1] < wide.shape[1]:
             notes.say(f"{fused}: {wide.shape[1] - known.shape[1]} tasks are left out, where it or a part has no score")
         if known.shape[1]:
-            tables.append(fusion_gains(known, {fused: members}))
+            tables.append(fusion_gains(known, {fused: members}).assign(n_parts=len(members)))
     if not tables:
         raise NotApplicable("No encoder made of others has scores beside those of its parts.")
     return pd.concat(tables, ignore_index=True)

@@ -113,9 +113,10 @@ def say(tables: Tables) -> list[str]:
     if not has_interval.any():
         alone = "one family" if facts["n_families_a"] else "one encoder"
         intervals = f"no interval, for {alone} decides the mean of {facts['a']} or {facts['b']}"
+    counted = f"; {facts['counted']}" if facts["counted"] and (has_interval.any() or facts["n_families_a"]) else ""
     lines = [
         f"{facts['a']} ({n_a}) less {facts['b']} ({n_b}): better on {int((table['difference'] > 0).sum())} of {len(table)} tasks; "
-        f"{intervals}{'; ' * bool(facts['counted'])}{facts['counted']}"
+        f"{intervals}{counted}"
     ]
     unclear = table[~found & table["detectable"].notna()]
     if len(unclear):

@@ -87,7 +87,7 @@ def say(tables: Tables) -> list[str]:
         known = (table[key] * table["to_one_scale"]).dropna()
         if len(known):
             lines.append(
-                f"pooled sets beat {text} in {int((known > 0).sum())} of {len(known)} cases (mean {known.mean():+.4f}, "
+                f"pooled sets beat {text} in {int((known > 0).sum())} of {len(known)} cases, half by luck (mean {known.mean():+.4f}, "
                 f"{tables.facts['scale']})"
             )
     return lines

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
 from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
+from virb.scores.families import FAMILY, declared_families
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.schema import as_words, encoder_table
 from virb.scores.units import difference_scale
@@ -47,10 +48,11 @@ def compute(
     column: str,
     baseline: str,
     but: tuple[str, ...],
+    family: str,
     exclude: tuple[str, ...],
     missing: str,
 ) -> Tables:
-    """Mean change on each task and value; ``pairs``: every pair's."""
+    """Mean change on each task and value; ``pairs``: every pair's. Pairs of one family are averaged to one."""
     import pandas as pd
 
     data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
@@ -65,7 +67,15 @@ def compute(
     repeat = about["repeat"] if "repeat" in about else pd.Series(pd.NA, index=about.index)
     # What a run leaves behind beside its settings is no setting: an identity, how long it took, on what.
     about = about.drop(columns=[name for name in (*RUN_WORDS, *but) if name in about and name != column]).apply(_plain)
+    families = declared_families(data.frame, list(about.index), notes, column=family, besides=[column, "method"])
+    of = dict(zip(about.index, families.labels or about.index, strict=True))
     about, wide = _averaged(about, data.wide, repeat, column, notes)
+    # What several encoders were averaged to is of their families together.
+    of |= {
+        name: "\n".join(sorted({str(of[part]) for part in str(name).split(" + ")}))
+        for name in about.index
+        if name not in of
+    }
     values = list(dict.fromkeys(about[column].dropna()))
     baseline = baseline or next((value for value in values if value.lower() in ("no", "none", "false")), values[0])
     if baseline not in values:
@@ -73,6 +83,11 @@ def compute(
     pairs = pairs_alike_but(about, column, baseline)
     if pairs.empty:
         raise NotApplicable(f"No two encoders differ in {column} alone, one of them having {baseline!r}.")
+    # A pair whose ends are of two families is of both.
+    pairs["family"] = [
+        "\n".join(sorted({str(of[a]), str(of[b])})) if families.labels else str(k)
+        for k, (a, b) in enumerate(zip(pairs["encoder"], pairs["base"], strict=True))
+    ]
     tables = []
     for value, part in pairs.groupby("value", sort=False):
         for task in wide.columns:  # one by one: a score that is missing costs its pair on its task alone
@@ -97,6 +112,9 @@ def compute(
         column=column,
         baseline=baseline,
         tasks=dict(data.categories),
+        counted=f"pairs of one of {families.n} families ({families.column}) averaged to one"
+        if families.labels
+        else families.warning,
         to_one_scale=dict(factor),
         scale=scale,
         note=data.note,
@@ -134,8 +152,13 @@ def say(tables: Tables) -> list[str]:
         clear = part["low"].notna() & ((part["low"] > 0) | (part["high"] < 0))
         lines.append(
             f"{facts['column']} {value} less {facts['baseline']}: {change.mean():+.4f} on average, {change.min():+.4f} to "
-            f"{change.max():+.4f} over {int(part['n_pairs'].max())} pairs and {len(part)} tasks, {facts['scale']}; the 95% "
-            f"interval leaves out 0 on {int(clear.sum())}"
+            f"{change.max():+.4f} over {int(part['n_pairs'].max())} pairs and {len(part)} tasks, {facts['scale']}; "
+            + (
+                f"the 95% interval leaves out 0 on {int(clear.sum())} (without a change: about {0.05 * part['low'].notna().sum():.2g})"
+                if part["low"].notna().any()
+                else "no interval from one"
+            )
+            + f"; {facts['counted']}" * bool(facts["counted"])
         )
         found = part["detectable"] * part["task"].map(facts["to_one_scale"])
         if found.notna().any():
@@ -203,6 +226,7 @@ ANALYSIS = Analysis(
     options=(
         Option("column", "resized", "Column of the encoder in which the two of a pair differ."),
         Option("baseline", "", "Its value that others are compared with; no, none or false, else the first."),
+        FAMILY,
         Option(
             "but", (), "Further columns in which the two of a pair may differ, with commas between.", type=comma_list
         ),

@@ -141,7 +141,7 @@ def say(tables: Tables) -> list[str]:
     return [
         *said,
         f"gain for each doubling of {x} at the largest sizes: {last:+.4f} on average; positive in "
-        f"{(doubling['gain'] > 0).mean():.0%} of steps{single}",
+        f"{(doubling['gain'] > 0).mean():.0%} of steps (half by luck){single}",
     ]
 
 

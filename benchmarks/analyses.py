@@ -1,9 +1,9 @@
 """How long each analysis takes on a large table, in seconds of a processor: computing, saying, drawing with its files.
 
-Run: python benchmarks/analyses.py TABLE [--include DIR] [--names A,B] [--limit 300] [--profile]
+Run: python benchmarks/analyses.py TABLE|350x21 [--names A,B] [--limit 300] [--profile]
 
-TABLE is what `virb analyze --results` takes: for 1,555 encoders x 6 tasks timm's results, for 350 x 21 the store of
-`python benchmarks/growth.py --encoders 350 --keep DIR` (DIR/results, --include DIR/content).
+TABLE is what `virb analyze --results` takes, such as timm's 1,555 x 6; ENCODERSxTASKS makes a random table of seven methods, five data
+sets and 32 families, two repeats each.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import pstats
+import re
 import signal
 import tempfile
 import time
@@ -18,12 +19,41 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from virb import registry
 from virb.contracts.analysis import NotApplicable
 from virb.contracts.tables import Notes
 from virb.errors import VirbError
 from virb.figures.analysing import Outputs
 from virb.scores.read import read_scores
+
+
+def random_scores(n: int, n_tasks: int) -> pd.DataFrame:
+    """A table of ``n`` encoders as a study has them."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "encoder": f"encoder-{k:04d}",
+            "task": f"task-{t:02d}",
+            "seed": seed,
+            "score": round(float(score), 4),
+            "category": f"category {t % 4}",
+            "unit": "fraction",
+            "chance": 0.1,
+            "role": "supervised" if k == 0 else "self-supervised",
+            "family": f"family-{k % 32}",
+            "method": f"m{k % 7}",
+            "dataset": f"d{k % 5}",
+            "dataset_size": 1000 * 2 ** (k % 3),
+            "epochs": 100 + 50 * (k % 4),
+        }
+        for k, level in enumerate(rng.normal(size=n))
+        for t in range(n_tasks)
+        for seed, score in enumerate(0.6 + 0.1 * level + 0.05 * rng.normal() + 0.01 * rng.normal(size=2))
+    ]
+    return pd.DataFrame(rows)
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -56,16 +86,16 @@ def parts_of(name: str, scores: Any, folder: Path, parts: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table")
-    parser.add_argument("--include", default="")
     parser.add_argument("--names", default="", help="only these analyses")
     parser.add_argument(
         "--limit", type=int, default=300, help="seconds (by the clock) after which an analysis is stopped"
     )
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
-    if args.include:
-        registry.include(args.include)
-    scores = read_scores(args.table)
+    if re.fullmatch(r"\d+x\d+", args.table):
+        scores = random_scores(*map(int, args.table.split("x")))
+    else:
+        scores = read_scores(args.table)
     names = [name for name in args.names.split(",") if name] or registry.names("analyses")
     print(f"{scores['encoder'].nunique():,} encoders x {scores['task'].nunique()} tasks, {len(scores):,} rows")
     print("| analysis | compute, s | say, s | draw, s | all, s |\n|---|---|---|---|---|")
@@ -82,8 +112,8 @@ def main() -> None:
                 parts_of(name, scores, Path(folder), parts)
             except TimeoutError:
                 said = f"> {args.limit}"
-            except VirbError as error:
-                said = f"skipped: {error}"
+            except Exception as error:  # one that fails is a line of the table too
+                said = f"{'skipped' if isinstance(error, VirbError) else 'FAILED'}: {error}"
             finally:
                 signal.alarm(0)
                 watch.disable()

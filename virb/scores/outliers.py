@@ -24,7 +24,8 @@ def outliers(frame: pd.DataFrame) -> pd.DataFrame:
     - ``at chance``: the task declares its chance, the median of its encoders is well above it, and the score is not.
       Untrained encoders and baselines may be at chance.
     - ``one number``: three repeats or more of an encoder are the same to the last digit, below the task's median, although
-      in most of the task's cells repeats differ. (Above the median many are the same where a task is at its ceiling.)
+      in most of the task's cells repeats differ, so often that rounding alone would hardly make one such cell in the whole
+      table (at most .05 expected). Above the median many are the same where a task is at its ceiling.
 
     Returns:
         The rows concerned with their index, and the columns of ``frame`` followed by ``why``.
@@ -33,6 +34,12 @@ def outliers(frame: pd.DataFrame) -> pd.DataFrame:
     floor = frame["encoder"].map(roles(frame)).isin(FLOOR)
     by_cell = frame.groupby(["encoder", "task"])["score"]
     same = (by_cell.transform("nunique") == 1) & (by_cell.transform("size") >= 3)
+    # Two repeats of a cell that are the same by rounding: counted where not all are.
+    again = by_cell.shift()
+    is_pair = again.notna() & ~same
+    is_equal = is_pair & (again == frame["score"])
+    at_all = (1 + is_equal.sum()) / (1 + is_pair.sum())
+    n_cells = by_cell.ngroups
     for _, rows in frame.groupby("task", sort=False).groups.items():
         part = frame.loc[rows]
         means = part.groupby("encoder")["score"].mean()
@@ -43,7 +50,9 @@ def outliers(frame: pd.DataFrame) -> pd.DataFrame:
                 why.loc[rows] = np.where((part["score"] <= chance + GAIN * gain) & ~floor.loc[rows], "at chance", "")
         firsts = same.loc[rows].groupby(part["encoder"]).first()
         if 0 < firsts.sum() < len(firsts) / 2:
-            lone = same.loc[rows] & ~floor.loc[rows] & (part["score"] < means.median())
+            here = is_equal.loc[rows].sum() / max(int(is_pair.loc[rows].sum()), 1)
+            is_no_rounding = n_cells * max(at_all, here) ** (by_cell.transform("size").loc[rows] - 1) <= 0.05
+            lone = same.loc[rows] & is_no_rounding & ~floor.loc[rows] & (part["score"] < means.median())
             why.loc[rows] = np.where(
                 lone, np.where(why.loc[rows] != "", why.loc[rows] + ", one number", "one number"), why.loc[rows]
             )

@@ -46,7 +46,8 @@ def pairs_alike_but(about: pd.DataFrame, column: str, baseline: str) -> pd.DataF
 def setting_changes(scores: pd.DataFrame, pairs: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
     """Mean change in score over pairs of encoders, task by task (Cole et al. 2022, Table A2: resized less native).
 
-    The interval is Student's over pairs, NaN for a single pair.
+    The interval is Student's over pairs, NaN for a single pair; pairs of one ``family`` (a column of ``pairs``, where there is one)
+    are averaged first, for they are not independent.
 
     Args:
         scores: encoders x tasks.
@@ -67,8 +68,10 @@ def setting_changes(scores: pd.DataFrame, pairs: pd.DataFrame, *, confidence: fl
     after, before = scores.loc[list(pairs["encoder"])], scores.loc[list(pairs["base"])]
     if after.isna().to_numpy().any() or before.isna().to_numpy().any():
         raise ScoresError("A score of one of the pairs is missing.")
+    if "family" in pairs:
+        after, before = (part.groupby(pairs["family"].to_numpy(), sort=False).mean() for part in (after, before))
     rows = []
-    n = len(pairs)
+    n = len(after)
     for task in scores.columns:
         gap = after[task].to_numpy(float) - before[task].to_numpy(float)
         low = high = detectable = np.nan

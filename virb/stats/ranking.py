@@ -234,8 +234,7 @@ def rank_bootstrap(
     for label in np.unique(labels):
         inside = np.flatnonzero(labels == label)
         weights[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=resamples)
-    # Few tasks are drawn in few ways (six in 462), each of which is ranked once.
-    ways, which = np.unique(weights, axis=0, return_inverse=True)
+    ways, which = np.unique(weights, axis=0, return_inverse=True)  # six tasks: 462, each of which is ranked once
     drawn = scipy_stats.rankdata((ways @ ranks.T / n).round(10), axis=1)[which.ravel()]
     mean = ranks.mean(axis=1)
     tail = 50 * (1 - confidence)

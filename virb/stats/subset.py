@@ -25,7 +25,8 @@ class PredictiveSubset:
 
     ``spearman`` and ``r2`` compare, for encoders that neither chose the tasks nor fitted the weights, the predicted with
     the true mean of the tasks not chosen (standardised); ``random_low``, ``random_median``, ``random_high`` are the 5, 50
-    and 95 % points of Spearman's rho of random sets of that size, ``random_r2`` the median of their R^2; ``r2_in_sample``
+    and 95 % points of Spearman's rho of random sets of that size, ``random_as_good`` the share of them that do as well,
+    ``random_r2`` the median of their R^2; ``r2_in_sample``
     is what a study without the split would report. ``n_folds``: how often encoders were left out.
     """
 
@@ -100,6 +101,7 @@ def predictive_subset(
                 "random_low": low,
                 "random_median": median,
                 "random_high": high,
+                "random_as_good": float(np.mean(rho[1:] >= rho[0] - 1e-12)),
                 "r2": r2[0],
                 "random_r2": float(np.median(r2[1:])),
                 "r2_in_sample": 1 - float(np.sum((rest - fitted) ** 2) / np.sum(rest**2)),

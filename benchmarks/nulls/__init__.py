@@ -1,0 +1,1 @@
+"""The rows of benchmarks/null.py, by what they are about."""
