@@ -200,7 +200,6 @@ def _code(path: Path) -> str:
 #: Files that are still longer than a few screens. Take one out when it is split; add none.
 LONG = {
     "analysis/decide.py",
-    "benchmarks/null.py",
     "virb/evaluation/pieces.py",
     "virb/evaluation/plan.py",
     "virb/figures/plots.py",
