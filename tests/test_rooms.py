@@ -201,7 +201,6 @@ def _code(path: Path) -> str:
 LONG = {
     "analysis/decide.py",
     "benchmarks/null.py",
-    "virb/evaluation/pieces.py",
     "virb/evaluation/plan.py",
     "virb/figures/plots.py",
     "virb/probes/dense.py",
