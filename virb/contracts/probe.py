@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 TRAINING_OPTIONS = ("epochs", "steps", "batch_size", "optimizer", "lr", "weight_decay")
 #: Settings of single probes, which reach them by :attr:`Setup.options` and ``Probe.settings``.
 OWN_OPTIONS = ("weight_decay_on", "k", "temperature", "memory_patches", "penalties")
-OPTIONS = (*TRAINING_OPTIONS, *OWN_OPTIONS, "dtype")
+#: How frozen encoders run their forward pass.
+FORWARD_OPTIONS = ("dtype", "compile")
+OPTIONS = (*TRAINING_OPTIONS, *OWN_OPTIONS, *FORWARD_OPTIONS)
 
 Report = Callable[[int, int], None]  # of progress, as report(done, total); it may raise to end the job
 
