@@ -11,6 +11,7 @@ import pandas as pd
 from virb.errors import VirbError
 from virb.records.store import base_probe
 from virb.report.confusion import confusions
+from virb.report.curves import curves, losses
 from virb.report.encoder_page import interval_cell
 from virb.report.leaderboard import intervals_note, legend, scale, score_cell
 from virb.report.pages import render
@@ -28,10 +29,11 @@ def task_page(
     task: str,
     *,
     encoder_links: Mapping[str, str],
-    per_class_link: str | None = None,
+    files: Mapping[str, str] | None = None,
     examples: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The whole page of ``task``; ``per_class_link`` is the CSV of its scores by class, where there is one."""
+    """The whole page of ``task``; ``files`` are the CSVs of what :func:`tables_of` gives, by name."""
+    links = {name: Cell(file, href=file) for name, file in (files or {}).items()}
     with_it = [setting for setting in settings if task in setting.study.means.columns]
     study = with_it[0].study
     summary = _declared(study, task)
@@ -54,9 +56,18 @@ def task_page(
         examples=examples,
         confusions=confusions(study, task, encoder_links),
         by_class=None if by_class is None else _by_class(by_class, encoder_links),
-        per_class_link=Cell(per_class_link, href=per_class_link) if per_class_link else None,
+        per_class_link=links.get("per-class"),
+        curves=curves(study, task, encoder_links),
+        curves_link=links.get("training"),
         about=_facts(study, task),
     )
+
+
+def tables_of(study: Study, task: str) -> dict[str, pd.DataFrame]:
+    """The tables of a task that its records give, at full precision, by name: "per-class", "training"."""
+    by_class, by_epoch = per_class(study, task), losses(study, task)
+    out = {} if by_class is None else {"per-class": by_class.reset_index()}
+    return out if by_epoch.empty else {**out, "training": by_epoch}
 
 
 def per_class(study: Study, task: str) -> pd.DataFrame | None:
