@@ -18,6 +18,7 @@ from virb.report.settings import Setting
 from virb.report.side_by_side import side_by_side
 from virb.report.study import Study, score_text
 from virb.report.view import Bar, Cell, Fact, Section, Table, facts, heads
+from virb.scores.layout import seeds_in_words
 from virb.scores.roles import families, roles
 
 
@@ -69,12 +70,10 @@ def _extent(settings: Sequence[Setting]) -> str:
     """How much there is, in words."""
     study = settings[0].study
     categories = [name for name in by_category(study) if name]
-    seeds = study.frame.groupby(["encoder", "task"]).size()
     parts = [_count(len(study.encoders), "encoder"), _count(len(study.tasks), "end task")]
     if categories:
         parts[1] += f" in {_count(len(categories), 'category', 'categories')}"
-    n_seeds = f"{seeds.min()} to {seeds.max()}" if seeds.min() < seeds.max() else f"{seeds.max()}"
-    parts.append(f"{n_seeds} seed{'s' * bool(seeds.max() > 1)} a score")
+    parts.append(f"{seeds_in_words(study.frame)} a score")
     probes = list(dict.fromkeys(name for setting in settings for name in setting.study.said("probe")))
     for said, name in ((probes, "probe"), (study.said("suite"), "suite")):
         if said:
@@ -124,7 +123,12 @@ def _tasks(study: Study, links: Links) -> Table:
                     Cell("–") if chance is None else Cell(score_text(chance), chance),
                     Cell(", ".join(study.said("n_test", task=task)) or "–"),
                     Cell(best, href=links["encoders"][best]),
-                    Cell(score_text(values.max()), float(values.max()), is_best=True),
+                    Cell(
+                        score_text(values.max()),
+                        float(values.max()),
+                        spread=study.spread_text(best, task),
+                        is_best=True,
+                    ),
                     Cell(score_text(float(values.median())), float(values.median()), bar=bar),
                 ]
             )

@@ -11,6 +11,7 @@ from typing import Any
 from virb.errors import VirbError
 from virb.records import compare
 from virb.report.study import Study
+from virb.scores.layout import seeds_in_words
 
 MINI = "A mini- score is not a ViRB score."
 MARK = "†"
@@ -39,7 +40,7 @@ def warnings(study: Study) -> list[str]:
         )
     seeds = study.frame.groupby(["encoder", "task"]).size()
     if seeds.max() > 1 and seeds.min() < seeds.max():
-        out.append(f"Scores are means over {seeds.min()} to {seeds.max()} seeds: some cells have fewer than others.")
+        out.append(f"Scores are means over {seeds_in_words(study.frame)}: some cells have fewer than others.")
     if seeds.max() == 1:
         out.append("Every score is of one seed: what training the head again would change is not known.")
     out += [

@@ -72,6 +72,11 @@ class Study:
     def n_seeds(self, encoder: str, task: str) -> int:
         return len(self.rows.get((encoder, task), []))
 
+    def spread_text(self, encoder: str, task: str) -> str:
+        """The standard deviation over seeds as it stands behind a mean; "" of one seed."""
+        sd: Any = self.sds.loc[encoder, task]
+        return "" if np.isnan(sd) else f"± {score_text(float(sd))}"
+
     def score(self, encoder: str, task: str) -> float:
         value: Any = self.means.loc[encoder, task]
         return float(value)

@@ -235,6 +235,17 @@ def without_outliers(data: Prepared, outliers: tuple[str, ...], notes: Notes) ->
     return Prepared(frame, wide, data.categories, f"{data.note} {said}".strip())
 
 
+def seeds_in_words(scores: pd.DataFrame) -> str:
+    """How many rows the means of encoders on tasks are over: "3 seeds", or "1 to 3 seeds" where cells differ.
+
+    >>> seeds_in_words(pd.DataFrame({"encoder": list("aab"), "task": ["t"] * 3}))
+    '1 to 2 seeds'
+    """
+    sizes = scores.groupby(["encoder", "task"]).size()
+    low, high = int(sizes.min()), int(sizes.max())
+    return f"{low} to {high} seeds" if low < high else f"{high} seed{'s' * (high > 1)}"
+
+
 def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> tuple[pd.Series, str]:
     """Score of each of ``encoders`` on ``task``, else its mean over the tasks on one scale, and which of the two it is in
     words; NaN, and said, where a score is missing: a mean over other tasks is another thing."""
