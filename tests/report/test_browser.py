@@ -38,9 +38,7 @@ return worst;
 
 @pytest.fixture(scope="module")
 def browser():
-    webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="selenium is not installed (pip install virb[dev])"
-    )
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install virb[dev])")
     if BROWSER is None or DRIVER is None:
         pytest.skip("there is no chromium with chromedriver here (Debian: apt-get install chromium chromium-driver)")
     options = webdriver.ChromeOptions()

@@ -408,6 +408,16 @@ def test_what_is_taken_for_what_is_counted_from_the_predictions(results, tmp_pat
     assert "confusion" not in {given.get("id") for _, given in check(tmp_path / "r")["tasks/depth.html"].tags}
 
 
+def test_an_encoder_without_a_score_on_a_task_is_missing_there_and_nowhere_else(results, tmp_path, check):
+    folder = results()
+    for path in (folder / "first" / "things").glob("*"):
+        path.unlink()
+    found = check(write_report(read_scores(folder), tmp_path / "r").index.parent)
+    assert found["index.html"].score("first", "things") == "–"
+    assert "the predictions of 1 encoder " in found["tasks/things.html"].text
+    assert "../encoders/first.html" not in found["tasks/things.html"].targets()
+
+
 def test_an_encoders_page_says_what_decides_its_numbers(results, tmp_path, check):
     def change(record):
         record["encoder"]["preprocess"] = {"size": 224, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}

@@ -27,7 +27,8 @@ def confusions(study: Study, task: str, links: Mapping[str, str]) -> dict[str, A
     if not results:
         return None
     counts: dict[str, np.ndarray] = {}
-    for encoder in [*study.best_first(task), *(e for e in study.encoders if e not in study.best_first(task))]:
+    with_it = [encoder for encoder in study.encoders if (encoder, task) in study.rows]
+    for encoder in dict.fromkeys([*study.best_first(task), *with_it]):
         rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
         found = _matrix(results, rows, task)
         if found is not None:
