@@ -23,7 +23,8 @@ def test_a_task_page_draws_each_encoders_heads_on_one_scale(results, tmp_path, c
     lines = [given for name, given in page.tags if name == "polyline" and given["class"] == "own"]
     assert len(lines) == 4  # two encoders, two seeds
     first = [tuple(map(float, point.split(","))) for point in lines[0]["points"].split()]
-    assert np.allclose(first, [(0, 0), (WIDTH / 2, HEIGHT / 2), (WIDTH, HEIGHT * 7 / 8)], atol=0.1)
+    heights = [HEIGHT * (2 - loss) / (2 - 0.25) for loss in (2.0, 1.0, 0.25)]
+    assert np.allclose(first, list(zip((0, WIDTH / 2, WIDTH), heights, strict=True)), atol=0.1)
     assert "2 → 0.375" in page.text
     assert "second 2 → 0.375" in page.text
     assert not [name for name, _ in pages["tasks/parts.html"].tags if name == "polyline"]

@@ -160,7 +160,7 @@ def test_records_give_what_the_encoder_is_and_how_the_task_was_measured(results,
     folder = results()
     found = check(write_report(read_scores(folder), tmp_path / "r").index.parent)
     encoder = found["encoders/second.html"].text
-    for said in ("resnet18", "second-sha", "photos", "6,000", '{"crop": 0.2}', "torch 2.6.0"):
+    for said in ("resnet18", "second-sha", "photos", "6,000", "recipe crop 0.2", "torch 2.6.0"):
         assert said in encoder
     task = found["tasks/things.html"]
     for said in (
@@ -241,7 +241,7 @@ def test_how_an_encoder_was_loaded_and_the_commit_are_on_its_page(results, tmp_p
     text = found["encoders/first.html"].text
     for said in (
         "weights from state_dict/module.",
-        "queue (1 tensors)",
+        "queue (1 tensor)",
         "<no> size is in the file: 224",
         "abc+changes",
     ):

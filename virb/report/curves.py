@@ -59,7 +59,7 @@ def curves(study: Study, task: str, links: Mapping[str, str]) -> Curves | None:
     first, last = int(frame["epoch"].min()), int(frame["epoch"].max())
     # One curve that runs away would leave the others no room.
     tops = frame.groupby("encoder")["loss"].max()
-    low, high = min(0.0, float(frame["loss"].min())), float(min(tops.max(), 2 * tops.quantile(0.5, "lower")))
+    low, high = float(frame["loss"].min()), float(min(tops.max(), 2 * tops.quantile(0.5, "lower")))
     is_log = last > 20
 
     def points(part: pd.DataFrame) -> str:

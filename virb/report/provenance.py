@@ -102,5 +102,12 @@ def plain(value: object) -> str:
     return str(value) if isinstance(value, (str, int, float, bool)) else json.dumps(value, sort_keys=True, default=str)
 
 
+def pairs(said: object) -> str:
+    """A mapping as ``name value, name value``; anything else as :func:`plain`."""
+    if not isinstance(said, Mapping):
+        return plain(said)
+    return ", ".join(f"{name} {plain(value)}" for name, value in said.items())
+
+
 def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({n} record{'s' * (n > 1)})" for name, n in sorted(counts.items()))

@@ -15,7 +15,7 @@ from virb.report.curves import curves, losses
 from virb.report.encoder_page import interval_cell
 from virb.report.leaderboard import intervals_note, legend, scale, score_cell
 from virb.report.pages import render
-from virb.report.provenance import MINI, is_mini, plain, versions_text
+from virb.report.provenance import MINI, is_mini, pairs, plain, versions_text
 from virb.report.settings import Setting
 from virb.report.study import Study, as_text, score_text
 from virb.report.view import Cell, Fact, Section, Table, facts, heads
@@ -112,7 +112,7 @@ def _facts(study: Study, task: str) -> list[Fact]:
             ("protocol", _protocol(records)),
             ("departs from it by", "; ".join(study.said("overrides", task=task))),
             ("version of the task", plain(about.get("version"))),
-            ("revision of the data", _pairs(data)),
+            ("revision of the data", pairs(data)),
             ("made with", versions_text(records)),
             ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
             ("seconds a record, mean", "; ".join(f"{name} {value:.1f}" for name, value in seconds.items())),
@@ -131,16 +131,8 @@ def _protocol(records: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for protocol in found for name in protocol))
     common = {name: found[0].get(name) for name in names if all(p.get(name) == found[0].get(name) for p in found)}
     differing = [name for name in names if name not in common]
-    said = _pairs(common)
+    said = pairs(common)
     return f"{said}; differing by record: {', '.join(differing)}" if differing else said
-
-
-def _pairs(said: object) -> str:
-    return (
-        ", ".join(f"{name} {plain(value)}" for name, value in said.items())
-        if isinstance(said, Mapping)
-        else plain(said)
-    )
 
 
 def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
@@ -162,9 +154,11 @@ def _ranked(study: Study, task: str, links: Mapping[str, str]) -> Table:
         encoder = str(name)
         rank: Any = study.ranks.loc[encoder, task]
         n_seeds = study.n_seeds(encoder, task)
+        if not n_seeds:
+            continue
         row = [
             Cell(encoder, href=links[encoder]),
-            Cell("–") if np.isnan(rank) else Cell(f"{rank:g}", float(rank)),
+            Cell(f"{rank:g}", float(rank)),
             score_cell(study, encoder, task, ends),
             interval_cell(study, encoder, task),
             Cell(as_text(n_seeds), n_seeds),
