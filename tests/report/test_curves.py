@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from virb.report.build import write_report
-from virb.report.curves import HEIGHT, WIDTH, curves
+from virb.report.curves import HEIGHT, WIDTH, curves, losses
 from virb.report.study import study_of
 from virb.scores.read import read_scores
 
@@ -38,7 +38,8 @@ def test_a_curve_that_runs_away_leaves_the_others_their_room(results):
         far = 1e6 if record["encoder"]["name"] == "first" else 1.0
         record["loss_by_epoch"] = {"1": far, "2": far / 2}
 
-    found = curves(study_of(read_scores(results(change))), "things", {"first": "a", "second": "b"})
+    study = study_of(read_scores(results(change)))
+    found = curves(study, "things", losses(study, "things"), {"first": "a", "second": "b"})
     assert found is not None
     ys = [float(point.split(",")[1]) for line in found.plots[0].lines for point in line.split()]
     assert found.plots[0].encoder == "second"
@@ -47,4 +48,4 @@ def test_a_curve_that_runs_away_leaves_the_others_their_room(results):
 
 def test_records_of_one_epoch_or_none_have_no_curve(results):
     study = study_of(read_scores(results(lambda record: record.update(loss_by_epoch={"1": 0.5}))))
-    assert curves(study, "things", {"first": "a", "second": "b"}) is None
+    assert curves(study, "things", losses(study, "things"), {"first": "a", "second": "b"}) is None

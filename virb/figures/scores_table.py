@@ -167,8 +167,9 @@ def _caption(frame: pd.DataFrame, line: str) -> str:
     """What the numbers are: seeds, which way is better, and what departs from the protocol."""
     overrides = sorted({text for text in frame["overrides"] if text})
     names = {base_probe(name) for name in frame["probe"]}
-    if frame.duplicated(["task", "encoder"]).any():
-        notes = [f"mean ± standard deviation over {seeds_in_words(frame)}"]
+    sizes = frame.groupby(["task", "encoder"]).size()
+    if sizes.max() > 1:
+        notes = [f"mean ± standard deviation over {seeds_in_words(sizes.min(), sizes.max())}"]
     else:
         is_fixed = {probe.name for probe in registry.load_all(registry.entries("probes"))[0] if not probe.is_random}
         # Else a seed draws which examples have labels.

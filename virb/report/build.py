@@ -89,13 +89,17 @@ def write_report(
         for encoder in encoders:
             _write(folder / below["encoders"][encoder], encoder_page(settings, encoder, task_links=beside["tasks"]))
         for task in tasks:
-            tables = {} if task not in first.study.tasks else tables_of(first.study, task)
+            study = next(setting.study for setting in settings if task in setting.study.tasks)
+            tables = tables_of(study, task)
             files = {name: f"{stems['tasks'][task]}-{name}.csv" for name in tables}
             for name, table in tables.items():
-                _write(folder / "tasks" / files[name], table.to_csv(index=False).encode("utf-8", "replace"))
+                csv = table.to_csv(index=table.index.name is not None)
+                _write(folder / "tasks" / files[name], csv.encode("utf-8", "replace"))
             pictures = folder / "tasks" / "examples"
             shown = examples_of(first.study, task, pictures, stems["tasks"][task], data or DataContext(), n_examples)
-            text = task_page(settings, task, encoder_links=beside["encoders"], files=files, examples=shown)
+            text = task_page(
+                settings, task, encoder_links=beside["encoders"], tables=tables, files=files, examples=shown
+            )
             _write(folder / below["tasks"][task], text)
         changes = ""
         if against is not None:

@@ -51,9 +51,11 @@ def losses(study: Study, task: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["encoder", "seed", "epoch", "loss"])
 
 
-def curves(study: Study, task: str, links: Mapping[str, str]) -> Curves | None:
-    """Lay out the curves of the task's best encoders, or of those that were asked for; None where there are none."""
-    frame = losses(study, task)
+def curves(study: Study, task: str, frame: pd.DataFrame, links: Mapping[str, str]) -> Curves | None:
+    """Lay out the curves of the task's best encoders, or of those that were asked for; None where there are none.
+
+    ``frame`` is what :func:`losses` gives.
+    """
     if frame["epoch"].nunique() < 2:
         return None
     first, last = int(frame["epoch"].min()), int(frame["epoch"].max())

@@ -19,7 +19,6 @@ from virb.report.side_by_side import side_by_side
 from virb.report.study import Study, score_text
 from virb.report.view import Bar, Cell, Fact, Section, Table, facts, heads
 from virb.scores.layout import seeds_in_words
-from virb.scores.roles import families, roles
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def _extent(settings: Sequence[Setting]) -> str:
     parts = [_count(len(study.encoders), "encoder"), _count(len(study.tasks), "end task")]
     if categories:
         parts[1] += f" in {_count(len(categories), 'category', 'categories')}"
-    parts.append(f"{seeds_in_words(study.frame)} a score")
+    parts.append(f"{seeds_in_words(*study.seeds)} a score")
     probes = list(dict.fromkeys(name for setting in settings for name in setting.study.said("probe")))
     for said, name in ((probes, "probe"), (study.said("suite"), "suite")):
         if said:
@@ -94,10 +93,10 @@ def _warnings(settings: Sequence[Setting]) -> list[str]:
 def _choices(settings: Sequence[Setting]) -> dict[str, list[Any]]:
     """What the filters offer; families only where an encoder shares its own with another."""
     study = settings[0].study
-    of_role, of_family = roles(study.frame), families(study.frame)
     categories = [(f"c{k}", name or "none given") for k, name in enumerate(by_category(study))]
-    shared = sorted(set(of_family)) if of_family.nunique() < len(of_family) else []
-    return {"categories": categories, "roles": list(dict.fromkeys(of_role)), "families": shared}
+    of_family = study.families
+    shared = sorted(set(of_family.values())) if len(set(of_family.values())) < len(of_family) else []
+    return {"categories": categories, "roles": list(dict.fromkeys(study.roles.values())), "families": shared}
 
 
 def _count(n: int, one: str, many: str = "") -> str:

@@ -29,15 +29,16 @@ def task_page(
     task: str,
     *,
     encoder_links: Mapping[str, str],
-    files: Mapping[str, str] | None = None,
+    tables: Mapping[str, pd.DataFrame],
+    files: Mapping[str, str],
     examples: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The whole page of ``task``; ``files`` are the CSVs of what :func:`tables_of` gives, by name."""
-    links = {name: Cell(file, href=file) for name, file in (files or {}).items()}
+    """The whole page of ``task``; ``tables`` are those of :func:`tables_of`, ``files`` their CSVs by the same names."""
+    links = {name: Cell(file, href=file) for name, file in files.items()}
+    by_class = tables.get("per-class")
     with_it = [setting for setting in settings if task in setting.study.means.columns]
     study = with_it[0].study
     summary = _declared(study, task)
-    by_class = per_class(study, task)
     return render(
         "task.html",
         root="../",
@@ -57,29 +58,34 @@ def task_page(
         confusions=confusions(study, task, encoder_links),
         by_class=None if by_class is None else _by_class(by_class, encoder_links),
         per_class_link=links.get("per-class"),
-        curves=curves(study, task, encoder_links),
+        curves=curves(study, task, tables["training"], encoder_links) if "training" in tables else None,
         curves_link=links.get("training"),
         about=_facts(study, task),
     )
 
 
 def tables_of(study: Study, task: str) -> dict[str, pd.DataFrame]:
-    """The tables of a task that its records give, at full precision, by name: "per-class", "training"."""
+    """The tables of a task that its records give, at full precision, by name: "per-class" (indexed by class), "training"."""
     by_class, by_epoch = per_class(study, task), losses(study, task)
-    out = {} if by_class is None else {"per-class": by_class.reset_index()}
+    out = {} if by_class is None else {"per-class": by_class}
     return out if by_epoch.empty else {**out, "training": by_epoch}
 
 
 def per_class(study: Study, task: str) -> pd.DataFrame | None:
     """Scores by class (classes x encoders, means over seeds, NaN for a class that is absent); None without any."""
-    columns: dict[str, pd.Series] = {}
+    columns: dict[str, dict[str, float]] = {}
     for encoder in study.encoders:
-        found = [
-            record["per_class"] for record in study.records_of(encoder=encoder, task=task) if record.get("per_class")
-        ]
+        records = study.records_of(encoder=encoder, task=task)
+        found = [record["per_class"] for record in records if record.get("per_class")]
         if found:
-            columns[encoder] = pd.DataFrame(found).astype(float).mean()
-    return pd.DataFrame(columns).rename_axis("class") if columns else None
+            names = dict.fromkeys(name for scores in found for name in scores)
+            columns[encoder] = {name: _mean([scores.get(name) for scores in found]) for name in names}
+    return pd.DataFrame(columns, dtype=float).rename_axis("class") if columns else None
+
+
+def _mean(scores: Sequence[float | None]) -> float:
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else np.nan
 
 
 def _declared(study: Study, task: str) -> str:
@@ -152,13 +158,13 @@ def _ranked(study: Study, task: str, links: Mapping[str, str]) -> Table:
     rows = []
     for name in study.ranks[task].sort_values(kind="stable").index:
         encoder = str(name)
-        rank: Any = study.ranks.loc[encoder, task]
+        rank = study.rank(encoder, task)
         n_seeds = study.n_seeds(encoder, task)
         if not n_seeds:
             continue
         row = [
             Cell(encoder, href=links[encoder]),
-            Cell(f"{rank:g}", float(rank)),
+            Cell(f"{rank:g}", rank),
             score_cell(study, encoder, task, ends),
             interval_cell(study, encoder, task),
             Cell(as_text(n_seeds), n_seeds),

@@ -235,15 +235,13 @@ def without_outliers(data: Prepared, outliers: tuple[str, ...], notes: Notes) ->
     return Prepared(frame, wide, data.categories, f"{data.note} {said}".strip())
 
 
-def seeds_in_words(scores: pd.DataFrame) -> str:
-    """How many rows the means of encoders on tasks are over: "3 seeds", or "1 to 3 seeds" where cells differ.
+def seeds_in_words(fewest: int, most: int) -> str:
+    """Over how many seeds means are.
 
-    >>> seeds_in_words(pd.DataFrame({"encoder": list("aab"), "task": ["t"] * 3}))
-    '1 to 2 seeds'
+    >>> seeds_in_words(3, 3), seeds_in_words(1, 2)
+    ('3 seeds', '1 to 2 seeds')
     """
-    sizes = scores.groupby(["encoder", "task"]).size()
-    low, high = int(sizes.min()), int(sizes.max())
-    return f"{low} to {high} seeds" if low < high else f"{high} seed{'s' * (high > 1)}"
+    return f"{fewest} to {most} seeds" if fewest < most else f"{most} seed{'s' * (most > 1)}"
 
 
 def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> tuple[pd.Series, str]:
