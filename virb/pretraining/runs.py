@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import re
 import shutil
@@ -98,7 +97,7 @@ def resolve_device(name: str) -> str:
 
 def _backbone(settings: Settings, size: int) -> tuple[str, dict[str, Any], Backbone]:
     given = dict(settings.arch_options)
-    if settings.arch.startswith("vit_"):
+    if re.fullmatch("vit(_.*)?", settings.arch):
         given.setdefault("image_size", size)
     arch, arch_options = canonical_architecture(settings.arch, given)
     patch = re.fullmatch(r"vit_\w+_patch(\d+)", arch)
@@ -333,7 +332,7 @@ def _planned(
         "steps": steps,
         "batch_size": batch_size,
         "lr": lr,
-        "training": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(training).items()},
+        "training": training.plain(),
         "seed": settings.seed,
         "precision": settings.precision,
         "accumulate": settings.accumulate,

@@ -76,6 +76,7 @@ class Trainer:
             lr=plan.lr,
             momentum=training.momentum,
             weight_decay=training.weight_decay,
+            beta2=training.beta2,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "fp16")
         self.warmup = round(training.warmup_epochs * self.steps_per_epoch)
@@ -285,7 +286,10 @@ class Trainer:
         self, index: np.ndarray, images: np.ndarray | Padded, generator: torch.Generator, progress: Progress
     ) -> Outcome:
         pixels = self._on_device(images)
-        views = [v.contiguous(memory_format=torch.channels_last) for v in self.learner.views(pixels, generator)]
+        views = [
+            view.contiguous(memory_format=torch.channels_last) if view.ndim == 4 else devices.upload(view, self.device)
+            for view in self.learner.views(pixels, generator)
+        ]
         position = torch.from_numpy(index)
         label = None if self._labels is None else devices.upload(self._labels[position], self.device)
         with self._autocast():
