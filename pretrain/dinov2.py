@@ -69,7 +69,7 @@ class DINOv2(Learner):
         spread = sum(patch_losses.koleo(distributed.gather(z)) for z in features[0].chunk(2))
         loss = image + patch + self.options["koleo"] * spread
         parts = {"image_loss": image.detach(), "patch_loss": patch.detach(), "koleo_loss": spread.detach()}
-        return Outcome(loss, outputs.chunk(2)[0] - outputs.mean(dim=0), parts)
+        return Outcome(loss, outputs.chunk(2)[0] - distributed.mean(outputs.mean(dim=0)), parts)
 
     def after_backward(self, progress):
         for name in PARTS:

@@ -36,15 +36,6 @@ def test_blocks_hide_what_they_should():
     assert bool((masks.blocks(50, 14, generator(), p=0.0, share=(0.1, 0.5), least=16) == 0).all())
 
 
-def test_blocks_are_rectangles():
-    """Of single ones (the share is that of the least area) every row that has patches has the same."""
-    hidden = masks.blocks(200, 8, generator(), p=1.0, share=(4 / 64, 4.001 / 64), least=4).view(-1, 8, 8)
-    for mask in hidden[hidden.sum(dim=(1, 2)) == 4]:
-        rows, columns = mask.any(dim=1), mask.any(dim=0)
-        assert torch.equal(mask, rows[:, None] & columns)
-    assert int((hidden.sum(dim=(1, 2)) == 4).sum()) > 100
-
-
 def published_blocks(high, grid, least, uniform):
     """BEiT's loop as iBOT's loader.py has it, for one image."""
     mask, count = torch.zeros(grid, grid, dtype=torch.bool), 0

@@ -63,7 +63,7 @@ def projection(
 
 
 class WeightNormPrototypes(nn.Module):
-    """Prototypes on the sphere: (N, D) normalised projections to (N, K) cosine scores (SwAV; DINO's last layer).
+    """Prototypes on the sphere: normalised projections (..., D) to cosine scores (..., K) (SwAV; DINO's last layer).
 
     With ``has_scale`` each score is multiplied by a trained number, 1 at first.
     """
@@ -74,7 +74,7 @@ class WeightNormPrototypes(nn.Module):
         self.scale = nn.Parameter(torch.ones(prototypes)) if has_scale else None
 
     def forward(self, z: Tensor) -> Tensor:
-        scores = nn.functional.normalize(z, dim=1) @ nn.functional.normalize(self.weight, dim=1).T
+        scores = nn.functional.normalize(z, dim=-1) @ nn.functional.normalize(self.weight, dim=1).T
         return scores if self.scale is None else scores * self.scale
 
 
