@@ -23,7 +23,17 @@ from torch import Tensor, nn
 from virb.contracts.head import Head
 from virb.contracts.loss import Loss
 from virb.contracts.parts import PIXELWISE, TARGETS
-from virb.contracts.probe import TRAINING_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source, training
+from virb.contracts.probe import (
+    FORWARD_OPTIONS,
+    TRAINING_OPTIONS,
+    Predictor,
+    Probe,
+    Problem,
+    Report,
+    Setup,
+    Source,
+    training,
+)
 from virb.contracts.task import Protocol
 from virb.errors import TrainingError
 from virb.probes import dense
@@ -289,7 +299,7 @@ PROBE = Probe(
     summary="a head trained by gradient descent on the frozen encoder, as in the paper",
     takes=frozenset(TARGETS),
     fit=fit,
-    options=frozenset({*TRAINING_OPTIONS, "dtype"}),
+    options=frozenset({*TRAINING_OPTIONS, *FORWARD_OPTIONS}),
     together=True,
     trains_head=True,
     grids={

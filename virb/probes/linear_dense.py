@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
+from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
 from virb.images.geometry import PIXELS, grids, resample
 from virb.probes import dense
 from virb.probes import linear_recipes as recipes
@@ -179,7 +179,7 @@ def linear_probe(
         takes=frozenset({"mask", "map"}),
         fit=partial(fit_with, **how),
         settings=settings_of(**how),
-        options=frozenset({"epochs", "dtype"}),
+        options=frozenset({"epochs", *FORWARD_OPTIONS}),
         why_not="its optimiser and rate are those of the published recipe",
         maps_together=True,
         layer=LAYER,

@@ -89,13 +89,21 @@ def write_report(
         for encoder in encoders:
             _write(folder / below["encoders"][encoder], encoder_page(settings, encoder, task_links=beside["tasks"]))
         for task in tasks:
-            by_class, link = per_class(first.study, task) if task in first.study.tasks else None, None
+            study = next(setting.study for setting in settings if task in setting.study.tasks)
+            by_class, link = per_class(study, task), None
             if by_class is not None:
                 link = f"{stems['tasks'][task]}-per-class.csv"
                 _write(folder / "tasks" / link, by_class.to_csv().encode("utf-8", "replace"))
             pictures = folder / "tasks" / "examples"
             shown = examples_of(first.study, task, pictures, stems["tasks"][task], data or DataContext(), n_examples)
-            text = task_page(settings, task, encoder_links=beside["encoders"], per_class_link=link, examples=shown)
+            text = task_page(
+                settings,
+                task,
+                encoder_links=beside["encoders"],
+                by_class=by_class,
+                per_class_link=link,
+                examples=shown,
+            )
             _write(folder / below["tasks"][task], text)
         changes = ""
         if against is not None:

@@ -37,10 +37,10 @@ def warnings(study: Study) -> list[str]:
             f"Runs depart from the protocol ({'; '.join(shortened)}), marked {MARK}: their scores are not comparable with "
             "full runs."
         )
-    seeds = study.frame.groupby(["encoder", "task"]).size()
-    if seeds.max() > 1 and seeds.min() < seeds.max():
-        out.append(f"Scores are means over {seeds.min()} to {seeds.max()} seeds: some cells have fewer than others.")
-    if seeds.max() == 1:
+    fewest, most = study.seeds
+    if most > 1 and fewest < most:
+        out.append(f"Scores are means over {fewest} to {most} seeds: some cells have fewer than others.")
+    if most == 1:
         out.append("Every score is of one seed: what training the head again would change is not known.")
     out += [
         f"{note[:1].upper()}{note[1:]}{'' if note.endswith('.') else '.'}"

@@ -47,4 +47,4 @@ def _score(setting: Setting, encoder: str, task: str) -> Cell:
     if encoder not in study.means.index or (encoder, task) not in study.rows:
         return Cell("–")
     score = study.score(encoder, task)
-    return Cell(score_text(score), score, is_best=len(study.encoders) > 1 and score >= study.means[task].max())
+    return Cell(score_text(score), score, is_best=len(study.encoders) > 1 and score >= study.values(task).max())

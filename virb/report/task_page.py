@@ -28,14 +28,14 @@ def task_page(
     task: str,
     *,
     encoder_links: Mapping[str, str],
+    by_class: pd.DataFrame | None = None,
     per_class_link: str | None = None,
     examples: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The whole page of ``task``; ``per_class_link`` is the CSV of its scores by class, where there is one."""
+    """The whole page of ``task``; ``by_class`` are its scores by class, where there are any, ``per_class_link`` their CSV."""
     with_it = [setting for setting in settings if task in setting.study.means.columns]
     study = with_it[0].study
     summary = _declared(study, task)
-    by_class = per_class(study, task)
     return render(
         "task.html",
         root="../",
@@ -61,14 +61,19 @@ def task_page(
 
 def per_class(study: Study, task: str) -> pd.DataFrame | None:
     """Scores by class (classes x encoders, means over seeds, NaN for a class that is absent); None without any."""
-    columns: dict[str, pd.Series] = {}
+    columns: dict[str, dict[str, float]] = {}
     for encoder in study.encoders:
-        found = [
-            record["per_class"] for record in study.records_of(encoder=encoder, task=task) if record.get("per_class")
-        ]
+        records = study.records_of(encoder=encoder, task=task)
+        found = [record["per_class"] for record in records if record.get("per_class")]
         if found:
-            columns[encoder] = pd.DataFrame(found).astype(float).mean()
-    return pd.DataFrame(columns).rename_axis("class") if columns else None
+            names = dict.fromkeys(name for scores in found for name in scores)
+            columns[encoder] = {name: _mean([scores.get(name) for scores in found]) for name in names}
+    return pd.DataFrame(columns, dtype=float).rename_axis("class") if columns else None
+
+
+def _mean(scores: Sequence[float | None]) -> float:
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else np.nan
 
 
 def _declared(study: Study, task: str) -> str:
@@ -149,11 +154,11 @@ def _ranked(study: Study, task: str, links: Mapping[str, str]) -> Table:
     rows = []
     for name in study.ranks[task].sort_values(kind="stable").index:
         encoder = str(name)
-        rank: Any = study.ranks.loc[encoder, task]
+        rank = study.rank(encoder, task)
         n_seeds = study.n_seeds(encoder, task)
         row = [
             Cell(encoder, href=links[encoder]),
-            Cell("–") if np.isnan(rank) else Cell(f"{rank:g}", float(rank)),
+            Cell("–") if np.isnan(rank) else Cell(f"{rank:g}", rank),
             score_cell(study, encoder, task, ends),
             interval_cell(study, encoder, task),
             Cell(as_text(n_seeds), n_seeds),
