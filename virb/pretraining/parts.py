@@ -17,12 +17,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from virb.networks.base import Backbone
+from virb.networks.token_encoder import TokenEncoder
 
 
 @contextlib.contextmanager
 def in_parts(learner: nn.Module, n_parts: int) -> Iterator[None]:
     """Have every encoder in ``learner`` compute what it is given in ``n_parts`` parts, for the block."""
-    encoders = [module for module in learner.modules() if isinstance(module, Backbone)] if n_parts > 1 else []
+    encoders = [m for m in learner.modules() if isinstance(m, Backbone | TokenEncoder)] if n_parts > 1 else []
     for encoder in encoders:
         encoder.forward = _parted(encoder, n_parts)  # type: ignore[method-assign]
     try:
@@ -32,15 +33,17 @@ def in_parts(learner: nn.Module, n_parts: int) -> Iterator[None]:
             del encoder.forward
 
 
-def _parted(encoder: Backbone, n_parts: int):  # type: ignore[no-untyped-def]
+def _parted(encoder: Backbone | TokenEncoder, n_parts: int):  # type: ignore[no-untyped-def]
     whole = encoder.forward
 
-    def forward(x: Tensor) -> Tensor:
-        parts = x.chunk(n_parts)
+    def forward(x: Tensor, *masks: Tensor | None) -> Tensor:
+        images = x.chunk(n_parts)
+        others = [[None] * len(images) if mask is None else mask.chunk(n_parts) for mask in masks]
+        parts = list(zip(images, *others, strict=True))
         if not torch.is_grad_enabled() or not any(p.requires_grad for p in encoder.parameters()):
-            return torch.cat([whole(part) for part in parts])
+            return torch.cat([whole(*part) for part in parts])
         return torch.cat([
-            checkpoint(whole, part, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), _again(encoder)))
+            checkpoint(whole, *part, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), _again(encoder)))
             for part in parts
         ])  # fmt: skip
 

@@ -39,7 +39,10 @@ class Plan:
     checkpoint_s: float = 60.0
     checkpoint_steps: int = 0
     log_steps: int = 10
-    knn_epochs: float = 0.0
+    eval_epochs: float = 0.0  # how often the run looks at what it makes
+    eval_own: bool = False  # whether at nearest neighbours among its own images
+    snapshots: tuple[int, ...] = ()  # the updates after which it is also written down
+    ema: float = 0.0  # decay of the average of the weights that is kept; 0: the weights themselves are
     knn_images: int = 2000
     knn_size: int = 64  # side in pixels at which the network is used afterwards
     compile: bool = False
