@@ -74,7 +74,7 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("dino", "ViT"): ("main_dino.py", {
         "optimizer": "adamw", "lr": 5e-4, "weight_decay": 0.04, "epochs": 100, "warmup": 10, "momentum": 0.996,
         "student_temperature": 0.1, "first_teacher_temperature": 0.04, "prototypes": 65536, "clip": 3.0,
-        "small_crops": 8, "crop_split": 0.4, "drop path": 0.1, "resampling": "bicubic",
+        "small_crops": 8, "crop_split": 0.4, "drop_path": 0.1, "resampling": "bicubic",
         "jitter": "0.4,0.4,0.2,0.1", "blur_p": "1,0.1,0.5", "solarize_p": "0,0.2,0", "min_crop": 0.05,
     }),
     ("mae", "ViT"): ("Section 4.3, Table 8; PRETRAIN.md", {
@@ -120,7 +120,7 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
 
 # What the code does where no option says it.
 FIXED = {
-    "resampling": "bilinear", "drop path": 0.0,
+    "resampling": "bilinear",
     "negatives are drawn": "for each batch", "positions": "fixed sin-cos", "initialisation": "Xavier",
     "blocks reach the edges": True, "koleo is over": "the batch", "masked crops": "half on average",
 }  # fmt: skip
@@ -130,7 +130,7 @@ DEVIATIONS = {
     ("byol", "resampling"): "batched crops are bilinear and antialiased",
     ("barlow-twins", "resampling"): "as above",
     ("dino", "resampling"): "as above",
-    ("dino", "drop path"): "our Vision Transformers have none",
+    ("dino", "drop_path"): "so that encoders from before there was one can be made again",
     ("mae", "resampling"): "as above",
     ("i-jepa", "blocks reach the edges"): "on few patches those of the lower and right edge would never be seen",
     ("ibot", "resampling"): "as above",

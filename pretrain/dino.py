@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from virb.contracts.method import Method, Option, Training, Variant
-from virb.pretraining import distillation, losses, memory, views
+from virb.pretraining import distillation, initial, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment, distributed
 from virb.training.optimizers import clip_each
@@ -20,6 +20,8 @@ class DINO(Learner):
         self.last = head[-1]
         self.head = head
         self.teacher = memory.MomentumCopy(nn.Sequential(encoder, self.head))
+        if options["drop_path"]:
+            initial.drop_path(encoder, options["drop_path"])
         self.register_buffer("center", torch.zeros(options["prototypes"]))
         self.outputs = []  # of the teacher in the update under way; they move the centre when it is done
         split, small = options["crop_split"], augment.small_crop_size(setup.image_size)
@@ -95,6 +97,7 @@ METHOD = Method(
         Option("bottleneck_dim", 256, "dimension before the last layer"),
         Option("freeze_epochs", 1.0, "how long the last layer stays as it starts"),
         Option("clip", 3.0, "largest norm of a gradient, tensor by tensor"),
+        Option("drop_path", 0.0, "how often the student's last block is skipped, those before less (ViTs)", low=0.0, high=0.9),
         Option("small_crops", 8, "how many small crops beside the two large ones"),
         Option("crop_split", 0.4, "large crops have at least this share of the image's area, small ones at most"),
         *views.options(

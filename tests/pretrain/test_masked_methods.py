@@ -224,12 +224,13 @@ def test_the_prototypes_stay_for_an_epoch(name):
     assert not any(torch.equal(a, b) for a, b in zip(start, model.head[-1].parameters(), strict=True))
 
 
-def trained(name, folder, *, steps=6, stop=None, accumulate=1, resume=False, **options):
+def trained(name, folder, *, steps=6, stop=None, accumulate=1, recompute=False, resume=False, **options):
     images = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3)).astype(np.uint8)
     data = PretrainingData("toy", "r1", ArrayPixels(images), np.arange(24), 16, None, ())
     training = dataclasses.replace(registry.load("methods", name).training, warmup_epochs=0.0, lr=0.001)
     assert isinstance(training, Training)
-    plan = Plan(training, lr=0.001, steps=steps, batch_size=8, log_steps=1, checkpoint_steps=2, accumulate=accumulate)
+    how = {"accumulate": accumulate, "recompute": recompute}
+    plan = Plan(training, lr=0.001, steps=steps, batch_size=8, log_steps=1, checkpoint_steps=2, **how)
     trainer = Trainer(learner(name, **options), data, plan, folder=folder, identity={})
     if stop is not None:
         trainer.learner.before_step = lambda progress: (_ for _ in ()).throw(Stop) if progress.step == stop else None
@@ -260,6 +261,11 @@ def test_a_batch_in_parts_trains_as_the_whole(name, tmp_path):
     whole, parts = (trained(name, tmp_path / str(n), steps=2, accumulate=n) for n in (1, 4))
     for key, value in whole.items():
         torch.testing.assert_close(parts[key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+def test_blocks_that_are_computed_twice_skip_the_same(tmp_path):
+    once, twice = (trained("ibot", tmp_path / str(is_so), steps=2, recompute=is_so, drop_path=0.5) for is_so in (0, 1))
+    assert all(torch.equal(once[key], twice[key]) for key in once)
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals

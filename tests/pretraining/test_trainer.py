@@ -19,7 +19,7 @@ from virb.networks.backbones import Backbone, build_backbone
 from virb.pretraining import losses
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.parts import in_parts
+from virb.pretraining.parts import in_parts, recomputed
 from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
@@ -189,6 +189,26 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole(tmp_path, p
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
     logs = [[float(row["loss"]) for row in csv.DictReader(t.log_path.open())] for t in (one, two)]
     assert logs[0] == pytest.approx(logs[1], rel=1e-4)
+
+
+def test_blocks_that_are_computed_twice_give_the_same_bits_for_less_memory(tmp_path):
+    once, twice = (trainer(tmp_path / str(is_so), steps=4, recompute=is_so) for is_so in (False, True))
+    run(once), run(twice)
+    assert same(weights(once), weights(twice))  # running statistics among them
+    held = []  # bytes that autograd keeps for the backward pass
+    for is_so in (False, True):
+        seen: dict[int, int] = {}
+
+        def keep(tensor, seen=seen):
+            seen[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        with recomputed(once.learner, is_so), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            once.learner.encoder(torch.rand(8, 3, 16, 16))
+        held.append(sum(seen.values()))
+    assert held[1] < 0.5 * held[0]
+    with pytest.raises(UsageError, match="--recompute does not go with --accumulate"):
+        trainer(tmp_path, recompute=True, accumulate=2)
 
 
 def test_running_statistics_see_each_part_once(tmp_path):

@@ -102,6 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     training.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"))
     training.add_argument("--compile", action="store_true", help="compile the encoder (torch.compile)")
+    training.add_argument(
+        "--recompute",
+        action="store_true",
+        help="compute blocks a second time for their gradient: less memory, the same weights",
+    )
     training.add_argument("--ema", type=float, metavar="D", help="keep a moving average of the weights, as 0.999")
 
     run = parser.add_argument_group("the run")
@@ -147,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
                 ("--skip-unreadable", args.skip_unreadable),
                 ("--options", args.options),
                 ("--compile", args.compile),
+                ("--recompute", args.recompute),
             )
             if value
         ]
@@ -200,6 +206,7 @@ def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
             options=_once(args.option),
             skip_unreadable=args.skip_unreadable,
             compile=args.compile,
+            recompute=args.recompute,
             **given,
         )
     )

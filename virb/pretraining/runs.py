@@ -294,6 +294,7 @@ def _planned(
         ema=settings.ema or 0.0,
         knn_size=size,
         compile=settings.compile,
+        recompute=settings.recompute,
     )
     setup = Setup(
         image_size=settings.view_size or size,

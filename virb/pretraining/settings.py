@@ -26,7 +26,7 @@ class Settings:
 
     ``subset`` is a rule of ``virb.pretraining.subsets`` or a manifest's file; ``subset_seed`` draws it, so that runs of several
     seeds can share one. ``corrupt`` is a kind of ``virb.pretraining.corruptions``. ``compile`` changes the speed, and the weights
-    by rounding: it does not make another encoder.
+    by rounding: it does not make another encoder. Nor does ``recompute``, which saves memory.
 
     ``ema`` keeps a moving average of the weights, of that decay. ``eval`` names end tasks, and "own" for the nearest neighbours
     among the run's own labelled images, that it is scored on every ``eval_epochs`` epochs (1), by the probe ``eval_probe``;
@@ -73,6 +73,7 @@ class Settings:
     snapshots: str | None = None
     checkpoint_steps: int = 0
     compile: bool = False
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         for field_ in dataclasses.fields(self):

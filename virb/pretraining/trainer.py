@@ -32,7 +32,7 @@ from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
 from virb.pretraining.log import Log
 from virb.pretraining.looks import Looks, on_device
-from virb.pretraining.parts import in_parts
+from virb.pretraining.parts import in_parts, recomputed
 from virb.pretraining.pixels import Padded
 from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
@@ -295,7 +295,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(stream_seed(plan.seed, "views", self.step))
         self.learner.before_step(progress)
         self.optimizer.zero_grad(set_to_none=True)
-        with in_parts(self.learner, plan.accumulate):
+        with in_parts(self.learner, plan.accumulate), recomputed(self.learner, plan.recompute):
             outcome = self._outcome(index, images, generator, progress)
             self.scaler.scale(outcome.loss).backward()
         numbers: Numbers = {"lr": lr, "loss": distributed.mean_number(outcome.loss), "spread": None}
