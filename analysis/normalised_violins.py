@@ -106,16 +106,19 @@ def draw(tables: Tables) -> dict[str, Figure]:
 
     facts, figures = tables.facts, {}
     for part, groups in _groups(tables).items():
+        ranked = sorted(groups, key=lambda name: -float(groups[name].mean()))
+        chosen = plots.choose(ranked, most=36, what="encoders" if part == "encoder" else "groups", drawn_as=groups)
+        groups = {name: groups[name] for name in chosen.names}
         shades = plots.category_colours(groups) if part == "category" else plots.palette(groups)
         if part == "encoder" and not facts["by"]:
             shades = dict.fromkeys(groups, plots.OKABE_ITO[0])
         with plots.style():
-            fig = plots.figure(plots.COLUMN, 0.42 + 0.24 * max(len(groups), 2))
+            fig = plots.figure(plots.width_for(chosen.names), 0.42 + 0.24 * max(len(groups), 2))
             axes = fig.add_subplot()
             violins(axes, groups, shades)
             axes.set_xlabel(f"score less {facts['reference']} (sd of the task)")
             what = "category of end task" if part == "category" else (facts["by"] or "encoder")
-            note = f"n = {facts['n_encoders']} encoders. {facts['how']}. Line: mean. {facts['note']}"
+            note = f"n = {facts['n_encoders']} encoders. {facts['how']}. Line: mean. {chosen.note}{facts['note']}"
             plots.titles(fig, f"Normalised scores by {what}", note)
         figures[part] = fig
     return figures
