@@ -44,6 +44,8 @@ def compute(
     missing: str,
 ) -> Tables:
     """Ranks of the encoders with their intervals; ``pairs``: tests of every pair; ``leader``: the leader against the rest."""
+    import numpy as np
+
     # Ranks are over the tasks that all encoders have, as in a report, before any encoder is left out.
     data = prepare(scores, notes, exclude=exclude, missing=missing, is_ranked=True)
     wide = data.wide
@@ -52,8 +54,7 @@ def compute(
     table = ranks.rename_axis("encoder").reset_index()
     scaled, scale = on_one_scale(data.frame, wide)
     pairs = holm_wilcoxon(scaled)
-    p = nemenyi(wide)
-    pairs["p_nemenyi"] = [p.loc[a, b] for a, b in zip(pairs["encoder_a"], pairs["encoder_b"], strict=True)]
+    pairs["p_nemenyi"] = nemenyi(wide).loc[scaled.index, scaled.index].to_numpy()[np.triu_indices(len(scaled), 1)]
     against = leader_against_others(scaled)
     return Tables(
         {

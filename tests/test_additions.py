@@ -14,6 +14,7 @@ from PIL import Image
 
 from virb import registry
 from virb.cli import main
+from virb.records.predictions import read_arrays, sampling_sd
 
 PARTS = {
     "mlp": """
@@ -51,6 +52,7 @@ LOSS = Loss("smoothed", "cross-entropy with label smoothing", takes={"class"}, t
     "error_rate": """
 import numpy as np
 from virb.contracts.metric import Metric, State
+from virb.metrics.resampling import mean_of
 
 class ErrorRate(State):
     name = "error_rate"
@@ -69,7 +71,7 @@ class ErrorRate(State):
         self.wrong += other.wrong
 
 METRIC = Metric("error_rate", "share of wrong classes", takes={"class"}, unit="fraction", better="lower",
-                state=lambda facts: ErrorRate())
+                state=lambda facts: ErrorRate(), resampling=mean_of("wrong"))
 """,
     "nearest_mean": """
 import numpy as np
@@ -189,6 +191,13 @@ def test_head_loss_metric_reader_executor_and_column_make_a_job(place, tmp_path,
     assert main(["results", "show", "--results", str(tmp_path / "out"), *place[:2], "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["n_examples"] == 24
+    (predictions,) = (tmp_path / "out").rglob("*-seed0.npz")
+    registry.include(place[1])
+    assert sampling_sd(read_arrays(predictions), "error_rate") == 0, (
+        "its error over examples is the metric's own to say"
+    )
+    assert main(["results", "check", "--results", str(tmp_path / "out"), *place[:2]]) == 0
+    capsys.readouterr()
     assert main([*run, "--tasks", "striped"]) == 0
     assert "0 jobs run" in capsys.readouterr().out
     edited = Path(place[1]) / "smoothed.py"

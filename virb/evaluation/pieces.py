@@ -253,7 +253,7 @@ class Runner:
         protocol, ignore_index = self._protocol(piece.unit.trains), piece.parts.ignore_index
         pixels: dense.Source
         if protocol.crop is not None and split is not piece.train:
-            pixels = dense.WholeSource(encoder, piece.layer, split)
+            pixels = dense.WholeSource(encoder, piece.layer, split, short_side=protocol.short_side)
         elif protocol.crop is not None:
             assert ignore_index is not None
             pixels = dense.CropSource(

@@ -6,6 +6,9 @@ from virb import registry
 from virb.contracts.loss import Loss
 from virb.errors import RegistryError, UsageError
 
+#: The loss to begin with, by the kind of target.
+USUAL = {"class": "cross_entropy", "labels": "bce", "number": "l2", "mask": "cross_entropy"}
+
 
 def find_loss(name: str) -> Loss:
     """Return the loss called ``name``.

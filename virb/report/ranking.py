@@ -82,15 +82,11 @@ def rank(study: Study) -> Ranking:
         said.append("All encoders tie on every end task.")
     else:
         found = standing(complete, categories, top=TOP) if len(complete) > 2 else None
-        drawn = found.table if found else _of_two(complete)
+        drawn = found.table if found else rank_bootstrap(complete, top=TOP)
         luck = found.luck_first if found else leader_by_luck(*complete.shape)
         table = _with_intervals(table, drawn)
         said += _certainty(table, complete, study, found, luck)
     return Ranking(order, table, by_category, complete.shape[1], said)
-
-
-def _of_two(complete: pd.DataFrame) -> pd.DataFrame:
-    return rank_bootstrap(complete, top=TOP).assign(p_first=rank_bootstrap(complete, top=1)["p_top"])
 
 
 def _is_tied(complete: pd.DataFrame) -> bool:

@@ -48,7 +48,7 @@ def anova(frame: pd.DataFrame, formula: str, *, typ: int = 2) -> pd.DataFrame:
         raise ScoresError(f"typ={typ}: sums of squares are of type 1, 2 or 3.")
     from statsmodels.stats.anova import anova_lm
 
-    model = _fit(frame, formula)
+    model = fitted(frame, formula)
     if typ == 3:
         unsummed = [name for name in _factors(model, frame, formula) if not re.search(r",\s*(Sum|contr\.sum)", name)]
         if unsummed:
@@ -73,7 +73,8 @@ def anova(frame: pd.DataFrame, formula: str, *, typ: int = 2) -> pd.DataFrame:
     return result
 
 
-def _fit(frame: pd.DataFrame, formula: str) -> Any:
+def fitted(frame: pd.DataFrame, formula: str) -> Any:
+    """Ordinary least squares by statsmodels. Raises ScoresError as :func:`anova`."""
     import statsmodels.formula.api as smf
 
     if "~" not in formula:
@@ -164,13 +165,13 @@ def encoder_level(scores: pd.DataFrame, factors: Sequence[str], *, typ: int = 2)
     Raises:
         ScoresError: as :func:`anova`, or an encoder lacks a task that others have.
     """
-    names = _plain_names(factors)
+    names = plain_names(factors)
     frame = encoder_means(scores, factors).rename(columns=names)
     table = anova(frame, "score ~ " + " + ".join(names.values()), typ=typ)
     return table.rename(index={plain: name for name, plain in names.items()})
 
 
-def _plain_names(factors: Sequence[str]) -> dict[str, str]:
+def plain_names(factors: Sequence[str]) -> dict[str, str]:
     """A name for each factor that a formula can hold: what a column is called must never be read as code."""
     return {name: f"factor_{k}" for k, name in enumerate(factors)}
 
@@ -212,22 +213,13 @@ def level_contrasts(
     Raises:
         ScoresError: as :func:`anova`, or ``reference`` is no level.
     """
-    levels = sorted(scores[factor].astype(str).unique())
-    if reference not in levels:
-        raise ScoresError(f"{reference!r} is no level of {factor}; it has {', '.join(levels)}.")
-    frame = encoder_means(scores, [factor, *others]) if clustered else scores.copy()
-    for name in [factor, *others]:
-        frame[name] = frame[name].astype(str)
-    names = _plain_names(others)
-    frame = frame.rename(columns=names)
-    order = [reference, *[level for level in levels if level != reference]]
-    codes = {level: f"{k:04d}" for k, level in enumerate(order)}  # the formula's reference is the first in the alphabet
-    frame["_level"] = frame[factor].map(codes)
-    terms = ["_level", *names.values()] + ([] if clustered else ["task"])
-    model = _fit(frame, "score ~ " + " + ".join(terms))
+    frame = encoder_means(scores, [factor, *others]) if clustered else scores
+    frame, names, order = reference_first(frame, factor, others, reference)
+    terms = ["_level", *names] + ([] if clustered else ["task"])
+    model = fitted(frame, "score ~ " + " + ".join(terms))
     rows = []
-    for level in order[1:]:
-        name = f"_level[T.{codes[level]}]"
+    for level, code in list(order.items())[1:]:
+        name = f"_level[T.{code}]"
         low, high = model.conf_int().loc[name]
         rows.append(
             (level, reference, model.params[name], low, high, model.tvalues[name], model.df_resid, model.pvalues[name])
@@ -237,6 +229,27 @@ def level_contrasts(
     ratios = zip(out["difference"], out["t"], out["df"], strict=True)
     out["detectable"] = [detectable_mean_difference(abs(d / t) if t else 0.0, df) for d, t, df in ratios]
     return out
+
+
+def reference_first(
+    frame: pd.DataFrame, factor: str, others: Sequence[str], reference: str
+) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+    """``frame`` with ``factor`` coded in a column _level, the other factors' columns under plain names, and each level's code.
+
+    Raises:
+        ScoresError: ``reference`` is no level.
+    """
+    levels = sorted(frame[factor].astype(str).unique())
+    if reference not in levels:
+        raise ScoresError(f"{reference!r} is no level of {factor}; it has {', '.join(levels)}.")
+    names = plain_names(others)
+    out = frame.astype(dict.fromkeys([factor, *others], str)).rename(columns=names)
+    # The formula's reference is the first in the alphabet.
+    codes = {
+        level: f"{k:04d}" for k, level in enumerate([reference, *[level for level in levels if level != reference]])
+    }
+    out["_level"] = out[factor].map(codes)
+    return out, list(names.values()), codes
 
 
 @dataclass(frozen=True)
@@ -261,13 +274,13 @@ def mixed_model(scores: pd.DataFrame, factors: Sequence[str]) -> MixedModel:
     import statsmodels.formula.api as smf
 
     frame = scores.copy()
-    plain = _plain_names(factors)
+    plain = plain_names(factors)
     for name in factors:
         frame[name] = frame[name].astype(str)
     n_between = 1 + sum(frame[f].nunique() - 1 for f in factors)
     frame = frame.rename(columns=plain)
     formula = "score ~ task + " + " + ".join(plain.values())
-    _fit(frame, formula)
+    fitted(frame, formula)
     n_encoders = frame["encoder"].nunique()
     df = n_encoders - n_between
     if df < 1:
