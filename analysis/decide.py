@@ -422,7 +422,7 @@ def draw_pair(tables: Tables) -> Figure:
             top.plot(one.difference, k, "o", color=shade, markersize=3, markeredgewidth=0)
         top.hlines(n, row["low"], row["high"], color=plots.BLACK, linewidth=1.4)
         top.plot(row["difference"], n, "D", color=plots.BLACK, markersize=3.5, markeredgewidth=0)
-        below = plots.Shown([*chosen.names, "weighted mean"], chosen.skipped, "")
+        below = plots.Rows([*chosen.names, "weighted mean"], chosen.skipped, "")
         below.label_rows(top)
         top.set_ylim(n + 0.9, -0.7)
         top.grid(axis="x")

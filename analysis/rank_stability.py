@@ -53,6 +53,12 @@ def draw(tables: Tables) -> dict[str, Figure]:
     facts, of = tables.facts, tables.facts["roles"]
     what = "category" if (tables[""]["kind"] == "category").any() else "task"
     shown = tables[""][tables[""]["kind"] == what].reset_index(drop=True)
+    # Beside the ranking on all, the tasks that change it most.
+    moved = shown.iloc[1:].sort_values("kendall_tau", kind="stable")["left_out"]
+    columns = plots.choose(
+        moved, most=30, what=f"{what} left out, by how much they change,", drawn_as=shown["left_out"].iloc[1:]
+    )
+    shown = shown[(shown.index == 0) | shown["left_out"].astype(str).isin(set(columns.names))].reset_index(drop=True)
     chosen = plots.choose(sorted(of, key=lambda name: float(shown[name][0])), what="encoders")
     order = chosen.names
     # A panel for each run of encoders: between them are those that are not drawn.
@@ -110,9 +116,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
             if n <= 6
             else (f"{shown['kendall_tau'][1:].min():.2f} to {shown['kendall_tau'][1:].max():.2f}")
         )
-        note = (
-            f"n = {facts['n_tasks']} tasks. {chosen.note}Kendall's tau with the ranking on all: {taus}. {facts['note']}"
-        )
+        note = f"n = {facts['n_tasks']} tasks. {chosen.note}{columns.note}Kendall's tau with the ranking on all: {taus}. {facts['note']}"
         plots.titles(fig, f"Ranks without each {what}", note)
     return {"": fig}
 

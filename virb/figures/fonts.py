@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 from matplotlib.axis import Axis
@@ -22,6 +23,10 @@ WIDE_FONTS = (
 )  # fmt: skip
 # The font of last resort has a box for every letter, which is what must not be drawn.
 NO_FONTS = ("Last Resort", "LastResort", ".LastResort", "Last Resort High-Efficiency", "Adobe Blank")
+
+
+# A font of other letters without a bold face is no news: titles in it are drawn in its only one.
+logging.getLogger("matplotlib.font_manager").addFilter(lambda record: "font weight" not in str(record.msg))
 
 
 @functools.cache

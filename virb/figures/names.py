@@ -14,7 +14,7 @@ MOST = 60  # rows that a page has room for
 
 
 @dataclass(frozen=True)
-class Shown:
+class Rows:
     """Names that are drawn, in order; ``skipped[k]`` names stand between the ``k``-th and the one before it and are not."""
 
     names: list[str]
@@ -58,7 +58,7 @@ def choose(
     most: int = MOST,
     what: str = "",
     drawn_as: Iterable[object] | None = None,
-) -> Shown:
+) -> Rows:
     """Choose names that a figure has room for: all, or of ``names`` in order the first two thirds of ``most``, the last
     third, and those ``named`` (by the analysis, or with ``--show``) wherever they stand.
 
@@ -74,7 +74,7 @@ def choose(
     order = [str(name) for name in names]
     drawn = order if drawn_as is None else [str(name) for name in drawn_as]
     if len(order) <= most:
-        return Shown(drawn, {}, "")
+        return Rows(drawn, {}, "")
     asked = set(map(str, (*named, *now().show)))
     at = [k for k, name in enumerate(order) if name in asked]
     last = max(1, (most - len(at)) // 3)
@@ -89,5 +89,5 @@ def choose(
     note = note[0].upper() + note[1:]
     if drawn_as is not None:
         those = {order[k] for k in kept}
-        return Shown([name for name in drawn if name in those], {}, note)
-    return Shown([order[k] for k in kept], skipped, note)
+        return Rows([name for name in drawn if name in those], {}, note)
+    return Rows([order[k] for k in kept], skipped, note)

@@ -40,7 +40,7 @@ from virb.figures.colours import task_colours as task_colours
 from virb.figures.colours import text_on as text_on
 from virb.figures.fonts import families
 from virb.figures.look import now
-from virb.figures.names import Shown as Shown
+from virb.figures.names import Rows as Rows
 from virb.figures.names import choose as choose
 from virb.figures.scales import one_axis_each as one_axis_each
 from virb.figures.text import count_text as count_text
@@ -261,13 +261,13 @@ def bars(
     low: Sequence[float] | None = None,
     high: Sequence[float] | None = None,
     size: float = 6.5,
-    rows: Shown | None = None,
+    rows: Rows | None = None,
 ) -> None:
     """Horizontal bars from 0, the first at the top, with intervals where they are finite.
 
     ``rows`` say where they lie, where not all names are drawn.
     """
-    rows = rows or Shown([str(label) for label in labels], {}, "")
+    rows = rows or Rows([str(label) for label in labels], {}, "")
     place = np.array(rows.places)
     axes.barh(place, values, color=colours, height=0.72, linewidth=0)
     if low is not None and high is not None:
