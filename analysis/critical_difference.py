@@ -14,15 +14,9 @@ from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
 from virb.scores.units import on_one_scale
-from virb.stats.ranking import (
-    cliques,
-    critical_difference,
-    holm_wilcoxon,
-    leader_against_others,
-    nemenyi,
-    standing,
-)
+from virb.stats.ranking import cliques, critical_difference, holm_wilcoxon, leader_against_others, nemenyi
 from virb.stats.signed_rank import smallest_holm_p
+from virb.stats.standing import standing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -206,7 +206,6 @@ LONG = {
     "virb/figures/plots.py",
     "virb/probes/dense.py",
     "virb/records/store.py",
-    "virb/stats/variance.py",
 }
 
 

@@ -20,8 +20,8 @@ from virb.contracts.metric import Metric, Resampling
 from virb.errors import RecordError, RegistryError, ScoresError, VirbError, option
 from virb.records.record import place_of, read_bytes
 from virb.records.store import MAX_PREDICTIONS, SHOWN, ResultStore
+from virb.stats.noise import jackknife_sd
 from virb.stats.permutation import PermutationTest
-from virb.stats.variance import jackknife_sd
 
 Arrays = Mapping[str, np.ndarray]
 MAX_SHOWN = 64 << 20  # bytes

@@ -12,19 +12,9 @@ from virb.errors import ScoresError
 from virb.report.study import Study
 from virb.scores.layout import missing_cells, ranked_part
 from virb.scores.units import on_one_scale
-from virb.stats.ranking import (
-    Standing,
-    critical_difference,
-    holm_wilcoxon,
-    leader_against_others,
-    leader_by_luck,
-    nemenyi,
-    rank_bootstrap,
-    rank_stability,
-    standing,
-    task_ranks,
-)
+from virb.stats.ranking import critical_difference, holm_wilcoxon, leader_against_others, nemenyi, task_ranks
 from virb.stats.signed_rank import smallest_holm_p
+from virb.stats.standing import Standing, leader_by_luck, rank_bootstrap, rank_stability, standing
 
 ALPHA = 0.05
 TOP = 3
