@@ -203,7 +203,6 @@ LONG = {
     "benchmarks/null.py",
     "virb/evaluation/pieces.py",
     "virb/evaluation/plan.py",
-    "virb/figures/plots.py",
     "virb/probes/dense.py",
     "virb/records/store.py",
 }

@@ -22,7 +22,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch as Patch
 from matplotlib.patches import Rectangle as Rectangle
 
-from virb.figures.canvas import LARGEST, settle
+from virb.figures.canvas import LARGEST, faults, settle
 from virb.figures.colours import BLACK as BLACK
 from virb.figures.colours import DIVERGING as DIVERGING
 from virb.figures.colours import GREY as GREY
@@ -104,7 +104,17 @@ class style:
         self._context.__exit__(*exc)
 
 
-def figure(width: float = COLUMN, height: float = 2.4, *, layout: str | None = "constrained") -> Figure:
+class Page(Figure):
+    """A figure that knows what is wrong with it."""
+
+    def faults(self) -> list[str]:
+        """Fit the texts, and return what is cut or covered, or leaves a page (:func:`virb.figures.canvas.faults`)."""
+        with style():
+            settle(self)
+            return faults(self)
+
+
+def figure(width: float = COLUMN, height: float = 2.4, *, layout: str | None = "constrained") -> Page:
     """Return an empty figure, ``width`` x ``height`` inches, laid out so that no label is cut or overlapped.
 
     With ``layout=None`` the caller places its axes itself. A style may ask for another width.
@@ -112,7 +122,7 @@ def figure(width: float = COLUMN, height: float = 2.4, *, layout: str | None = "
     with style():
         # A third of a millimetre more than letters need, for what is measured at another resolution than it is drawn at.
         engine = ConstrainedLayoutEngine(w_pad=0.035, h_pad=0.02, wspace=0.03, hspace=0.03) if layout else None
-        made = Figure(figsize=(now().width(width), height), layout=engine)
+        made = Page(figsize=(now().width(width), height), layout=engine)
         FigureCanvasAgg(made)
     return made
 
