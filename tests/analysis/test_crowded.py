@@ -51,6 +51,8 @@ def crowd(n_encoders: int, n_tasks: int) -> pd.DataFrame:
 def test_a_crowd_fits_on_a_page(name: str, n_encoders: int, n_tasks: int) -> None:
     analysis = registry.load("analyses", name)
     scores = crowd(n_encoders, n_tasks)
+    if name != "method-difference":
+        scores = scores.drop(columns="method")
     if name == "detectable-effects":
         scores = pd.concat([scores.assign(seed=0), scores.assign(seed=1, score=scores["score"] * 1.01)])
     options = {"resamples": "50"} if name in ("correlation", "task-tree") else {}
@@ -66,4 +68,8 @@ def test_a_crowd_fits_on_a_page(name: str, n_encoders: int, n_tasks: int) -> Non
         text += " ".join(one.get_text() for one in figure.texts)
     has_all = name == "task-tree" or (name == "encoder-bars" and n_tasks == 4)
     assert ("the table has all" in " ".join(text.split())) != has_all
-    assert max(len(table) for table in tables.values()) >= max(n_encoders, n_tasks) - 1
+    written = {str(cell) for table in tables.values() for column in table for cell in (column, *table[column].unique())}
+    written |= set(tables.facts.get("tasks", ())) if isinstance(tables.facts.get("tasks"), dict) else set()
+    crowded = set(scores["task"]) if n_tasks == 70 else set(scores["encoder"])
+    if name not in ("encoder-bars", "domain-matrix"):  # of the first the best three, of the second data sets
+        assert len(crowded - written) <= 1  # the one that the others are set against
