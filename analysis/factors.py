@@ -156,7 +156,7 @@ def _draw_loadings(tables: Tables) -> Figure:
             axes_.tick_params(axis="y", length=0)
         chosen.label_rows(panels[0])
         turned = " Varimax." if k > 1 else ""
-        note = f"{facts['method'].capitalize()} correlations; lines: 2 standard errors, {facts['counted']} left out in turn.{turned} {chosen.note}{facts['note']}"
+        note = f"{facts['method'].capitalize()} correlations; lines: 2 standard errors (within ±1), {facts['counted']} left out in turn.{turned} {chosen.note}{facts['note']}"
         plots.titles(fig, "Tasks on the axes", note, handles=plots.category_handles(table["category"]))
     return fig
 

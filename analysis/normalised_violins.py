@@ -37,6 +37,7 @@ def compute(
     missing: str,
 ) -> Tables:
     """A row an encoder and task."""
+    import numpy as np
     import pandas as pd
 
     prepared = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False, is_varying=True)
@@ -57,13 +58,14 @@ def compute(
     if len(lost) == data.wide.shape[1]:
         raise NotApplicable(f"No task has a score of {reference} and a spread.")
     z = normalised_scores(data.wide.drop(columns=lost), reference, pool=chosen, ddof=ddof)
-    long = (
-        z.loc[shown]
-        .rename_axis("encoder")
-        .reset_index()
-        .melt("encoder", var_name="task", value_name="z")
-        .dropna(subset=["z"])
-    )
+    kept = z.loc[shown]
+    long = pd.DataFrame(
+        {
+            "encoder": np.tile(kept.index, kept.shape[1]),
+            "task": np.repeat(kept.columns, len(kept)),
+            "z": kept.to_numpy().T.ravel(),
+        }
+    ).dropna(subset=["z"])
     long["category"] = long["task"].map(data.categories)
     about = encoder_table(data.frame)
     long["group"] = long["encoder"].map(as_words(about[by])) if by in about else long["encoder"]

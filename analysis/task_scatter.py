@@ -65,8 +65,12 @@ def compute(
             f"no task is ImageNet; against {anchor}, which goes with the others best in these scores, so that its r are "
             f"flattered and p are corrected over all {len(tried)} pairs of tasks (--option anchor=TASK for another)"
         )
+    # Column by column, whatever the tasks are called.
+    drawn = pd.DataFrame(
+        {"encoder": np.tile(z.index, z.shape[1]), "task": np.repeat(z.columns, len(z)), "z": z.to_numpy().T.ravel()}
+    )
     tables = Tables(
-        {"": table, "scores": z.rename_axis("encoder").reset_index().melt("encoder", var_name="task", value_name="z")},
+        {"": table, "scores": drawn},
         anchor=anchor,
         is_picked=is_picked,
         n_tried=len(tried),
