@@ -18,7 +18,7 @@ def bars(names: list[str], label: str = "score") -> Figure:
         plots.bars(axes, names, [1.0] * len(names), [plots.BLACK] * len(names))
         axes.set_xlabel(label)
         plots.titles(
-            fig, " ".join(names), "n = 3. " * 40, handles=plots.colour_handles(dict.fromkeys(names[:5], plots.GREY))
+            fig, " ".join(names), "n = 3. " * 20, handles=plots.colour_handles(dict.fromkeys(names[:5], plots.GREY))
         )
     return fig
 

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.add_argument(
         "--figures", type=comma_list, default=(), metavar="KIND,...",
-        help="files of each figure: png, svg, pdf (default: png,svg)",
+        help="files of each figure: png, svg, pdf (default: png,svg, and pdf with --style paper)",
     )  # fmt: skip
     parser.add_argument(
         "--style", default="", metavar="NAME",

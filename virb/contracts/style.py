@@ -15,7 +15,7 @@ class Style:
     ``files`` are font files to make known; ``fonts`` are families that are looked for, in this order, for letters that
     the first font lacks; ``settings`` are matplotlib's (rcParams), in place of ours. Without ``has_words`` figures have no
     title and no footnote: they are written to a file beside the figure. ``widths`` are those that a figure may have, in
-    inches: one between is drawn at the next one up.
+    inches: one between is drawn at the next one up. ``formats`` are the files that it writes of each figure.
     """
 
     name: str
@@ -26,3 +26,4 @@ class Style:
     is_asked_for: bool = False
     has_words: bool = True
     widths: tuple[float, ...] = ()
+    formats: tuple[str, ...] = ()

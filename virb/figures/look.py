@@ -77,7 +77,8 @@ def drawn_with(
     for name in formats:
         if name not in FORMATS:
             raise UsageError(f"There is no kind of figure {name!r}. {registry.suggest(name, list(FORMATS))}")
-    look = Look(style, tuple(dict.fromkeys(formats)) or Look.formats, tuple(show), table)
+    own = next((one.formats for one in _found() if style and one.name == style), ())
+    look = Look(style, tuple(dict.fromkeys(formats)) or own or Look.formats, tuple(show), table)
     token = _now.set(look)
     try:
         yield look

@@ -292,7 +292,7 @@ def bars(
 
 def bars_height(n: int) -> float:
     """Height in inches of axes with ``n`` horizontal bars."""
-    return 0.42 + 0.135 * max(n, 2)
+    return 0.42 + 0.135 * min(max(n, 2), 30) + 0.12 * max(n - 30, 0)
 
 
 def heatmap(

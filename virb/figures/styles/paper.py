@@ -8,4 +8,5 @@ STYLE = Style(
     is_asked_for=True,
     has_words=False,
     widths=(3.3, 6.9),
+    formats=("png", "svg", "pdf"),
 )
