@@ -13,6 +13,7 @@ from virb.errors import UsageError
 from virb.figures.tables import Table, records, render, shown
 from virb.records.columns import natural_key
 from virb.records.store import base_probe
+from virb.scores.layout import seeds_in_words
 from virb.scores.schema import encoder_table
 
 MANY = 4  # encoders, beyond which they stand in rows
@@ -164,11 +165,11 @@ def _cell(rows: pd.DataFrame | None) -> str:
 
 def _caption(frame: pd.DataFrame, line: str) -> str:
     """What the numbers are: seeds, which way is better, and what departs from the protocol."""
-    n_seeds = frame.groupby(["task", "encoder"]).size().max()
     overrides = sorted({text for text in frame["overrides"] if text})
     names = {base_probe(name) for name in frame["probe"]}
-    if n_seeds > 1:
-        notes = [f"mean ± standard deviation over {n_seeds} seeds"]
+    sizes = frame.groupby(["task", "encoder"]).size()
+    if sizes.max() > 1:
+        notes = [f"mean ± standard deviation over {seeds_in_words(sizes.min(), sizes.max())}"]
     else:
         is_fixed = {probe.name for probe in registry.load_all(registry.entries("probes"))[0] if not probe.is_random}
         # Else a seed draws which examples have labels.

@@ -16,7 +16,7 @@ from virb.contracts.task import Task
 from virb.errors import ScoresError, VirbError
 from virb.images import pictures
 from virb.images.sheet import as_picture
-from virb.records.predictions import read_predictions, read_shown
+from virb.records.predictions import predictions_of, read_shown
 from virb.report.study import Study
 from virb.system.files import atomic_write
 
@@ -147,9 +147,8 @@ def _predictions(study: Study, task: str, known: Mapping[str, int]) -> dict[str,
     results = study.frame.attrs.get("results")
     out: dict[str, np.ndarray] = {}
     for encoder in study.best_first(task):
-        rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
         try:
-            (arrays,) = read_predictions(str(results), rows, task).values()
+            (arrays,) = predictions_of(str(results), study.rows[encoder, task], task).values()
         except ScoresError:
             continue
         said = arrays.get("prediction")
