@@ -204,7 +204,6 @@ def _code(path: Path) -> str:
 LONG = {
     "analysis/decide.py",
     "benchmarks/null.py",
-    "virb/figures/plots.py",
     "virb/probes/dense.py",
 }
 
