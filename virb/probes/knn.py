@@ -29,7 +29,7 @@ KS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.07, 0.2)
 MAX_ASKED = 10_000
 # Similarities are computed a block of test examples by a block of training examples at a time.
-TEST_BLOCK = 1024
+TEST_BLOCK = 512  # so that what a block is compared by (some 25 MB) stays in a processor's cache
 TRAIN_BLOCK_BYTES = 64 << 20
 MAX_TRAIN_BLOCK = 16384
 GROUP = 20  # columns that are looked at by their largest value
