@@ -108,10 +108,12 @@ class Predictor:
     ``protocol`` is what its record says of how it was made. ``outputs(source, frames, report)`` returns what the metric
     takes, float32 (M, n_out), for the examples ``frames`` (M, F) of a test split: scores of classes or labels, or numbers.
     For pixelwise tasks ``frames`` are the rows of ``source.pixels``, and it returns the outputs and the targets.
+    ``losses`` are the mean training losses by epoch (from 1), where it trains by epochs: records keep them.
     """
 
     protocol: dict[str, Any]
     outputs: Callable[[Source, Any, Report], Any]
+    losses: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.errors import UsageError
 from virb.networks.base import Backbone
+from virb.networks.token_encoder import TokenEncoder
 from virb.pretraining.learner import Learner
 from virb.system import devices
 from virb.training import distributed
@@ -18,7 +19,7 @@ def compile_encoders(learner: Learner, device: torch.device) -> None:
     Raises:
         UsageError: nothing can be compiled here, or batch normalisation would have to wait for other processes.
     """
-    encoders = [module for module in learner.modules() if isinstance(module, Backbone)]
+    encoders = [module for module in learner.modules() if isinstance(module, Backbone | TokenEncoder)]
     if distributed.world_size() > 1 and any(isinstance(m, _BatchNorm) for e in encoders for m in e.modules()):
         raise distributed.shared(
             UsageError(

@@ -9,7 +9,7 @@ import numpy as np
 from virb.report.field import against_the_field, field_sentences
 from virb.report.leaderboard import by_category, intervals_note, legend, scale, score_cell
 from virb.report.pages import render
-from virb.report.provenance import overrides, plain, versions_text
+from virb.report.provenance import overrides, pairs, plain, versions_text
 from virb.report.ranking import TOP, Ranking, span
 from virb.report.settings import Setting
 from virb.report.study import Study, as_text, score_text
@@ -167,7 +167,7 @@ def description(study: Study, encoder: str) -> list[Fact]:
         ),
         *_loaded(about.get("loaded")),
         *facts(
-            (str(name).replace("_", " "), as_text(v) if isinstance(v, (int, float)) else plain(v))
+            (str(name).replace("_", " "), as_text(v) if isinstance(v, (int, float)) else pairs(v))
             for name, v in meta.items()
         ),
         *(Fact(label, plain(about[name]), is_code=True)
@@ -189,10 +189,12 @@ def _loaded(said: object) -> list[Fact]:
     if not isinstance(said, Mapping):
         return facts([("weights", plain(said))])
     dropped = said.get("dropped")
-    parts = [f"{part} ({n} tensors)" for part, n in dropped.items()] if isinstance(dropped, Mapping) else []
+    parts = (
+        [f"{part} ({n} tensor{'s' * (n != 1)})" for part, n in dropped.items()] if isinstance(dropped, Mapping) else []
+    )
     lists = {
         "left aside": parts,
-        "assumed": _texts(said.get("assumed")),
+        "assumed": [text.removeprefix("assumed, ") for text in _texts(said.get("assumed"))],
         "weights would have matched too at": _texts(said.get("alternatives")),
     }
     return [

@@ -18,6 +18,7 @@ from virb.report.settings import Setting
 from virb.report.side_by_side import side_by_side
 from virb.report.study import Study, score_text
 from virb.report.view import Bar, Cell, Fact, Section, Table, facts, heads
+from virb.scores.layout import seeds_in_words
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,10 @@ def _extent(settings: Sequence[Setting]) -> str:
     """How much there is, in words."""
     study = settings[0].study
     categories = [name for name in by_category(study) if name]
-    fewest, most = study.seeds
     parts = [_count(len(study.encoders), "encoder"), _count(len(study.tasks), "end task")]
     if categories:
         parts[1] += f" in {_count(len(categories), 'category', 'categories')}"
-    n_seeds = f"{fewest} to {most}" if fewest < most else f"{most}"
-    parts.append(f"{n_seeds} seed{'s' * (most > 1)} a score")
+    parts.append(f"{seeds_in_words(*study.seeds)} a score")
     probes = list(dict.fromkeys(name for setting in settings for name in setting.study.said("probe")))
     for said, name in ((probes, "probe"), (study.said("suite"), "suite")):
         if said:
@@ -123,7 +122,12 @@ def _tasks(study: Study, links: Links) -> Table:
                     Cell("–") if chance is None else Cell(score_text(chance), chance),
                     Cell(", ".join(study.said("n_test", task=task)) or "–"),
                     Cell(best, href=links["encoders"][best]),
-                    Cell(score_text(values.max()), float(values.max()), is_best=True),
+                    Cell(
+                        score_text(values.max()),
+                        float(values.max()),
+                        spread=study.spread_text(best, task),
+                        is_best=True,
+                    ),
                     Cell(score_text(float(values.median())), float(values.median()), bar=bar),
                 ]
             )

@@ -12,6 +12,7 @@ from virb.report.ranking import TOP, span
 from virb.report.settings import Setting
 from virb.report.study import Study, as_text, score_text
 from virb.report.view import Bar, Cell
+from virb.scores.layout import seeds_in_words
 from virb.scores.schema import encoder_table
 
 SHADES = 9
@@ -151,7 +152,6 @@ def score_cell(study: Study, encoder: str, task: str, ends: tuple[float, float],
     shade = round(max(score - low, 0.0) / (high - low) * (SHADES - 1)) if high > low else SHADES // 2
     found = study.intervals.get((encoder, task))
     bar = Bar.on(found.low, found.high, score, scale=ends) if found else None
-    sd = study.sd(encoder, task)
     departs = overrides(study, encoder=encoder, task=task)
     said = [f"{encoder} on {task}: {score_text(score)}"]
     said += [f"95% interval {score_text(found.low)} to {score_text(found.high)} ({found.how})"] if found else []
@@ -160,7 +160,7 @@ def score_cell(study: Study, encoder: str, task: str, ends: tuple[float, float],
     return Cell(
         score_text(score),
         score,
-        spread="" if np.isnan(sd) else f"± {score_text(sd)}",
+        spread=study.spread_text(encoder, task),
         bar=bar,
         shade=shade if is_shaded and len(values) > 1 else None,
         is_best=len(study.encoders) > 1 and score >= high,
@@ -180,9 +180,10 @@ def by_category(study: Study) -> dict[str, list[str]]:
 
 def legend(study: Study) -> list[str]:
     """What the numbers are, a sentence each."""
-    n_seeds = study.seeds[1]
     out = ["Higher is better in every column"]
-    out.append(f"Mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "One seed a score")
+    out.append(
+        f"Mean ± standard deviation over {seeds_in_words(*study.seeds)}" if study.seeds[1] > 1 else "One seed a score"
+    )
     if len(study.encoders) > 1:
         out.append(
             "Colour: place between the lowest and the highest score of the end task (scores far below the others left aside)"

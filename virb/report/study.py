@@ -77,6 +77,11 @@ class Study:
     def n_seeds(self, encoder: str, task: str) -> int:
         return len(self.rows.get((encoder, task), []))
 
+    def spread_text(self, encoder: str, task: str) -> str:
+        """The standard deviation over seeds as it stands behind a mean; "" of one seed."""
+        sd = self.sd(encoder, task)
+        return "" if np.isnan(sd) else f"± {score_text(sd)}"
+
     def score(self, encoder: str, task: str) -> float:
         return self._means[encoder, task]
 
