@@ -205,7 +205,6 @@ LONG = {
     "analysis/decide.py",
     "benchmarks/null.py",
     "virb/evaluation/plan.py",
-    "virb/figures/plots.py",
     "virb/probes/dense.py",
     "virb/records/store.py",
 }

@@ -155,7 +155,7 @@ class Planner:
                 return
             if may_leave_out and unit.trains.is_optional:
                 found.left_out.append(Failure(unit.trains.name, str(error)))
-                self.progress.note(f"{unit.trains.name}: left out: {error}")
+                self.progress.note(f"{unit.trains.name}: left out: {str(error).removeprefix(f'{unit.trains.name}: ')}")
                 return
             found.unread.append((unit, missing))
             raise
