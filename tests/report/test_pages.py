@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from virb.records.predictions import read_predictions, sampling_sd
 from virb.report.build import write_report
+from virb.report.examples import _chosen
 from virb.report.leaderboard import scale
 from virb.report.study import study_of
 from virb.report.task_page import _has_own_head, _protocol
@@ -494,6 +495,12 @@ def test_examples_with_their_targets_and_what_the_encoders_say(results, tmp_path
         assert given["alt"] == f"i{row}: {names[row % 3]}"
         assert f"second: {names[arrays['prediction'][row]]}" in page.text
     assert not check(tmp_path / "r")["tasks/depth.html"].all("img")
+
+
+def test_examples_are_chosen_from_those_that_were_predicted():
+    said = {"a": np.array([0, 1, -1, 2, 0]), "b": np.array([1, 1, -1, -1, 0])}
+    assert _chosen(said, 5, 9) == ([1, 4, 0], "from those on which the encoders agree to those on which they do not", 3)
+    assert _chosen({}, 5, 2) == ([0, 4], "evenly over the split", 5)
 
 
 def test_kept_predictions_of_pixels_stand_beside_their_targets(results, tmp_path, check):

@@ -241,7 +241,7 @@ def seeds_in_words(fewest: int, most: int) -> str:
     >>> seeds_in_words(3, 3), seeds_in_words(1, 2)
     ('3 seeds', '1 to 2 seeds')
     """
-    return f"{fewest} to {most} seeds" if fewest < most else f"{most} seed{'s' * (most > 1)}"
+    return f"{fewest} to {most} seeds" if fewest < most else f"{most} seed{'s' if most > 1 else ''}"
 
 
 def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> tuple[pd.Series, str]:
