@@ -155,7 +155,8 @@ def run_by_name(
     except VirbError as error:
         if is_alone:
             # What was left out on the way is often why the rest is too little.
-            raise type(error)(" ".join([str(error), *outputs.lines])) from error
+            said = [str(error), *outputs.lines]
+            raise type(error)(" ".join(line if line.endswith(".") else f"{line}." for line in said)) from error
         status, reason = "skipped" if isinstance(error, (NotApplicable, ScoresError)) else "failed", str(error)
     except Exception as error:
         if is_alone:
