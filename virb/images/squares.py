@@ -1,4 +1,4 @@
-"""The centre square of each image of a set, for protocols that crop instead of squashing."""
+"""Squares of the images of a set: their centre, for protocols that crop instead of squashing, or all of them with a margin."""
 
 from __future__ import annotations
 
@@ -47,13 +47,52 @@ class CentreSquares(digests.Digested):
         return max(1, round(self.share * min(height, width)))
 
     def compute_digests(self, rows: np.ndarray) -> np.ndarray:
-        said = f"centre square {self.share!r}".encode()
-        return digests.stacked(
-            [
-                hashlib.sha256(row.tobytes() + said).digest() if row.any() else digests.UNREADABLE
-                for row in self.whole.digest_rows(rows)
-            ]
-        )
+        return _renamed(self.whole.digest_rows(rows), f"centre square {self.share!r}".encode())
 
     def describe(self, index: int) -> str:
         return self.whole.describe(index)
+
+
+class PaddedSquares(digests.Digested):
+    """Each of ``whole``'s images in the middle of a black square, whose side is the image's longer one."""
+
+    def __init__(self, whole: ImageSet) -> None:
+        self.whole = whole
+        self.name = whole.name
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def image(self, index: int) -> np.ndarray:
+        image = self.whole.image(index)
+        left, top = margins(*image.shape[:2])
+        square = np.zeros((max(image.shape[:2]), max(image.shape[:2]), 3), np.uint8)
+        square[top : top + image.shape[0], left : left + image.shape[1]] = image
+        return square
+
+    def size(self, index: int) -> tuple[int, int]:
+        side = max(self.whole.size(index))
+        return side, side
+
+    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
+        return _renamed(self.whole.digest_rows(rows), b"padded square")
+
+    def describe(self, index: int) -> str:
+        return self.whole.describe(index)
+
+
+def margins(height: int, width: int) -> tuple[int, int]:
+    """Return how many pixels lie left of an image and above it in its padded square.
+
+    >>> margins(333, 500)
+    (0, 83)
+    """
+    side = max(height, width)
+    return (side - width) // 2, (side - height) // 2
+
+
+def _renamed(found: np.ndarray, said: bytes) -> np.ndarray:
+    """Return the digests of what was made of images with the digests ``found`` in the way that is ``said``."""
+    return digests.stacked(
+        [hashlib.sha256(row.tobytes() + said).digest() if row.any() else digests.UNREADABLE for row in found]
+    )
