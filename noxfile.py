@@ -1,4 +1,4 @@
-"""Sessions that a person or a machine runs: ``nox -s quick``; ``nox -s tests lowest doctests``."""
+"""Sessions that a person or a machine runs: ``nox -s quick``; ``nox -s tests lowest_versions``; what follows ``--`` is for pytest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import nox
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+ALL = ("-m", "not long")
 nox.options.sessions = ["quick"]
 nox.options.reuse_existing_virtualenvs = True
 
@@ -35,14 +36,14 @@ def quick(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests on each Python of the range, with the newest versions."""
     session.install(".[dev]")
-    session.run("pytest", "-n", "auto")
+    session.run("pytest", "-n", "auto", *(session.posargs or ALL))
 
 
 @nox.session(python=PYTHONS[0])
 def lowest_versions(session: nox.Session) -> None:
     """All tests on the lowest Python with the lowest version of every requirement."""
     session.install(*lowest(), ".[dev]")
-    session.run("pytest", "-n", "auto")
+    session.run("pytest", "-n", "auto", *(session.posargs or ALL))
 
 
 @nox.session

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
 from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError
-from virb.scores.families import shared_families
+from virb.scores.families import FAMILY, declared_families
 from virb.scores.layout import EXCLUDE, MISSING, Prepared, prepare
 from virb.scores.roles import ROLES_OPTION, analysed
 from virb.scores.roles import roles as roles_of
 from virb.scores.schema import as_words, encoder_table, word
 from virb.scores.units import of_one_unit, on_one_scale
+from virb.stats.clusters import family_contrasts, family_level
 from virb.stats.variance import anova, encoder_level, level_contrasts, mixed_model
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def compute(
     *,
     factors: tuple[str, ...],
     scale: str,
+    family: str,
     roles: tuple[str, ...],
     exclude: tuple[str, ...],
     missing: str,
 ) -> Tables:
     """Both forms' tables of terms; ``levels``: each level less the most frequent; ``mixed``: the mixed model, where it can
-    be fitted; ``encoders``: who was analysed."""
+    be fitted; ``encoders``: who was analysed. The form ``encoders`` counts each encoder once, ``families`` each family."""
     import numpy as np
     import pandas as pd
 
@@ -61,9 +63,12 @@ def compute(
     cells = anova(renamed, "score ~ task + " + " + ".join(columns.values())).rename(
         index={v: k for k, v in columns.items()}
     )
-    once = encoder_level(kept, chosen)
+    families = declared_families(data.frame, about.index, notes, column=family, besides=chosen)
+    of = None if families.labels is None else dict(zip(about.index, families.labels, strict=True))
+    unit = "encoders" if of is None else "families"
+    once = encoder_level(kept, chosen) if of is None else family_level(kept, chosen, of)
     forms = []
-    for name, table in (("cells", cells), ("encoders", once)):
+    for name, table in (("cells", cells), (unit, once)):
         forms.append(table.rename_axis("term").reset_index().assign(form=name))
     both = pd.concat(forms, ignore_index=True)
     both["n_encoders"], both["scale"] = len(about), "z" if said.startswith("in sd") else "raw"
@@ -72,9 +77,13 @@ def compute(
     for name in chosen:
         reference = about[name].astype(str).value_counts().index[0]
         others = [other for other in chosen if other != name]
-        for clustered in (True, False):
-            part = level_contrasts(kept, name, others, reference=reference, clustered=clustered)
-            contrasts.append(part.assign(factor=name, form="encoders" if clustered else "cells"))
+        paper = level_contrasts(kept, name, others, reference=reference, clustered=False)
+        own = (
+            level_contrasts(kept, name, others, reference=reference)
+            if of is None
+            else family_contrasts(kept, name, others, of, reference=reference)
+        )
+        contrasts += [own.assign(factor=name, form=unit), paper.assign(factor=name, form="cells")]
     tables = Tables(
         {
             "": both,
@@ -85,12 +94,18 @@ def compute(
         n_encoders=len(about),
         n_tasks=kept["task"].nunique(),
         scale=said,
-        families=shared_families(data.frame, about.index, besides=chosen),
+        unit=unit,
+        counted=(families.warning or "each encoder counts once")
+        if of is None
+        else f"each of {families.n} families ({families.column}) counts once",
+        is_warned=bool(families.warning),
         note=data.note,
     )
     try:
         mixed = mixed_model(kept, chosen)
-        tables["mixed"] = mixed.table.assign(encoder_sd=mixed.encoder_sd, residual_sd=mixed.residual_sd)
+        # Its encoders are independent, so that of its table the estimates alone hold where families are counted.
+        terms = mixed.table if of is None else mixed.table[["term", "estimate"]]
+        tables["mixed"] = terms.assign(encoder_sd=mixed.encoder_sd, residual_sd=mixed.residual_sd)
         tables.facts["mixed_has_converged"] = mixed.has_converged
     except (ScoresError, np.linalg.LinAlgError) as error:
         notes.say(f"no mixed model: {error}")
@@ -116,13 +131,20 @@ def _scaled(data: Prepared, scale: str, notes: Notes) -> tuple[DataFrame, str]:
 def say(tables: Tables) -> list[str]:
     """Levels that are not told apart, with what would have been found; then p of every factor in both forms."""
     facts, levels = tables.facts, tables["levels"]
-    lines = [f"scores are {facts['scale']}"]
-    shared = f"; {facts['families']}" if facts["families"] else ""
-    unclear = levels[(levels["form"] == "encoders") & (levels["p"] >= 0.05)]
-    for row in unclear.itertuples():
+    unit, lines = facts["unit"], [f"scores are {facts['scale']}"]
+    shared = f"; {facts['counted']}" if facts["is_warned"] else ""
+    own = levels[levels["form"] == unit]
+    for row in own[own["p"] >= 0.05].itertuples():
         lines.append(
-            f"{row.factor}, {row.level} less {row.reference}: {row.difference:+.3g}, p = {row.p:.2g} over encoders; "
+            f"{row.factor}, {row.level} less {row.reference}: {row.difference:+.3g}, p = {row.p:.2g} over {unit}; "
             f"found four times in five would be {row.detectable:.3g}{shared}"
+        )
+    untold = own[own["p"].isna()]
+    for factor in dict.fromkeys(untold["factor"]):
+        part = untold[untold["factor"] == factor]
+        lines.append(
+            f"{factor}: no p of {names_in_words(list(part['level']))} less {part['reference'].iloc[0]}, which are told by one family "
+            "alone: what is of the level and what of the family cannot be known"
         )
     if "mixed" in tables:
         state = "" if facts["mixed_has_converged"] else " (did not converge)"
@@ -132,9 +154,11 @@ def say(tables: Tables) -> list[str]:
         )
     p = tables[""].set_index(["form", "term"])["PR(>F)"]
     for name in facts["factors"]:
-        a, b = p["cells", name], p["encoders", name]
+        a, b = p["cells", name], p[unit, name]
         warn = "  <- only when tasks are counted as independent" if a < 0.05 <= b else ""
-        lines.append(f"{name}: p = {a:.3g} over cells (the paper's form), {b:.3g} over encoders{warn}{shared}")
+        once = f"p = {b:.3g}" if b == b else "no p (too few families for its levels)"
+        where = "over encoders" if facts["is_warned"] else f"where {facts['counted']}"
+        lines.append(f"{name}: {once}, {where}; {a:.3g} over cells (the paper's form){warn}{shared}")
     return lines
 
 
@@ -148,9 +172,10 @@ def draw(tables: Tables) -> dict[str, Figure]:
         longest = max(len(f"{r.level} \u2212 {r.reference}") for r in pairs.itertuples())
         fig = plots.figure(plots.COLUMN if longest < 22 else 1.4 * plots.COLUMN, 0.45 + 0.24 * max(len(pairs), 2))
         axes = fig.add_subplot()
-        shades = {"encoders": plots.BLACK, "cells": plots.OKABE_ITO[1]}
+        unit = facts["unit"]
+        shades = {unit: plots.BLACK, "cells": plots.OKABE_ITO[1]}
         for k, pair in enumerate(pairs.itertuples()):
-            for form, shift in (("encoders", -0.14), ("cells", 0.14)):
+            for form, shift in ((unit, -0.14), ("cells", 0.14)):
                 row = shown[
                     (shown["factor"] == pair.factor) & (shown["level"] == pair.level) & (shown["form"] == form)
                 ].iloc[0]
@@ -164,11 +189,11 @@ def draw(tables: Tables) -> dict[str, Figure]:
         is_z = facts["scale"].startswith("in sd")
         axes.set_xlabel("difference of mean score" + (" (sd of the task)" if is_z else ""))
         handles = [
-            plots.Patch(facecolor=shades["encoders"], label="each encoder once"),
+            plots.Patch(facecolor=shades[unit], label=f"each {'family' if unit == 'families' else 'encoder'} once"),
             plots.Patch(facecolor=shades["cells"], label="each task as independent (paper)"),
         ]
         note = f"n = {facts['n_encoders']} encoders, {facts['n_tasks']} tasks; scores {facts['scale']}; 95% intervals; the "
-        note += f"other factors held. {facts['families'][:1].upper()}{facts['families'][1:]}{'. ' * bool(facts['families'])}{facts['note']}"
+        note += f"other factors held; {facts['counted']}. {facts['note']}"
         plots.titles(fig, f"Effects of {names_in_words(facts['factors'])}", note, handles=handles)
     return {"": fig}
 
@@ -261,6 +286,7 @@ ANALYSIS = Analysis(
             "z scores always; or raw scores, as the paper, of the tasks of one unit.",
             choices=("auto", "z", "raw"),
         ),
+        FAMILY,
         ROLES_OPTION,
         EXCLUDE,
         MISSING,

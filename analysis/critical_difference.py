@@ -14,15 +14,9 @@ from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
 from virb.scores.units import on_one_scale
-from virb.stats.ranking import (
-    cliques,
-    critical_difference,
-    holm_wilcoxon,
-    leader_against_others,
-    nemenyi,
-    standing,
-)
+from virb.stats.ranking import cliques, critical_difference, holm_wilcoxon, leader_against_others, nemenyi
 from virb.stats.signed_rank import smallest_holm_p
+from virb.stats.standing import standing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +34,8 @@ def compute(
     missing: str,
 ) -> Tables:
     """Ranks of the encoders with their intervals; ``pairs``: tests of every pair; ``leader``: the leader against the rest."""
+    import numpy as np
+
     # Ranks are over the tasks that all encoders have, as in a report, before any encoder is left out.
     data = prepare(scores, notes, exclude=exclude, missing=missing, is_ranked=True)
     wide = data.wide
@@ -48,8 +44,7 @@ def compute(
     table = ranks.rename_axis("encoder").reset_index()
     scaled, scale = on_one_scale(data.frame, wide)
     pairs = holm_wilcoxon(scaled)
-    p = nemenyi(wide)
-    pairs["p_nemenyi"] = [p.loc[a, b] for a, b in zip(pairs["encoder_a"], pairs["encoder_b"], strict=True)]
+    pairs["p_nemenyi"] = nemenyi(wide).loc[scaled.index, scaled.index].to_numpy()[np.triu_indices(len(scaled), 1)]
     against = leader_against_others(scaled)
     return Tables(
         {

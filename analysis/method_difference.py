@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
 from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
-from virb.scores.families import shared_families
+from virb.scores.families import FAMILY, declared_families
 from virb.scores.layout import EXCLUDE, MISSING, OUTLIERS, prepare, without_outliers
 from virb.scores.roles import ROLES_OPTION, analysed
 from virb.scores.schema import as_words, encoder_table
 from virb.scores.units import units_by_task
+from virb.stats.clusters import family_differences
 from virb.stats.effects import paired_differences
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def compute(
     *,
     by: str,
     compare: tuple[str, ...],
+    family: str,
     outliers: tuple[str, ...],
     roles: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -68,6 +70,8 @@ def compute(
                 f"({names_in_words(rest, 8)}); --option compare=A,B chooses others"
             )
     a, b = (list(groups.index[groups == name]) for name in (first, second))
+    families = declared_families(data.frame, [*a, *b], notes, column=family, besides=[by])
+    of = None if families.labels is None else dict(zip([*a, *b], families.labels, strict=True))
     tables = []
     for task in data.wide.columns:  # one by one, so that a score left out leaves its encoder to the other tasks
         known = data.wide[[task]].dropna()
@@ -76,7 +80,8 @@ def compute(
             notes.say(f"{task} is left out: no score of {first if not own[0] else second} on it")
             continue
         members = {f"encoders_{side}": " + ".join(names) for side, names in zip("ab", own, strict=True)}
-        tables.append(paired_differences(known, *own).assign(**members))
+        found = paired_differences(known, *own) if of is None else family_differences(known, *own, of)
+        tables.append(found.assign(**members))
     if not tables:
         raise NotApplicable(f"{first} and {second} have no task in common.")
     table = pd.concat(tables, ignore_index=True)
@@ -88,19 +93,29 @@ def compute(
     return Tables(
         {"": table},
         a=first, b=second, n_a=len(a), n_b=len(b),
-        families=shared_families(data.frame, [*a, *b], besides=[by]),
+        n_families_a=len({of[name] for name in a}) if of else 0, n_families_b=len({of[name] for name in b}) if of else 0,
+        counted=f"each of {families.n} families ({families.column}) counts once" if of else families.warning,
         note=data.note,
     )  # fmt: skip
 
 
 def say(tables: Tables) -> list[str]:
     table, facts = tables[""], tables.facts
-    found = table["low"].notna() & ((table["low"] > 0) | (table["high"] < 0))
-    shared = f"; {facts['families']}" if facts["families"] else ""
+    has_interval = table["low"].notna()
+    found = has_interval & ((table["low"] > 0) | (table["high"] < 0))
+    n_a, n_b = (
+        f"n = {facts[f'n_{side}']}" + f" of {facts[f'n_families_{side}']} families" * bool(facts["n_families_a"])
+        for side in "ab"
+    )
+    intervals = (
+        f"the 95% interval leaves out 0 on {int(found.sum())} (equal groups: about {0.05 * has_interval.sum():.2g})"
+    )
+    if not has_interval.any():
+        alone = "one family" if facts["n_families_a"] else "one encoder"
+        intervals = f"no interval, for {alone} decides the mean of {facts['a']} or {facts['b']}"
     lines = [
-        f"{facts['a']} (n = {facts['n_a']}) less {facts['b']} (n = {facts['n_b']}): better on "
-        f"{int((table['difference'] > 0).sum())} of "
-        f"{len(table)} tasks; the 95% interval leaves out 0 on {int(found.sum())}{shared}"
+        f"{facts['a']} ({n_a}) less {facts['b']} ({n_b}): better on {int((table['difference'] > 0).sum())} of {len(table)} tasks; "
+        f"{intervals}{'; ' * bool(facts['counted'])}{facts['counted']}"
     ]
     unclear = table[~found & table["detectable"].notna()]
     if len(unclear):
@@ -136,12 +151,9 @@ def draw(tables: Tables) -> dict[str, Figure]:
             left.set_xlabel(f"{first} less {second} ({unit or 'score'})")
         right.set_xlabel(f"{first} less {second} (% of |{second}|)")
         handles = plots.category_handles(table["category"])
-        lines = (
-            "Lines: 95% Welch interval over encoders."
-            if table["low"].notna().any()
-            else "One encoder a group: no interval."
-        )
-        shared = f" {plots.sentence(facts['families'])}." if facts["families"] else ""
+        what = "interval" if facts["n_families_a"] else "Welch interval"
+        lines = f"Lines: 95% {what} over encoders." if table["low"].notna().any() else "No interval: one of a group."
+        shared = f" {plots.sentence(facts['counted'])}." if facts["counted"] else ""
         plots.titles(
             fig,
             f"{first} against {second}",
@@ -164,6 +176,7 @@ ANALYSIS = Analysis(
         Option(
             "compare", (), "The two values, with a comma between; the two most frequent if not given.", type=comma_list
         ),
+        FAMILY,
         OUTLIERS,
         ROLES_OPTION,
         EXCLUDE,

@@ -16,7 +16,7 @@ from virb.records.predictions import read_predictions, sampling_sd
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.schema import as_words, encoder_table
 from virb.scores.units import difference_scale, whole_share
-from virb.stats.variance import noise_layers
+from virb.stats.noise import noise_layers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

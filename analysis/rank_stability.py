@@ -12,7 +12,7 @@ from virb.contracts.analysis import Analysis
 from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
-from virb.stats.ranking import rank_stability
+from virb.stats.standing import rank_stability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

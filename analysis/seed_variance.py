@@ -17,7 +17,7 @@ from virb.errors import ScoresError
 from virb.scores.layout import EXCLUDE, MISSING, Prepared, complete_part, prepare
 from virb.scores.units import difference_scale, on_one_scale
 from virb.stats.effects import seed_variation
-from virb.stats.variance import variance_shares
+from virb.stats.noise import variance_shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

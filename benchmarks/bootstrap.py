@@ -11,7 +11,7 @@ import time
 import numpy as np
 from scipy import stats
 
-from virb.stats.correlation import bootstrap_correlations
+from virb.stats.bootstrap import bootstrap_correlations
 
 
 def naive(x: np.ndarray, method: str, resamples: int) -> np.ndarray:

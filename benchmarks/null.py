@@ -36,8 +36,9 @@ from virb.stats.decision import (
 from virb.stats.dyads import affinity
 from virb.stats.factors import family_means, parallel_analysis
 from virb.stats.pairs import ranked
-from virb.stats.ranking import leader_against_others, rank_bootstrap, shuffled_friedman_p
+from virb.stats.ranking import leader_against_others
 from virb.stats.signed_rank import signed_rank_p
+from virb.stats.standing import rank_bootstrap, shuffled_friedman_p
 
 LEVEL = 0.05
 

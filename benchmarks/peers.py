@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 
 from virb.stats import frechet_distance, linear_cka
-from virb.stats.correlation import bootstrap_correlations
+from virb.stats.bootstrap import bootstrap_correlations
 from virb.stats.distances import Moments
 
 Row = tuple[str, str, Callable[[], object], Callable[[], object]]

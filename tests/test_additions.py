@@ -14,6 +14,7 @@ from PIL import Image
 
 from virb import registry
 from virb.cli import main
+from virb.records.predictions import read_arrays, sampling_sd
 
 PARTS = {
     "mlp": """
@@ -51,6 +52,7 @@ LOSS = Loss("smoothed", "cross-entropy with label smoothing", takes={"class"}, t
     "error_rate": """
 import numpy as np
 from virb.contracts.metric import Metric, State
+from virb.metrics.resampling import mean_of
 
 class ErrorRate(State):
     name = "error_rate"
@@ -69,7 +71,7 @@ class ErrorRate(State):
         self.wrong += other.wrong
 
 METRIC = Metric("error_rate", "share of wrong classes", takes={"class"}, unit="fraction", better="lower",
-                state=lambda facts: ErrorRate())
+                state=lambda facts: ErrorRate(), resampling=mean_of("wrong"))
 """,
     "nearest_mean": """
 import numpy as np
@@ -143,6 +145,69 @@ TASK = Task(name="striped-tokens", summary="stripes", category=Category.SEMANTIC
             metric="top1", data=reads("stripes"), classes=("dark", "light"), protocol=Protocol(epochs=2))
 """,
 }
+#: A backbone family, and a method with an augmentation of its own.
+LEARNT = {
+    "two_stages": """
+from torch import nn
+from virb.networks.base import Backbone
+from virb.networks.families import Family
+
+class TwoStages(Backbone):
+    def __init__(self, width):
+        super().__init__()
+        self.channels, self.strides, self.dim = (width, 2 * width), (2, 4), 2 * width
+        self.stages = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in ((3, width), (width, 2 * width)))
+    def features(self, x):
+        maps = []
+        for stage in self.stages:
+            x = stage(x).relu()
+            maps.append(x)
+        return x.mean((2, 3)), maps
+
+BACKBONE = Family("two_stages", {"width": 8}, lambda options, is_initialised: TwoStages(**options))
+""",
+    "negatives": """
+import torch
+import torch.nn.functional as F
+from torch import nn
+from virb.contracts.method import Method, Training
+from virb.pretraining.learner import Learner, Outcome
+from virb.training import augment
+
+def negative(images, generator):
+    is_turned = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+    negative.calls += 1
+    return torch.where(is_turned, 1 - images, images)
+
+negative.calls = 0
+
+class Brightness(Learner):
+    def __init__(self, encoder, options, setup):
+        super().__init__(encoder, options, setup)
+        self.guess = nn.Linear(encoder.dim, 1)
+        self.view = augment.View((negative,))
+    def views(self, images, generator):
+        return [self.view(images, generator)]
+    def forward(self, views, batch, progress):
+        return Outcome(F.mse_loss(self.guess(self.encoder(views[0]))[:, 0], views[0].mean((1, 2, 3))))
+
+METHOD = Method(name="negatives", role="self-supervised", source="nowhere", learner=Brightness,
+                training=Training("sgd", lr=0.01, batch_size=4, epochs=1))
+""",
+    "noise": """
+import hashlib
+import numpy as np
+from virb.contracts.dataset import DataSet
+from virb.pretraining.data import PretrainingData
+from virb.pretraining.pixels import ArrayPixels
+
+def load(progress):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    return PretrainingData("noise", hashlib.sha256(pixels).hexdigest(), ArrayPixels(pixels), np.arange(8), 16)
+
+DATASET = DataSet("noise", "eight images of noise", load, n_images=8)
+""",
+}
 LAYOUT = """
 from virb.contracts.layout import Layout, LayoutReport
 
@@ -189,6 +254,13 @@ def test_head_loss_metric_reader_executor_and_column_make_a_job(place, tmp_path,
     assert main(["results", "show", "--results", str(tmp_path / "out"), *place[:2], "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["n_examples"] == 24
+    (predictions,) = (tmp_path / "out").rglob("*-seed0.npz")
+    registry.include(place[1])
+    assert sampling_sd(read_arrays(predictions), "error_rate") == 0, (
+        "its error over examples is the metric's own to say"
+    )
+    assert main(["results", "check", "--results", str(tmp_path / "out"), *place[:2]]) == 0
+    capsys.readouterr()
     assert main([*run, "--tasks", "striped"]) == 0
     assert "0 jobs run" in capsys.readouterr().out
     edited = Path(place[1]) / "smoothed.py"
@@ -230,7 +302,7 @@ def test_importer_and_font_draw_a_figure(place, tmp_path, capsys):
     assert list((tmp_path / "figures").glob("correlation*.png"))
 
 
-def test_a_layout_of_ones_own_is_recognised(content_folder, tmp_path):
+def test_a_layout_of_ones_own_is_recognised(place, content_folder, tmp_path):
     import virb
 
     (content_folder / "their_net.py").write_text(LAYOUT)
@@ -241,26 +313,31 @@ def test_a_layout_of_ones_own_is_recognised(content_folder, tmp_path):
     loaded = virb.load_encoder(str(tmp_path / "theirs.pth"))
     x = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(loaded.embed(x), encoder.embed(x))
+    assert main(["evaluate", str(tmp_path / "theirs.pth"), *place, "--tasks", "striped"]) == 0
+    (record,) = records(tmp_path)
+    assert record["encoder"]["arch"].startswith("resnet18")
 
 
-def test_a_data_set_of_ones_own_is_pretrained_on(content_folder):
-    from virb.pretraining import sources
-
-    (content_folder / "noise.py").write_text(
-        """
-import hashlib
-import numpy as np
-from virb.contracts.dataset import DataSet
-from virb.pretraining.data import PretrainingData
-from virb.pretraining.pixels import ArrayPixels
-
-def load(progress):
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
-    return PretrainingData("noise", hashlib.sha256(pixels).hexdigest(), ArrayPixels(pixels), np.arange(8), 16)
-
-DATASET = DataSet("noise", "eight images of noise", load)
-"""
-    )
-    registry.include(content_folder)
-    assert len(sources.load("noise")) == 8
-    assert "world-objects" in sources.named()
+def test_backbone_augmentation_method_and_data_set_make_an_encoder(place, content_folder, tmp_path):
+    for name, text in LEARNT.items():
+        (content_folder / f"{name}.py").write_text(f'"""Part {name}."""\n{text}')
+    encoder = tmp_path / "learnt.pt"
+    run = [
+        "pretrain",
+        "negatives",
+        "--data",
+        "noise",
+        "--arch",
+        "two_stages",
+        "--arch-option",
+        "width=4",
+        "--out",
+        str(encoder),
+    ]
+    assert main([*run, *place[:2]]) == 0
+    assert registry.load("methods", "negatives").learner.__init__.__globals__["negative"].calls == 2, "a batch each"
+    assert registry.load("datasets", "noise").n_images == 8
+    assert main(["evaluate", str(encoder), *place, "--tasks", "striped"]) == 0
+    (record,) = records(tmp_path)
+    assert record["encoder"]["arch"].startswith("two_stages")
+    assert record["encoder"]["meta"]["method"] == "negatives"

@@ -135,7 +135,8 @@ def _row(task: Task) -> tuple[str, ...]:
     if protocol.crop is not None:
         low, high = protocol.crop_scales
         mirrored = ", mirrored" if protocol.crop_mirror else ""
-        size = f"crops of {protocol.crop}, scaled by {low:g} to {high:g}{mirrored}; tested whole"
+        side = f"shorter side {protocol.short_side}, " if protocol.short_side is not None else ""
+        size = f"{side}crops of {protocol.crop}, scaled by {low:g} to {high:g}{mirrored}; tested whole"
     head = f"{task.heads_of}'s" if task.heads_of else task.head
     numbers = [f"{task.n_examples[split]:,}" if split in task.n_examples else "–" for split in ("train", "test")]
     return (

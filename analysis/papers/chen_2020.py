@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from virb.analysis.papers import chen_claims as claims
+from virb.analysis.papers import chen_transfer_claims as transfer
 from virb.analysis.papers.common import PROBES
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
@@ -329,13 +330,13 @@ PAPER = Paper(
         Claim("batch-gap-closes", "With more epochs the gaps between batch sizes shrink or disappear.", "Section 5.2, Figure 9; Table B.1", claims.gap_closes_with_length, ("tableB1",)),
         Claim("longer", "Training longer is better.", "Section 5.2, Table B.1", claims.longer_is_better, ("tableB1",)),
         Claim("square-root-rule", "The square-root learning rate is better for small batches and few epochs.", "Appendix B.1", claims.square_root_rule, ("tableB1",)),
-        Claim("seven-percent", "76.5 % is a 7 % relative improvement over the best before.", "Abstract, Table 6", claims.relative_improvement, ("table6",)),
-        Claim("matches-supervised", "A linear probe of the x4 network matches a supervised ResNet-50.", "Abstract, Section 6", claims.matches_supervised_resnet50, ("table6",)),
-        Claim("few-labels", "With 1 % of the labels the x4 network is better than all before.", "Section 6, Table 7", claims.better_with_few_labels, ("table7",)),
-        Claim("bold-cells", "Fine-tuned, SimCLR is significantly better on 5 of 12 data sets, supervision on 2, 5 are ties.", "Section 6, Table 8", claims.bold_cells, ("table8",)),
-        Claim("linear-even", "By linear evaluation the x4 network has no clear advantage or disadvantage.", "Appendix B.8, Table 8", claims.linear_evaluation_is_even, ("table8",)),
-        Claim("small-linear", "With ResNet-50 supervision is better on all 12 by linear evaluation.", "Appendix B.8, Table B.5", claims.supervised_wins_with_small_networks, ("tableB5",)),
-        Claim("small-tuned", "With ResNet-50, fine-tuned, supervision is better on 10 of 12.", "Appendix B.8, Table B.5", claims.supervised_wins_ten_fine_tuned, ("tableB5",)),
+        Claim("seven-percent", "76.5 % is a 7 % relative improvement over the best before.", "Abstract, Table 6", transfer.relative_improvement, ("table6",)),
+        Claim("matches-supervised", "A linear probe of the x4 network matches a supervised ResNet-50.", "Abstract, Section 6", transfer.matches_supervised_resnet50, ("table6",)),
+        Claim("few-labels", "With 1 % of the labels the x4 network is better than all before.", "Section 6, Table 7", transfer.better_with_few_labels, ("table7",)),
+        Claim("bold-cells", "Fine-tuned, SimCLR is significantly better on 5 of 12 data sets, supervision on 2, 5 are ties.", "Section 6, Table 8", transfer.bold_cells, ("table8",)),
+        Claim("linear-even", "By linear evaluation the x4 network has no clear advantage or disadvantage.", "Appendix B.8, Table 8", transfer.linear_evaluation_is_even, ("table8",)),
+        Claim("small-linear", "With ResNet-50 supervision is better on all 12 by linear evaluation.", "Appendix B.8, Table B.5", transfer.supervised_wins_with_small_networks, ("tableB5",)),
+        Claim("small-tuned", "With ResNet-50, fine-tuned, supervision is better on 10 of 12.", "Appendix B.8, Table B.5", transfer.supervised_wins_ten_fine_tuned, ("tableB5",)),
     ),
     scales={"full": FULL, "mini": MINI},
     facts=FULL.facts,

@@ -6,6 +6,7 @@ import re
 
 import pandas as pd
 from virb.analysis.papers import cole_claims as claims
+from virb.analysis.papers import cole_quality_claims as quality
 from virb.analysis.papers.common import PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
@@ -272,14 +273,14 @@ PAPER = Paper(
         Claim("adding-hurts", "Adding images of another domain typically hurts.", "Section 4.2, Table 2", claims.adding_other_data_hurts, ("table2",)),
         Claim("redundant", "Self-supervised features of two domains are largely redundant.", "Section 4.2, Table 3", claims.self_supervised_features_are_redundant, ("table3",)),
         Claim("supervised-adds-more", "Adding supervised features of the other domain changes more: it helps iNat21 and harms ImageNet.", "Section 4.2, Table 3", claims.supervised_features_add_more, ("table3",)),
-        Claim("downsampling-worst", "Downsampling costs SimCLR by far the most: 15 points at 2x, 34 at 4x.", "Section 4.3, Figure 4", claims.corruption_costs, ("figure4",)),
-        Claim("resolution", "Self-supervised pretraining is far more sensitive to resolution than supervised.", "Section 4.3, Figure 4", claims.resolution_is_critical, ("figure4",)),
-        Claim("granularity-gap", "The gap to supervision grows with the granularity of the data set.", "Section 4.4, Figure 5; Table 1 has numbers", claims.gap_tracks_granularity, ("table1",)),
-        Claim("inat21-gap", "On iNat21 SimCLR stays about 30 points behind supervision.", "Section 4.1; Table 1", claims.gap_on_inat, ("table1",)),
-        Claim("byol-gap", "On iNat21 BYOL stays about 25 points behind.", "Section 4.1, Figure 3; Appendix A.1", claims.byol_gap, ("text",)),
-        Claim("classes-improved", "In-domain pretraining improves about 60 % of classes.", "Appendix A.3, Figure A4", claims.improved_classes, ("text",)),
-        Claim("resizing", "Resizing pretraining images can change accuracy by 1 to 2 points.", "Appendix A.5, Table A2", claims.resizing_matters_by_a_point_or_two, ("tableA2",)),
-        Claim("class-diversity", "More classes among as many images help Places365 and harm iNat21.", "Appendix A.7, Table A3", claims.class_diversity_has_two_sides, ("tableA3",)),
+        Claim("downsampling-worst", "Downsampling costs SimCLR by far the most: 15 points at 2x, 34 at 4x.", "Section 4.3, Figure 4", quality.corruption_costs, ("figure4",)),
+        Claim("resolution", "Self-supervised pretraining is far more sensitive to resolution than supervised.", "Section 4.3, Figure 4", quality.resolution_is_critical, ("figure4",)),
+        Claim("granularity-gap", "The gap to supervision grows with the granularity of the data set.", "Section 4.4, Figure 5; Table 1 has numbers", quality.gap_tracks_granularity, ("table1",)),
+        Claim("inat21-gap", "On iNat21 SimCLR stays about 30 points behind supervision.", "Section 4.1; Table 1", quality.gap_on_inat, ("table1",)),
+        Claim("byol-gap", "On iNat21 BYOL stays about 25 points behind.", "Section 4.1, Figure 3; Appendix A.1", quality.byol_gap, ("text",)),
+        Claim("classes-improved", "In-domain pretraining improves about 60 % of classes.", "Appendix A.3, Figure A4", quality.improved_classes, ("text",)),
+        Claim("resizing", "Resizing pretraining images can change accuracy by 1 to 2 points.", "Appendix A.5, Table A2", quality.resizing_matters_by_a_point_or_two, ("tableA2",)),
+        Claim("class-diversity", "More classes among as many images help Places365 and harm iNat21.", "Appendix A.7, Table A3", quality.class_diversity_has_two_sides, ("tableA3",)),
     ),
     scales={"full": FULL, "mini": MINI},
     facts=FULL.facts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from virb.analysis.papers import kotar_claims as claims
+from virb.analysis.papers import kotar_pretraining_claims as pretraining
 from virb.analysis.papers.common import PROBES
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
@@ -253,15 +254,15 @@ PAPER = Paper(
         Claim("weaker-elsewhere", "It correlates less with tasks of the other categories.", "Section 5 (2), Figure 4", claims.weaker_elsewhere, ("figure4",)),
         Claim("most-negative-category", "Structural image-level tasks are those most negatively correlated with ImageNet.", "Section 5 (2)", claims.most_negative_category, ("figure4",)),
         Claim("pockets", "Correlations are strong within each category of tasks.", "Appendix D, Figures 13 and 14", claims.pockets_within_each_category, ("figure4",)),
-        Claim("methods-by-output", "MoCo v2 is better on pixelwise tasks, SwAV on image-level ones.", "Section 5 (3), Figure 5", claims.methods_by_output, ("figure4",)),
-        Claim("swav-better-overall", "Over the whole battery SwAV's encoders score higher than MoCo v2's.", "Appendix F", claims.swav_better_overall, ("figure4",)),
-        Claim("cka", "Layers of MoCo v2 encoders agree more with each other than SwAV's (by .18).", "Section 5 (3), Appendix E", claims.cka_higher_in_moco, ("cka",)),
+        Claim("methods-by-output", "MoCo v2 is better on pixelwise tasks, SwAV on image-level ones.", "Section 5 (3), Figure 5", pretraining.methods_by_output, ("figure4",)),
+        Claim("swav-better-overall", "Over the whole battery SwAV's encoders score higher than MoCo v2's.", "Appendix F", pretraining.swav_better_overall, ("figure4",)),
+        Claim("cka", "Layers of MoCo v2 encoders agree more with each other than SwAV's (by .18).", "Section 5 (3), Appendix E", pretraining.cka_higher_in_moco, ("cka",)),
         Claim("structural-gains-more", "Structural tasks gain more from self-supervision than semantic ones.", "Section 5 (4), Figure 6", claims.structural_gains_more, ("figure4",)),
-        Claim("in-domain-best", "On every task the best encoder was pretrained on similar data.", "Section 5 (5), Figure 7", claims.in_domain_is_best, ("figure4",)),
-        Claim("in-domain-beats-combination", "Similar data are better than a mixture that includes them.", "Section 5 (5), Figure 7", claims.in_domain_beats_combination, ("figure4",)),
-        Claim("unbalanced-as-good", "Balanced data make no better encoder than unbalanced ones of the same size.", "Section 5 (6), Appendix F", claims.unbalanced_is_as_good, ("printed-anova",)),
-        Claim("log-unbalanced-better", "Heavily unbalanced (1/4-Log) data make a better encoder than balanced ones.", "Section 5 (6), Appendix F", claims.log_unbalanced_is_better, ("printed-anova",)),
-        Claim("seeds", "Another seed of pretraining moves scores by less than .85 % of their mean, which is negligible.", "Appendix G", claims.seeds_hardly_matter, ("printed-seeds",)),
+        Claim("in-domain-best", "On every task the best encoder was pretrained on similar data.", "Section 5 (5), Figure 7", pretraining.in_domain_is_best, ("figure4",)),
+        Claim("in-domain-beats-combination", "Similar data are better than a mixture that includes them.", "Section 5 (5), Figure 7", pretraining.in_domain_beats_combination, ("figure4",)),
+        Claim("unbalanced-as-good", "Balanced data make no better encoder than unbalanced ones of the same size.", "Section 5 (6), Appendix F", pretraining.unbalanced_is_as_good, ("printed-anova",)),
+        Claim("log-unbalanced-better", "Heavily unbalanced (1/4-Log) data make a better encoder than balanced ones.", "Section 5 (6), Appendix F", pretraining.log_unbalanced_is_better, ("printed-anova",)),
+        Claim("seeds", "Another seed of pretraining moves scores by less than .85 % of their mean, which is negligible.", "Appendix G", pretraining.seeds_hardly_matter, ("printed-seeds",)),
     ),
     scales={"full": FULL, "mini": MINI},
     facts=FULL.facts,

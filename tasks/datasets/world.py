@@ -10,4 +10,5 @@ DATASET = DataSet(
     name="world",
     summary="the rendered world's single objects and rooms together",
     load=rendered("world", "pretrain-objects", "pretrain-rooms"),
+    n_images=12_000,
 )

@@ -9,5 +9,6 @@ from virb.contracts.dataset import DataSet
 DATASET = DataSet(
     name="world-objects",
     summary="the rendered world's single objects",
+    n_images=6_000,
     load=rendered("world-objects", "pretrain-objects"),
 )

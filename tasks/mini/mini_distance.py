@@ -18,4 +18,5 @@ TASK = Task(
     source="virb's rendered world",
     license="Apache-2.0",
     obtain="rendered on this machine when it is first used",
+    is_made_here=True,
 )

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.images import Accounting
 from virb.contracts.parts import resolve
 from virb.errors import DataAbsent, DataError, UsageError
 from virb.images import readers
 from virb.images.decode import read_bytes, read_size, read_values, shown
 from virb.images.digests import of_files
 from virb.images.lazy import LazyTargets as LazyTargets  # readers take it from here
-from virb.images.listing import Accounting, Listing, is_of_tools, list_images
+from virb.images.listing import Listing, account, is_of_tools, list_images
 from virb.images.sets import FileImages
 
 IGNORE = 255  # in class masks: counts for nothing
@@ -150,7 +151,7 @@ def counted_folders(name: str, root: Path, folders: Sequence[str]) -> tuple[list
         files += [path / file for file in listing.paths]
         labels += [label] * len(listing.paths)
         listings.append(listing)
-    return files, np.asarray(labels, dtype=np.int64), Accounting.of(root, listings)
+    return files, np.asarray(labels, dtype=np.int64), account(root, listings)
 
 
 def subfolders(root: Path) -> list[str]:

@@ -19,8 +19,8 @@ from virb.tasks.readers.common import (
 )
 
 from virb.contracts.examples import Examples
+from virb.contracts.images import of_array, stacked
 from virb.errors import DataError
-from virb.images.digests import of_array, stacked
 from virb.images.sets import FileImages
 
 SAMPLES = "_LABELLED_SAMPLES"

@@ -21,7 +21,7 @@ from virb.tasks.readers.common import (
 from virb.contracts.examples import Examples
 from virb.contracts.tree import LabelTree
 from virb.errors import DataError
-from virb.images.listing import Accounting, Listing
+from virb.images.listing import Listing, account
 
 
 def food(root: Path, split: str, *, n_classes: int = 101) -> Examples:
@@ -74,7 +74,7 @@ def birdsnap(root: Path, split: str, *, n_classes: int = 500) -> Examples:
         labels.append(label - 1)
     files = [folder / path for path in listing.paths]
     order = [names[k + 1] for k in range(len(names))]
-    seen = Accounting.of(folder, [listing])
+    seen = account(folder, [listing])
     return labelled_files("birdsnap", folder, files, labels, classes=order, accounting=seen)
 
 

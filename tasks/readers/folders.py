@@ -26,8 +26,8 @@ from virb.tasks.readers.common import (
 )
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.images import Accounting
 from virb.errors import DataError
-from virb.images.listing import Accounting
 
 
 def imagenet(root: Path, split: str, *, n_classes: int = 1000) -> Examples:

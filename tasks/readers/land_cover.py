@@ -9,6 +9,7 @@ import numpy as np
 from virb.tasks.readers.common import check_split, read_json, require, require_files
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.images import Digested
 from virb.errors import DataError
 from virb.images import digests
 from virb.images.decode import shown
@@ -80,7 +81,7 @@ def prepare(root: Path, context: DataContext) -> None:
             np.savez(file, paths=paths, covers=present)
 
 
-class Patches(digests.Digested):
+class Patches(Digested):
     """The colours of patches in .npy files, known by the files' bytes."""
 
     def __init__(self, name: str, root: Path, files: list[Path]) -> None:

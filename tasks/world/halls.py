@@ -14,7 +14,8 @@ from virb.tasks.world.furniture import Rng, _u
 from virb.tasks.world.interiors import _any_light, _glimpse
 from virb.tasks.world.objects import Example
 from virb.tasks.world.render import Camera, render
-from virb.tasks.world.rooms import Room, room_labels, shell
+from virb.tasks.world.room import Room, shell
+from virb.tasks.world.rooms import room_labels
 from virb.tasks.world.scene import Scene
 from virb.tasks.world.sets import OBJECT_CLASSES
 

@@ -9,7 +9,8 @@ import numpy as np
 from virb.tasks.world.furniture import Rng, _u
 from virb.tasks.world.objects import Example
 from virb.tasks.world.render import Camera, Light, free_path, motion, render
-from virb.tasks.world.rooms import Room, draw_room, room_camera, room_labels, room_light, shell
+from virb.tasks.world.room import Room, shell
+from virb.tasks.world.rooms import draw_room, room_camera, room_labels, room_light
 from virb.tasks.world.scene import Material, Scene, class_of
 from virb.tasks.world.sets import EGOMOTIONS, OBJECT_CLASSES, ROOM_KINDS
 from virb.tasks.world.shapes import Model

@@ -163,15 +163,29 @@ def families(n: int, column: str) -> pd.DataFrame:
     ("name", "options"), [("anova", {"factors": "factor"}), ("method-difference", {"by": "factor"})]
 )
 @pytest.mark.parametrize("column", ["family", "method"])
-def test_shared_families_are_a_caveat_on_the_same_line(name: str, options: dict[str, str], column: str) -> None:
-    word = f"encoders of one family count as independent (18 encoders of 6 families, column {column})"
+def test_families_that_are_shared_count_once(name: str, options: dict[str, str], column: str) -> None:
     frame = families(6, column)
-    lines = said(name, frame, **options).splitlines()
-    assert all(word in line for line in lines if "p = " in line or "interval leaves out 0" in line)
-    assert any(word in line for line in lines)
+    lines = said(name, frame, **options)
+    assert f"6 families ({column}) counts once" in lines
+    assert "over encoders;" not in lines
     alone = frame[frame["encoder"].str.endswith("-0")]
-    assert "independent (" not in said(name, alone, **options)
-    assert "independent (" not in said(name, frame.drop(columns=column), **options)
+    for other in (said(name, alone, **options), said(name, frame, **options, family="none")):
+        assert "families" not in other
+    # Of two families nothing can be told: p counts encoders, and says so on its line.
+    few = said(name, frame[frame[column].isin(["f0", "f1"])], **options).splitlines()
+    assert any("interval leaves out 0" in line or "p = " in line for line in few)
+    for line in few:
+        if "p = " in line or "interval leaves out 0" in line:
+            assert "all are of 2 families" in line
+
+
+def test_a_level_of_one_family_has_no_p() -> None:
+    frame = families(6, "family")
+    kept = frame[frame["family"].isin(["f0", "f1", "f3", "f5"])]
+    lines = said("anova", kept, factors="factor")
+    assert "told by one family alone" in lines
+    assert "no p (too few families for its levels)" in lines
+    assert "no interval, for one family decides" in said("method-difference", kept, by="factor")
 
 
 def test_a_family_can_be_compared_without_a_column_method() -> None:

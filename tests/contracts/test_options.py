@@ -63,6 +63,8 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
         "auto",
         "--temperature",
         "1",
+        "--memory-patches",
+        "9",
         "--penalties",
         "all",
     ]
@@ -74,7 +76,8 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
     )
     assert options.overrides() == {
         "optimizer": "sgd", "lr": 0.1, "limit": 5, "epochs": 2, "dtype": "bf16", "skip_corrupt": 1, "batch_size": 9,
-        "weight_decay": 0.0, "weight_decay_on": "head", "k": "auto", "temperature": 1.0, "penalties": "all",
+        "weight_decay": 0.0, "weight_decay_on": "head", "k": "auto", "temperature": 1.0, "memory_patches": 9,
+        "penalties": "all",
     }  # fmt: skip
     assert parsed("--k", "5").k == 5
 

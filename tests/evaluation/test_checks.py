@@ -114,9 +114,10 @@ def test_crops_are_padded_with_255():
 
 
 def test_maps_may_lack_values_and_must_have_the_right_ones():
-    depth = parts_of(map_task())
+    depth = parts_of(replace(map_task(), quantity="depth"))
     assert checks.problem_of(depth, mask(np.nan, np.float32), SIZE) == ""
     assert "value -2; expected none below 0" in checks.problem_of(depth, mask(-2, np.float32), SIZE)
+    assert checks.problem_of(parts_of(map_task()), mask(-2, np.float32), SIZE) == "", "only a depth has no sign"
     flow = parts_of(map_task("neg_epe", out_channels=2))
     assert checks.problem_of(flow, np.zeros((*SIZE, 2), np.float32), SIZE) == ""
     assert "expected numbers, (4, 6, 2)" in checks.problem_of(flow, np.zeros(SIZE, np.float32), SIZE)

@@ -20,6 +20,7 @@ from PIL import Image
 from virb.cli import main
 from virb.contracts.executor import Chunk
 from virb.errors import UsageError
+from virb.evaluation.executors import _cluster as of_dask
 from virb.evaluation.executors import dask as executor
 from virb.evaluation.run import find_executor
 from virb.system.threads import n_cores
@@ -243,9 +244,9 @@ def test_workers_that_see_the_same_cores_share_them(monkeypatch):
         return {"cores": cores, "n_cores": n_cores, "n_threads": n_threads, "n_gpus": 0}
 
     together = {"a": worker("x 0-7", 8, 1), "b": worker("x 0-7", 8, 1), "c": worker("y 0-3", 4, 8)}
-    assert executor._shares(together) == {"x 0-7": 4, "y 0-3": 1}
+    assert of_dask.shares(together) == {"x 0-7": 4, "y 0-3": 1}
     with_gpus = {name: {**seen, "n_gpus": 1} for name, seen in together.items()}
-    assert executor._shares(with_gpus) == {"x 0-7": 4, "y 0-3": 4}  # one piece a GPU, however many threads
+    assert of_dask.shares(with_gpus) == {"x 0-7": 4, "y 0-3": 4}  # one piece a GPU, however many threads
     monkeypatch.setenv("VIRB_CORES", "1")
     assert n_cores() == 1
 
@@ -253,12 +254,12 @@ def test_workers_that_see_the_same_cores_share_them(monkeypatch):
 def test_each_gpu_that_the_user_shows_gets_a_worker(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert executor._gpus() == ["0", "1"]
+    assert of_dask._gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert executor._gpus() == ["3", "5"]
+    assert of_dask._gpus() == ["3", "5"]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert executor._gpus() == []
+    assert of_dask._gpus() == []
 
 
 def test_an_encoders_file_is_named_so_that_a_worker_finds_it(tmp_path, monkeypatch):

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.images import Accounting
 from virb.contracts.task import Category, Protocol, Task
 from virb.errors import DataError, RegistryError
 from virb.images import listing
 from virb.images.decode import SUFFIXES
 from virb.images.folders import image_folder, scan_image_folder
-from virb.images.listing import Accounting, class_folders, list_images
+from virb.images.listing import account, class_folders, list_images
 from virb.images.sets import ArrayImages
 
 
@@ -64,7 +65,7 @@ def test_what_tools_leave_is_left_out_and_counted(tmp_path):
         tmp_path / "__MACOSX" / "._0.png",
         tmp_path / "labels.csv",
     )
-    found = Accounting.of(tmp_path, [list_images(tmp_path)])
+    found = account(tmp_path, [list_images(tmp_path)])
     assert (found.found, found.used) == (10, 1)
     assert reasons(found) == {listing.TOOLS: 8, listing.OTHER: 1}
     assert "10 files found, 1 used; left out: " in found.line()
@@ -87,7 +88,7 @@ def test_every_file_is_accounted_for(tmp_path_factory, files):
         touch(path)
         made.add(path)
     for is_deep in (True, False):
-        found = Accounting.of(root, [list_images(root, is_deep=is_deep)])
+        found = account(root, [list_images(root, is_deep=is_deep)])
         assert found.found == len(made)
         assert found.used + sum(n for n, _ in found.left_out.values()) == len(made)
 

@@ -226,3 +226,22 @@ def test_evaluation_follows_the_protocol(tmp_path, monkeypatch):
     assert found["n_test"] == 3
     assert found["metrics"]["epe"] < 3
     assert np.load(record.with_suffix(".npz"))["n_valid"].tolist() == [46 * 44] * 3  # whole images, at full resolution
+
+
+def test_a_short_side_scales_crops_and_whole_images_alike(encoder):
+    """Squares of 16 pixels are 32 wide where the shorter side of 40 becomes 80; predictions come back to the target's size."""
+    examples = squares(6)
+    protocol = Protocol(epochs=1, batch_size=4, crop=80, short_side=80)
+    source = crops(encoder, examples, protocol)
+    _, targets, size = source.batch(np.arange(6), 0)
+    assert size == (80, 80)
+    shares = [target.any(axis=0).sum() for target in targets]
+    assert max(shares) == 32  # of a square that is whole in its crop
+    whole = dense.WholeSource(encoder, "pyramid16", examples, short_side=80)
+    (pyramid,), (target,), size = whole.batch(np.array([2]), 0)
+    assert size == (80, 112)
+    assert target.shape == (40, 56)
+    assert pyramid[-1].shape[-2:] == (5, 7)
+    head = builder(encoder)(0, 0.0).eval()
+    (output,), _ = dense.predict_dense(head, whole, np.array([2]))
+    assert output.shape == (2, 40, 56)

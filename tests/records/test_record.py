@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from virb.errors import RecordError, VirbError
 from virb.records import record as schema
-from virb.records.check import check, repair, score_of
-from virb.records.predictions import read_arrays
+from virb.records.check import check, repair
+from virb.records.predictions import read_arrays, score_of
 from virb.records.store import ResultStore
 
 ARRAYS = {"ids": np.array(["a", "b"]), "target": np.array([0, 1]), "prediction": np.array([0, 0])}

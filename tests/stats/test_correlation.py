@@ -13,16 +13,8 @@ from statsmodels.stats.multitest import multipletests
 
 from virb.errors import ScoresError
 from virb.stats import correlation_matrix
-from virb.stats.correlation import (
-    adjust_p,
-    bootstrap_correlations,
-    bootstrap_p,
-    bootstrap_weights,
-    fisher_interval,
-    leave_one_out_range,
-    max_statistic_p,
-    weighted_correlations,
-)
+from virb.stats.bootstrap import bootstrap_correlations, bootstrap_p, bootstrap_weights, weighted_correlations
+from virb.stats.correlation import adjust_p, fisher_interval, leave_one_out_range, max_statistic_p
 
 
 def scores(n: int = 12, t: int = 5, seed: int = 0) -> pd.DataFrame:

@@ -10,16 +10,8 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from virb.errors import ScoresError
-from virb.stats.ranking import (
-    cliques,
-    critical_difference,
-    friedman,
-    holm_wilcoxon,
-    nemenyi,
-    rank_bootstrap,
-    rank_stability,
-    task_ranks,
-)
+from virb.stats.ranking import cliques, critical_difference, friedman, holm_wilcoxon, nemenyi, task_ranks
+from virb.stats.standing import rank_bootstrap, rank_stability
 
 
 def table(e: int = 5, t: int = 12, seed: int = 0, spread: float = 1.0) -> pd.DataFrame:

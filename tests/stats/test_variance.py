@@ -11,15 +11,8 @@ from statsmodels.stats.anova import anova_lm
 
 from virb.errors import ScoresError
 from virb.stats import anova
-from virb.stats.variance import (
-    encoder_level,
-    encoder_means,
-    jackknife_sd,
-    level_contrasts,
-    mixed_model,
-    noise_layers,
-    variance_shares,
-)
+from virb.stats.noise import jackknife_sd, noise_layers, variance_shares
+from virb.stats.variance import encoder_level, encoder_means, level_contrasts, mixed_model
 
 
 def study(encoder_sd: float = 0.0, effect: float = 0.0, seed: int = 0, n_tasks: int = 8) -> pd.DataFrame:

@@ -10,12 +10,12 @@ from virb.errors import UsageError
 if TYPE_CHECKING:
     from virb.contracts.reader import Recognised
 
-#: By the kind of target: category, head, loss, metric, epochs.
-PARTS = {
-    "class": ("SEMANTIC_IMAGE", "linear", "cross_entropy", "top1", 100),
-    "labels": ("SEMANTIC_IMAGE", "linear", "bce", "map", 100),
-    "number": ("STRUCTURAL_IMAGE", "linear", "l2", "r2", 100),
-    "mask": ("SEMANTIC_PIXEL", "deeplabv3plus", "cross_entropy", "miou", 50),
+#: By the kind of target: category and epochs.
+KINDS = {
+    "class": ("SEMANTIC_IMAGE", 100),
+    "labels": ("SEMANTIC_IMAGE", 100),
+    "number": ("STRUCTURAL_IMAGE", 100),
+    "mask": ("SEMANTIC_PIXEL", 50),
 }
 
 TEXT = '''"""{title}: {about}."""
@@ -80,7 +80,9 @@ def _check(source: str, found: Recognised) -> None:
 
 
 def _text(name: str, title: str, about: str, reader: str, options: dict[str, Any], target: str, fields: Any) -> str:
-    category, head, loss, metric, epochs = PARTS[target]
+    from virb import heads, losses, metrics
+
+    category, epochs = KINDS[target]
     fields = dict(fields)
     is_open = target in ("class", "labels")
     lines = ["    classes=FROM_DATA,\n"] if is_open else []
@@ -95,9 +97,9 @@ def _text(name: str, title: str, about: str, reader: str, options: dict[str, Any
         imports="FROM_DATA, " if is_open else "",
         name=name,
         category=category,
-        head=head,
-        loss=loss,
-        metric=metric,
+        head=heads.USUAL[target],
+        loss=losses.USUAL[target],
+        metric=metrics.USUAL[target],
         reader=arguments,
         fields="".join(lines),
         epochs=epochs,

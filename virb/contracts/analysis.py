@@ -88,7 +88,7 @@ class Analysis:
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option's value, defaults filled in. Raises UsageError for an unknown name or a bad value."""
-        check_names(self.options, given, f"The analysis {self.name!r}")
+        check_names([option.name for option in self.options], given, f"The analysis {self.name!r}")
         return {option.name: option.parse(given.get(option.name, option.default)) for option in self.options}
 
 

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 class DataSet:
     """A set of images: ``load(progress)`` returns it; ``progress(what, done, total)``, or None, is called while it is made.
 
-    Equal content must give an equal ``revision``, whatever the set is called.
+    Equal content must give an equal ``revision``, whatever the set is called. ``n_images`` is how many it has, for
+    reckoning what a run will cost before anything is made; None where that is not known before.
     """
 
     name: str
     summary: str
     load: Callable[[Callable[[str, int, int], None] | None], PretrainingData]
+    n_images: int | None = None

@@ -13,11 +13,20 @@ from typing import Any
 import numpy as np
 
 from virb.contracts import holdout
+from virb.contracts.images import (
+    UNREADABLE,
+    Accounting,
+    IdentifiedImages,
+    ImageSet,
+    ImageSubset,
+    centre_squares,
+    combined,
+    in_threads,
+    of_array,
+    stacked,
+)
 from virb.contracts.tree import LabelTree
 from virb.errors import DataAbsent, DataError, data_option
-from virb.images import digests, squares
-from virb.images.listing import Accounting
-from virb.images.sets import IdentifiedImages, ImageSet, ImageSubset
 from virb.system.paths import absolute
 
 
@@ -146,9 +155,9 @@ class Examples:
         rank[order] = np.arange(len(order))
         names = b"\0".join(str(name).encode("utf-8", "surrogatepass") for name in self.ids)
         found = {
-            "images": digests.combined(self.images.digest_rows(used[order])),
+            "images": combined(self.images.digest_rows(used[order])),
             "targets": _digest_of_targets(self.targets),
-            "frames": digests.of_array(rank[frames].reshape(self.frames.shape)).hex(),
+            "frames": of_array(rank[frames].reshape(self.frames.shape)).hex(),
             "ids": hashlib.sha256(names).hexdigest(),
             "groups": "" if self.groups is None else _digest_of_groups(self.groups),
             **({} if self.tree is None else {"tree": self.tree.digest}),
@@ -169,8 +178,8 @@ class Examples:
         )
 
     def centre_squares(self, share: float) -> Examples:
-        """Return the same examples over the centre square of each image (:mod:`virb.images.squares`)."""
-        images = squares.centre_squares(self.images, share)
+        """Return the same examples over the centre square of each image (:func:`virb.contracts.images.centre_squares`)."""
+        images = centre_squares(self.images, share)
         held = None if self.validation is None else replace(self.validation, images=images)
         return replace(self, images=images, validation=held)
 
@@ -246,11 +255,11 @@ def digests_of_targets(targets: Any, rows: np.ndarray) -> np.ndarray:
 
     def one(row: int) -> bytes:
         try:
-            return digests.of_array(np.asarray(targets[row]))
+            return of_array(np.asarray(targets[row]))
         except DataError:
-            return digests.UNREADABLE
+            return UNREADABLE
 
-    return digests.stacked(digests.in_threads(one, rows.tolist()))
+    return stacked(in_threads(one, rows.tolist()))
 
 
 def _digest_of_groups(groups: Sequence[str]) -> str:
@@ -259,5 +268,5 @@ def _digest_of_groups(groups: Sequence[str]) -> str:
 
 def _digest_of_targets(targets: Any) -> str:
     if isinstance(targets, np.ndarray) and targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer):
-        return digests.of_array(targets.astype(np.int64)).hex()
-    return digests.combined(digests_of_targets(targets, np.arange(len(targets))))
+        return of_array(targets.astype(np.int64)).hex()
+    return combined(digests_of_targets(targets, np.arange(len(targets))))

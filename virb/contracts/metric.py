@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from virb.contracts.parts import Option, checked_targets
 from virb.errors import DataError, RegistryError, UsageError
@@ -13,15 +13,45 @@ from virb.errors import DataError, RegistryError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from virb.stats.permutation import PermutationTest
+
+    Arrays = Mapping[str, np.ndarray]
+
 #: The unit of a metric whose numbers are in the unit of the task's targets (metre for a depth).
 OF_TARGET = "target"
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """What can be had from the statistics of single examples (:meth:`State.per_example`), which lie beside a record.
+
+    With it, ``virb results check`` makes a score anew from its predictions, and analyses give its error over draws of the
+    test examples and test two encoders on the same ones. :mod:`virb.metrics.resampling` has those of the usual metrics.
+
+    Args:
+        needs: the names of the arrays, each with one row an example.
+        score: the score of these examples.
+        without_each: float (N,), the score without each example in turn, for the jackknife.
+        test: a paired test of two encoders on the same examples.
+    """
+
+    class Test(Protocol):
+        """``test(a, b, samples=..., seed=...)``: its statistic is the score of ``a`` minus that of ``b``."""
+
+        def __call__(self, a: Arrays, b: Arrays, *, samples: int, seed: int) -> PermutationTest: ...
+
+    needs: tuple[str, ...]
+    score: Callable[[Arrays], float]
+    without_each: Callable[[Arrays], np.ndarray]
+    test: Test
 
 
 @dataclass(frozen=True)
 class Metric:
     """A metric: ``state(facts, **options)`` returns a fresh :class:`State`, whose numbers include one of this name.
 
-    ``unit`` is "fraction", "pixel", ..., or :data:`OF_TARGET`; ``better`` says which way the number called ``name`` counts.
+    ``resampling`` says what the statistics of single examples make; None where the score is not made of them (average
+    precision). ``unit`` is "fraction", "pixel", ..., or :data:`OF_TARGET`; ``better`` says which way the number called ``name`` counts.
     """
 
     name: str
@@ -31,6 +61,7 @@ class Metric:
     state: Callable[..., State]
     better: str = "higher"
     options: tuple[Option, ...] = ()
+    resampling: Resampling | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "takes", checked_targets(self.takes, f"Metric {self.name!r}"))

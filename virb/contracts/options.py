@@ -89,12 +89,21 @@ class RunOptions:
     )
     k: int | str | None = _option(
         None,
-        "of knn: how many neighbours vote; auto: chosen on train, each example left out in turn (default: 20)",
+        "of knn: how many neighbours vote; auto: chosen on train, each example left out in turn (default: 20; of knn-dense: 30)",
         int,
         words=("auto",),
         overrides=True,
     )
-    temperature: float | None = _option(None, "of knn's votes (default: 0.07)", float, overrides=True)
+    temperature: float | None = _option(
+        None, "of knn's votes (default: 0.07; of knn-dense: 0.02)", float, overrides=True
+    )
+    memory_patches: int | None = _option(
+        None,
+        "of knn-dense: how many cells of training images are kept at most (default: 102400)",
+        int,
+        metavar="N",
+        overrides=True,
+    )
     penalties: str | None = _option(
         None,
         "of lbfgs: which of its 45 penalties to score on validation (default: search, which scores 13 at most)",
@@ -139,7 +148,7 @@ class RunOptions:
                 self._take_several(flag)
             else:
                 self._check_type(flag)
-        for what in ("seeds", "limit", "epochs", "steps", "batch_size", "k"):
+        for what in ("seeds", "limit", "epochs", "steps", "batch_size", "k", "memory_patches"):
             value = getattr(self, what)
             if isinstance(value, int) and value < 1:
                 raise UsageError(f"{option(what)} must be at least 1; found {value}.")

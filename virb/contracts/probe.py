@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Departures from a protocol that a probe may take, beside ``limit`` and ``skip_corrupt``, which all take.
 TRAINING_OPTIONS = ("epochs", "steps", "batch_size", "optimizer", "lr", "weight_decay")
 #: Settings of single probes, which reach them by :attr:`Setup.options` and ``Probe.settings``.
-OWN_OPTIONS = ("weight_decay_on", "k", "temperature", "penalties")
+OWN_OPTIONS = ("weight_decay_on", "k", "temperature", "memory_patches", "penalties")
 OPTIONS = (*TRAINING_OPTIONS, *OWN_OPTIONS, "dtype")
 
 Report = Callable[[int, int], None]  # of progress, as report(done, total); it may raise to end the job
@@ -124,7 +124,8 @@ class Probe:
     in its place. ``is_random``: its result depends on the seed. ``layer`` is what it reads of an encoder, a layer of the
     feature cache (default: what the head reads if it trains one, else the embedding). ``is_frozen``: it reads cached
     features, and does not train a copy of the encoder on the images. ``holds_out``: it chooses something on a part of the
-    train split (:meth:`Problem.hold_out`); one with a setting that is "auto" does so then. ``grids`` are settings that ``virb tune`` tries, by name, each a mapping of
+    train split (:meth:`Problem.hold_out`); one with a setting that is "auto" does so then, and ``chooses`` are those that may
+    be. ``grids`` are settings that ``virb tune`` tries, by name, each a mapping of
     options to values; the first is what it tries if none is named.
     ``protocol`` is its own where it does not follow the task's. ``settings(protocol, augmentations)`` returns every setting
     that decides its result, with its value, as far as it is known before the data are; by default the protocol's.
@@ -148,6 +149,7 @@ class Probe:
     is_random: bool = True
     is_frozen: bool = True
     holds_out: bool = False
+    chooses: frozenset[str] = frozenset()
     protocol: Protocol | None = None
     grids: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 

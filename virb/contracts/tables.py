@@ -131,6 +131,12 @@ def _normal_column(column: Series) -> Series:
         return values.astype("int64")
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
         return values.astype(float)
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.fillna("").astype(object)
+    if (
+        pd.api.types.infer_dtype(values, skipna=False) == "string"
+    ):  # nothing but text: a million names are not looked at again
+        return values
     return pd.Series(
         ["" if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)], dtype=object
     )

@@ -42,7 +42,9 @@ class Protocol:
 
     With ``crop`` (pixelwise tasks) the head trains on random crops of (crop, crop) pixels from images that were scaled
     by a random factor within ``crop_scales`` and mirrored at random if ``crop_mirror``, and is evaluated on whole
-    images at full resolution; without it, images are resized to the encoder's input size.
+    images at full resolution; without it, images are resized to the encoder's input size. With ``short_side`` images are
+    first scaled so that their shorter side has so many pixels, in training (times the random factor) and in the test, whose
+    predictions are brought back to the target's own pixels.
 
     ``resize`` is how: "squash" takes both sides to the encoder's size (Kotar et al. 2021, Section 3.1); "crop" takes the
     centre square first, whose side is ``resize_share`` of the image's shorter side (1: SimCLR, Appendix B.8, shorter side
@@ -64,6 +66,7 @@ class Protocol:
     steps: int | None = None
     weight_decay: float = 0.0
     schedule: str = "constant"
+    short_side: int | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
@@ -87,6 +90,11 @@ class Protocol:
                 f"A protocol needs crop >= 1 and 0 < crop_scales[0] <= crop_scales[1]; found crop={self.crop}, "
                 f"crop_scales={self.crop_scales}."
             )
+        if self.short_side is not None and (self.crop is None or self.short_side < 1):
+            raise RegistryError(
+                f"A protocol's short_side must be at least 1 and needs a crop; found short_side={self.short_side}, "
+                f"crop={self.crop}."
+            )
         if self.resize not in RESIZES or not 0 < self.resize_share <= 1:
             raise RegistryError(
                 f"A protocol needs resize 'squash' or 'crop' and 0 < resize_share <= 1; found resize={self.resize!r}, "
@@ -109,7 +117,7 @@ class Protocol:
         Those that came later are there where they say something else than what was always done: a record that was made
         without them is what would be made now.
         """
-        later = {"steps": None, "weight_decay": 0.0, "schedule": "constant"}
+        later = {"steps": None, "weight_decay": 0.0, "schedule": "constant", "short_side": None}
         return {
             key: value
             for key, value in asdict(self).items()
@@ -172,6 +180,7 @@ class Task:
     source: str = ""  # paper or data set, as one would cite it
     license: str = ""
     obtain: str = ""  # how a user gets the data
+    is_made_here: bool = False  # its data are made when they are first read: there is nothing to obtain
     prepare: Callable[[DataContext], None] | None = None  # downloads or converts the data, where that may be done
     n_examples: Mapping[str, int] = field(
         default_factory=dict

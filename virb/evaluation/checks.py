@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from virb.contracts.examples import DataContext, Examples, digests_of_targets
+from virb.contracts.images import UNREADABLE
 from virb.contracts.parts import PIXELWISE
 from virb.contracts.task import Task
 from virb.errors import DataError
 from virb.evaluation.parts import Parts, parts_of
-from virb.images.digests import UNREADABLE
 
 N_LOOKED_AT = 16  # dense targets of a split that are read before anything runs; the others when they are used
 
@@ -184,7 +184,7 @@ def problem_of(parts: Parts, target: np.ndarray, size: tuple[int, int]) -> str:
         return f"holds {target.dtype}; expected {what}."
     if parts.target == "map":
         valid = target[np.isfinite(target)]
-        if task.metric == "neg_l1" and valid.size and valid.min() < 0:
+        if task.quantity == "depth" and valid.size and valid.min() < 0:
             return f"has the value {valid.min():g}; expected none below 0."
         return ""
     valid = target if ignore is None else target[target != ignore]

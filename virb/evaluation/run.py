@@ -70,6 +70,7 @@ def evaluate(
     weight_decay_on: str | None = None,
     k: int | str | None = None,
     temperature: float | None = None,
+    memory_patches: int | None = None,
     penalties: str | None = None,
     dtype: str | None = None,
     skip_corrupt: bool = False,
@@ -92,10 +93,11 @@ def evaluate(
         tasks: names of end tasks, or tasks themselves; by default all of ``suite``.
         data: the folder of the data sets (default: $VIRB_DATA), or a
             :class:`~virb.contracts.examples.DataContext`, whose ``places`` say where single sets lie.
-        probe: "gradient" (the paper's), "knn", "lbfgs" or "finetune"; the last three are for image-level tasks.
+        probe: "gradient" (the paper's) or another of ``virb list probes``; most of the others take image-level tasks alone.
         limit: examples a split; with ``epochs``, ``optimizer``, ``lr``, ``dtype`` and ``skip_corrupt`` a departure from
             the protocol, whose scores are kept apart from those of full runs. So are ``steps``, ``batch_size``,
-            ``weight_decay`` and ``weight_decay_on`` (training), ``k`` and ``temperature`` (knn), ``penalties`` (lbfgs).
+            ``weight_decay`` and ``weight_decay_on`` (training), ``k`` and ``temperature`` (knn, knn-dense),
+            ``memory_patches`` (knn-dense), ``penalties`` (lbfgs).
         label_fraction, labels_per_class: on how many labels heads train, one number or several: a share of each class's
             training examples, or examples a class. A seed draws them, the smaller number within the larger, the same for
             all encoders; the columns of these names say of each score which it is.
@@ -123,6 +125,7 @@ def evaluate(
         weight_decay_on=weight_decay_on,
         k=k,
         temperature=temperature,
+        memory_patches=memory_patches,
         penalties=penalties,
         limit=limit,
         epochs=epochs,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.images import UNREADABLE, in_threads, of_array
 from virb.contracts.parts import PIXELWISE
 from virb.contracts.task import FROM_DATA, Task
 from virb.errors import DataError, UsageError, VirbError
 from virb.evaluation import checks
 from virb.evaluation.parts import Parts, parts_of
-from virb.images.digests import UNREADABLE, in_threads, of_array
 from virb.images.sheet import Tile, as_picture, write_sheet
 
 if TYPE_CHECKING:

@@ -17,6 +17,9 @@ from virb.system.threads import own_generator
 if TYPE_CHECKING:
     from torch import nn
 
+#: The head to begin with, by the kind of target.
+USUAL = {"class": "linear", "labels": "linear", "number": "linear", "mask": "deeplabv3plus"}
+
 
 def find_head(name: str) -> Head:
     """Return the head called ``name``.

@@ -6,12 +6,11 @@ import hashlib
 
 import numpy as np
 
+from virb.contracts.images import UNREADABLE, Digested, ImageSet, stacked
 from virb.errors import DataError
-from virb.images import digests
-from virb.images.sets import ImageSet
 
 
-class Boxes(digests.Digested):
+class Boxes(Digested):
     """What lies in a box of each of ``whole``'s images.
 
     Args:
@@ -49,11 +48,11 @@ class Boxes(digests.Digested):
 
     def compute_digests(self, rows: np.ndarray) -> np.ndarray:
         found = self.whole.digest_rows(rows)
-        return digests.stacked(
+        return stacked(
             [
                 hashlib.sha256(row.tobytes() + f"box {self.boxes[k].tolist()}".encode()).digest()
                 if row.any()
-                else digests.UNREADABLE
+                else UNREADABLE
                 for k, row in zip(rows.tolist(), found, strict=True)
             ]
         )

@@ -48,7 +48,7 @@ def random_crop(
     crops = []
     for image in images:
         crop = np.full((size, size, 3), PADDING, dtype=np.uint8)
-        scaled = _resized(image[window], out_h, out_w)
+        scaled = resized(image[window], out_h, out_w)
         crop[:out_h, :out_w] = scaled[:, ::-1] if is_mirrored else scaled
         crops.append(crop)
 
@@ -67,7 +67,17 @@ def random_crop(
     return crops, padded
 
 
-def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def scale_to(short_side: int | None, shape: tuple[int, ...]) -> float:
+    """Return the factor that gives an image of ``shape`` (H, W, ...) the shorter side ``short_side`` (None: leaves it).
+
+    >>> scale_to(512, (256, 700, 3))
+    2.0
+    """
+    return 1.0 if short_side is None else short_side / min(shape[:2])
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return an image, uint8 (H, W, 3), at another size, bilinearly (with antialiasing where it shrinks)."""
     from PIL import Image
 
     if image.shape[:2] == (height, width):

@@ -1,9 +1,6 @@
-"""What an image set is: a SHA-256 of each image's content, and one over them in order.
+"""The digests of images in files (:mod:`virb.contracts.images` says what a digest is).
 
-An image in a file is known by the bytes of the file, one in an array by its shape, type and bytes. Names, folders and
-times are no part of it: equal bytes elsewhere are the same image, other bytes under the same name are another.
-
-Digests of files are remembered in ``<cache>/digests``, so that a set is read once and not at every command. A remembered
+They are remembered in ``<cache>/digests``, so that a set is read once and not at every command. A remembered
 digest holds for one absolute path while size, times, inode and device stay as they were; files that changed in the last
 moments are not remembered, since a second change might leave no trace. The folder can be thrown away at any time.
 """
@@ -16,104 +13,19 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from virb.contracts.images import SIZE, UNREADABLE, in_threads, stacked
 from virb.errors import VirbError
 from virb.system.files import atomic_write
 from virb.system.paths import cache_root
-from virb.system.threads import n_cores
 
-SIZE = 32  # bytes of a SHA-256
-UNREADABLE = bytes(SIZE)  # stands for an image that cannot be read, which equals no other
 MAGIC = b"virb-digests/1\n"
 MOST_REMEMBERED = 4_000_000  # files a root
 SETTLED_NS = 2_000_000_000  # a file that changed less than this before it was read may change again within one tick
 CHUNK_BYTES = 1 << 20
-
-
-class Digested:
-    """Gives an image set its identity, ``digests`` and ``digest``, and the ``size`` of each image.
-
-    A subclass has a length and ``image(index)``, by whose pixels it is known unless it says better
-    (:meth:`compute_digests`). A digest is computed once: what a set is does not change while it is used.
-    """
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def image(self, index: int) -> np.ndarray:
-        raise NotImplementedError
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Return the height and width of image ``index``."""
-        height, width = self.image(index).shape[:2]
-        return height, width
-
-    def compute_digests(self, rows: np.ndarray) -> np.ndarray:
-        """Compute uint8 (n, 32): the digests of the images ``rows`` (n,); zeros for what cannot be read."""
-
-        def one(row: int) -> bytes:
-            try:
-                return of_array(self.image(row))
-            except VirbError:
-                return UNREADABLE
-
-        return stacked(in_threads(one, rows.tolist()))
-
-    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Return uint8 (n, 32): the digests of the images ``rows`` (n,); zeros for what cannot be read."""
-        found, is_known = self._computed
-        missing = np.unique(rows[~is_known[rows]])
-        if len(missing):
-            found[missing] = self.compute_digests(missing)
-            is_known[missing] = True
-        return found[rows]
-
-    @cached_property
-    def _computed(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros((len(self), SIZE), np.uint8), np.zeros(len(self), bool)
-
-    @property
-    def digests(self) -> np.ndarray:
-        """uint8 (N, 32): the SHA-256 of each image's content, in order."""
-        return self.digest_rows(np.arange(len(self)))
-
-    @cached_property
-    def digest(self) -> str:
-        """The identity of the set: a hash of ``digests`` in order."""
-        return combined(self.digests)
-
-
-def of_array(array: np.ndarray) -> bytes:
-    """Return the SHA-256 of an array's shape, type (little-endian) and bytes."""
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    digest = hashlib.sha256(f"{little.shape} {little.dtype.str}\0".encode())
-    digest.update(np.ascontiguousarray(little).data if little.size else b"")
-    return digest.digest()
-
-
-def combined(digests: np.ndarray) -> str:
-    """Return one hash, as text, over digests uint8 (N, 32) in order."""
-    return hashlib.sha256(np.ascontiguousarray(digests).tobytes()).hexdigest()
-
-
-def stacked(digests: Sequence[bytes]) -> np.ndarray:
-    """Return digests as uint8 (N, 32)."""
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, SIZE)
-
-
-def in_threads(one: Callable[[int], bytes], rows: Sequence[int]) -> list[bytes]:
-    """Return ``one(row)`` for all ``rows``; hashing and reading let go of Python's lock."""
-    if len(rows) < 2 or n_cores() < 2:
-        return [one(row) for row in rows]
-    step = max(1, min(256, len(rows) // (4 * n_cores())))
-    parts = [rows[start : start + step] for start in range(0, len(rows), step)]
-    with ThreadPoolExecutor(n_cores()) as pool:
-        return [digest for part in pool.map(lambda part: [one(row) for row in part], parts) for digest in part]
 
 
 def of_files(root: str | os.PathLike[str], paths: Sequence[str | os.PathLike[str]]) -> np.ndarray:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from virb.contracts.examples import DataContext, Examples
-    from virb.images.listing import Accounting
+    from virb.contracts.images import Accounting
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def scan_image_folder(root: str | Path, *, classes: tuple[str, ...] | None = Non
     import numpy as np
 
     from virb.images.decode import SUFFIXES, shown
-    from virb.images.listing import Accounting, class_folders, list_images, strays
+    from virb.images.listing import account, class_folders, list_images, strays
 
     root = Path(root)
     if not root.is_dir():
@@ -66,7 +66,7 @@ def scan_image_folder(root: str | Path, *, classes: tuple[str, ...] | None = Non
             )
     paths = [f"{name}/{path}" for name, listing in zip(order, listings, strict=True) for path in listing.paths]
     labels = np.repeat(np.arange(len(order)), [len(listing.paths) for listing in listings])
-    accounting = Accounting.of(root, [*listings, strays(root)])
+    accounting = account(root, [*listings, strays(root)])
     return ImageFolder(root, tuple(order), tuple(paths), labels.astype(np.int64), accounting)
 
 

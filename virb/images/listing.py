@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from virb.contracts.images import Accounting
 from virb.errors import DataError
 from virb.images.decode import SUFFIXES, shown
 
@@ -28,51 +28,6 @@ STRAY = "beside the class folders"
 DEEPER = "in a folder below"
 
 
-@dataclass(frozen=True)
-class Accounting:
-    """What became of every file below ``root``.
-
-    ``left_out`` has for each reason how many files, and one of them.
-    """
-
-    root: str
-    found: int
-    used: int
-    left_out: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every file is used."""
-        return not self.left_out
-
-    def line(self) -> str:
-        """Return the account in one line."""
-        said = f"{self.found:,} files found, {self.used:,} used"
-        reasons = [f"{n:,} {reason} (as {first})" for reason, (n, first) in self.left_out.items()]
-        return said + (f"; left out: {', '.join(reasons)}" if reasons else "")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what a record keeps of it."""
-        left_out = {reason: n for reason, (n, _) in self.left_out.items()}
-        return {"found": self.found, "used": self.used, "left_out": left_out}
-
-    def of_split(self, n: int) -> Accounting:
-        """Return the account of one split, which ``n`` of the used files belong to; the others are another's."""
-        return replace(self, found=self.found - self.used + n, used=n)
-
-    @classmethod
-    def of(cls, root: str | os.PathLike[str], listings: Iterable[Listing]) -> Accounting:
-        """Add up the listings of folders below ``root``."""
-        used, left_out = 0, dict[str, tuple[int, str]]()
-        for listing in listings:
-            used += len(listing.paths)
-            for reason, (n, first) in listing.left_out.items():
-                before = left_out.get(reason, (0, first))
-                left_out[reason] = (before[0] + n, before[1])
-        found = used + sum(n for n, _ in left_out.values())
-        return cls(shown(root), found, used, left_out)
-
-
 @dataclass
 class Listing:
     """The images of a folder: paths below it with forward slashes, sorted; and what was left out, by reason."""
@@ -84,6 +39,18 @@ class Listing:
         if n:
             before = self.left_out.get(reason, (0, shown(path)))
             self.left_out[reason] = (before[0] + n, before[1])
+
+
+def account(root: str | os.PathLike[str], listings: Iterable[Listing]) -> Accounting:
+    """Return what became of every file below ``root``, whose folders' ``listings`` are added up."""
+    used, left_out = 0, dict[str, tuple[int, str]]()
+    for listing in listings:
+        used += len(listing.paths)
+        for reason, (n, first) in listing.left_out.items():
+            before = left_out.get(reason, (0, first))
+            left_out[reason] = (before[0] + n, before[1])
+    found = used + sum(n for n, _ in left_out.values())
+    return Accounting(shown(root), found, used, left_out)
 
 
 def list_images(root: str | os.PathLike[str], *, is_deep: bool = True) -> Listing:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from virb.contracts.images import Digested
 from virb.errors import DataAbsent, DataError
 from virb.images.decode import to_rgb
-from virb.images.digests import Digested, of_files
+from virb.images.digests import of_files
 
 
 class TorchvisionImages(Digested):

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from virb.contracts.images import SIZE, UNREADABLE, Digested
 from virb.errors import DataError, VirbError
 from virb.images import digests, splits
 from virb.images.decode import shown
@@ -55,7 +56,7 @@ def _split_of(path: Path, root: Path) -> str:
     return ""
 
 
-class ParquetImages(digests.Digested):
+class ParquetImages(Digested):
     """The images of some Parquet or Arrow files, in order; ``label`` (N,) and ``classes`` where the rows have them.
 
     Args:
@@ -169,19 +170,19 @@ class ParquetImages(digests.Digested):
     def digest_rows(self, rows: np.ndarray) -> np.ndarray:
         """Those of the encoded bytes, as of files; remembered with each file."""
         whole = [self._file_digests(number) for number in range(len(self.files))]
-        return np.concatenate(whole)[rows] if whole else np.zeros((0, digests.SIZE), np.uint8)
+        return np.concatenate(whole)[rows] if whole else np.zeros((0, SIZE), np.uint8)
 
     def _file_digests(self, number: int) -> np.ndarray:
         groups = [g for g, (file, _) in enumerate(self._place) if file == number]
         if not groups:
-            return np.zeros((0, digests.SIZE), np.uint8)
+            return np.zeros((0, SIZE), np.uint8)
         first, last = int(self._starts[groups[0]]), int(self._starts[groups[-1] + 1])
 
         def one(k: int) -> bytes:
             try:
                 return hashlib.sha256(self.encoded(first + k)).digest()
             except DataError:
-                return digests.UNREADABLE
+                return UNREADABLE
 
         return digests.of_parts(self.files[number], [str(k) for k in range(last - first)], one)
 

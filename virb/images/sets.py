@@ -8,10 +8,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import overload
 
 import numpy as np
 
+from virb.contracts.images import SIZE, UNREADABLE, Digested, in_threads, of_array, stacked
+from virb.contracts.images import IdentifiedImages as IdentifiedImages
+from virb.contracts.images import ImageSet as ImageSet
+from virb.contracts.images import ImageSubset as ImageSubset
 from virb.errors import DataError, option
 from virb.images import decode, digests
 from virb.system.mapped import forget
@@ -19,45 +23,8 @@ from virb.system.mapped import forget
 IMAGE_SUFFIXES = decode.SUFFIXES
 
 
-@runtime_checkable
-class ImageSet(Protocol):
-    """An ordered set of RGB images.
-
-    ``name`` is for people. The identity is content: ``digests`` are the SHA-256 of each image, uint8 (N, 32), and
-    ``digest`` a hash over them in order; it is equal for two sets that hold the same images in the same order, and for
-    no others. :class:`virb.images.digests.Digested` gives both to a class that has the rest.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def digests(self) -> np.ndarray: ...
-
-    @property
-    def digest(self) -> str: ...
-
-    def __len__(self) -> int: ...
-
-    def image(self, index: int) -> np.ndarray:
-        """Return image ``index`` as uint8 (H, W, 3)."""
-        ...
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Return the height and width of image ``index``."""
-        ...
-
-    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Return the digests of the images ``rows`` (n,) alone, uint8 (n, 32)."""
-        ...
-
-    def describe(self, index: int) -> str:
-        """Return what an error message should call image ``index`` (a file's path, a frame's number)."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
-class ArrayImages(digests.Digested):
+class ArrayImages(Digested):
     """Images of one size held in an array, in memory or memory-mapped: uint8 (N, H, W, 3).
 
     ``revision`` is a label of the caller's; nothing rests on it.
@@ -85,43 +52,24 @@ class ArrayImages(digests.Digested):
     def image(self, index: int) -> np.ndarray:
         return self.array[index]
 
-    def size(self, index: int) -> tuple[int, int]:
+    @property
+    def one_size(self) -> tuple[int, int]:
+        """The height and width of every image."""
         return self.array.shape[1], self.array.shape[2]
 
+    def size(self, index: int) -> tuple[int, int]:
+        return self.one_size
+
     def compute_digests(self, rows: np.ndarray) -> np.ndarray:
-        found = digests.in_threads(lambda row: digests.of_array(self.array[row]), rows.tolist())
+        found = in_threads(lambda row: of_array(self.array[row]), rows.tolist())
         forget(self.array)
-        return digests.stacked(found)
+        return stacked(found)
 
     def describe(self, index: int) -> str:
         return f"frame {index} of {self.name}"
 
 
-class ImageSubset(digests.Digested):
-    """Some images of a larger set, in the order of ``rows``; so that a cache holds those alone."""
-
-    def __init__(self, whole: ImageSet, rows: np.ndarray) -> None:
-        self.whole = whole
-        self.rows = np.asarray(rows, dtype=np.int64)
-        self.name = whole.name
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def image(self, index: int) -> np.ndarray:
-        return self.whole.image(int(self.rows[index]))
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self.whole.size(int(self.rows[index]))
-
-    def digest_rows(self, rows: np.ndarray) -> np.ndarray:
-        return self.whole.digest_rows(self.rows[rows])
-
-    def describe(self, index: int) -> str:
-        return self.whole.describe(int(self.rows[index]))
-
-
-class JoinedImages(digests.Digested):
+class JoinedImages(Digested):
     """The images of several sets, one after the other."""
 
     def __init__(self, name: str, parts: Sequence[ImageSet]) -> None:
@@ -145,7 +93,7 @@ class JoinedImages(digests.Digested):
         return part.size(k)
 
     def compute_digests(self, rows: np.ndarray) -> np.ndarray:
-        found = np.zeros((len(rows), digests.SIZE), np.uint8)
+        found = np.zeros((len(rows), SIZE), np.uint8)
         of = np.searchsorted(self._starts, rows, side="right") - 1
         for k, part in enumerate(self.parts):
             mine = np.flatnonzero(of == k)
@@ -156,24 +104,6 @@ class JoinedImages(digests.Digested):
     def describe(self, index: int) -> str:
         part, k = self._at(index)
         return part.describe(k)
-
-
-class IdentifiedImages(digests.Digested):
-    """Anything with ``name``, a length, ``image(index)`` and perhaps ``describe(index)``, known by its pixels."""
-
-    def __init__(self, images: Any) -> None:
-        self.images = images
-        self.name = str(images.name)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def image(self, index: int) -> np.ndarray:
-        return self.images.image(index)
-
-    def describe(self, index: int) -> str:
-        describe = getattr(self.images, "describe", None)
-        return str(describe(index)) if describe is not None else f"image {index} of {self.name}"
 
 
 class Paths(Sequence[Path]):
@@ -196,7 +126,7 @@ class Paths(Sequence[Path]):
         return self.root / self.names[index]
 
 
-class FileImages(digests.Digested):
+class FileImages(Digested):
     """Images in files, decoded when they are read (:mod:`virb.images.decode`).
 
     Args:
@@ -239,9 +169,7 @@ class FileImages(digests.Digested):
         if self.value_range is None:
             return found
         said = repr(tuple(map(float, self.value_range))).encode()  # another range makes other images of the same bytes
-        return digests.stacked(
-            [hashlib.sha256(row.tobytes() + said).digest() if row.any() else digests.UNREADABLE for row in found]
-        )
+        return stacked([hashlib.sha256(row.tobytes() + said).digest() if row.any() else UNREADABLE for row in found])
 
     def describe(self, index: int) -> str:
         return decode.shown(self.paths[index])

@@ -17,6 +17,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from virb.contracts.images import SIZE, UNREADABLE, Digested
 from virb.errors import DataError
 from virb.images import digests
 from virb.images.decode import FORMATS, MAX_BYTES, MAX_PIXELS, shown, to_rgb
@@ -142,7 +143,7 @@ class Keys(Sequence[str]):
         return self.content[begin : int(self.ends[k])].decode("utf-8", "backslashreplace")
 
 
-class TarImages(digests.Digested):
+class TarImages(Digested):
     """The images of tar shards, in order, with the small files beside them.
 
     Attributes:
@@ -214,7 +215,7 @@ class TarImages(digests.Digested):
 
     def compute_digests(self, rows: np.ndarray) -> np.ndarray:
         """Those of the encoded bytes, as of files; remembered with each shard."""
-        out = np.zeros((len(rows), digests.SIZE), np.uint8)
+        out = np.zeros((len(rows), SIZE), np.uint8)
         shard_of = self._place["shard"][rows]
         for shard in np.unique(shard_of):
             at = np.flatnonzero(shard_of == shard)
@@ -225,7 +226,7 @@ class TarImages(digests.Digested):
                 try:
                     return hashlib.sha256(self.encoded(int(of[k]))).digest()
                 except DataError:
-                    return digests.UNREADABLE
+                    return UNREADABLE
 
             out[at] = digests.of_parts(self.shards[int(shard)], names, one)
         return out

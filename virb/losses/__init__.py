@@ -20,6 +20,9 @@ def _nothing(outputs: Tensor, targets: Tensor, ignore_index: int | None) -> tupl
 #: What is minimised where a head does not train.
 NOTHING = Loss(name="", summary="nothing: the head does not train", takes=frozenset(TARGETS), total=_nothing)
 
+#: The loss to begin with, by the kind of target.
+USUAL = {"class": "cross_entropy", "labels": "bce", "number": "l2", "mask": "cross_entropy"}
+
 
 def find_loss(name: str) -> Loss:
     """Return the loss called ``name``; :data:`NOTHING` for "".

@@ -14,6 +14,9 @@ from virb.contracts.metric import Metric, State, TargetFacts
 from virb.contracts.parts import resolve
 from virb.errors import RegistryError, UsageError
 
+#: The metric to begin with, by the kind of target.
+USUAL = {"class": "top1", "labels": "map", "number": "r2", "mask": "miou"}
+
 
 def find_metric(name: str) -> Metric:
     """Return the metric called ``name``.

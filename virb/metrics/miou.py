@@ -10,6 +10,7 @@ import numpy as np
 from virb.contracts.metric import Metric, State
 from virb.errors import DataError, UsageError
 from virb.metrics.arrays import as_array, as_classes, largest, pairs, ratios
+from virb.metrics.resampling import OVERLAP
 
 
 class MeanIoU(State):
@@ -92,4 +93,5 @@ METRIC = Metric(
     takes=frozenset({"mask"}),
     unit="fraction",
     state=lambda facts: MeanIoU(facts.n_classes, ignore_index=facts.ignore_index),
+    resampling=OVERLAP,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from virb.contracts.metric import Metric
 from virb.metrics.flow import FlowMetric
+from virb.metrics.resampling import errors
 
 METRIC = Metric(
     name="neg_epe",
@@ -11,4 +12,5 @@ METRIC = Metric(
     takes=frozenset({"map"}),
     unit="pixel",
     state=lambda facts: FlowMetric(name="neg_epe"),
+    resampling=errors("sum_end_point_error"),
 )

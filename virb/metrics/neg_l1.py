@@ -9,6 +9,7 @@ import numpy as np
 from virb.contracts.metric import OF_TARGET, Metric, State
 from virb.errors import UsageError
 from virb.metrics.arrays import as_array, mean_of, pairs
+from virb.metrics.resampling import errors
 
 
 class MeanL1(State):
@@ -59,4 +60,5 @@ METRIC = Metric(
     takes=frozenset({"map"}),
     unit=OF_TARGET,
     state=lambda facts: MeanL1(),
+    resampling=errors("sum_absolute_error"),
 )

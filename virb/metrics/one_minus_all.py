@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from virb.contracts.metric import Metric
 from virb.metrics.flow import FlowMetric
+from virb.metrics.resampling import errors
 
 METRIC = Metric(
     name="one_minus_all",
@@ -11,4 +12,5 @@ METRIC = Metric(
     takes=frozenset({"map"}),
     unit="fraction",
     state=lambda facts: FlowMetric(name="one_minus_all"),
+    resampling=errors("n_outliers", best=1.0),
 )

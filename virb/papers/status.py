@@ -155,13 +155,13 @@ def _absent_source(source: str, context: DataContext) -> str:
 
 
 def _task_state(name: str, context: DataContext, loaded: dict[str, Task]) -> Status:
-    """The state of a task's data. Those of the mini world are made when they are used: nothing is rendered to say so."""
+    """The state of a task's data; what is made when it is used is not made to say so."""
     try:
         task = registry.load("tasks", name)
     except RegistryError as error:
         return Status(name, ABSENT, {}, {}, f"missing: {error}")
     loaded[name] = task
-    if task.obtain.startswith("rendered"):
+    if task.is_made_here:
         return Status(name, FOUND)
     status = data_status(task, context)
     if status.state != FOUND and task.obtain:
@@ -247,18 +247,24 @@ def _total(
     for one in own.values():
         if one.member.recipe_line and one.state != HERE:
             run = runs[one.member.recipe_line]
-            size = one.member.about.get("dataset_size") or SIZES.get(str(one.member.about.get("dataset")))
+            size = one.member.about.get("dataset_size") or _size_of(str(one.member.about.get("dataset")))
             n = images_seen(run, int(size) if size else None) or 0
             total = total.plus(Cost(pretrain_images=n, pretrain_hours=pretraining_hours(run, n, scale.card)))
     return total
 
 
-#: Training images of sets that recipes train on for epochs.
+def _size_of(data: str) -> int | None:
+    """Return how many images a set to pretrain on has, as it declares, or as it was published."""
+    try:
+        return getattr(registry.load("datasets", data), "n_images", None)
+    except RegistryError:
+        return SIZES.get(data)
+
+
+#: Training images of published sets that recipes train on for epochs.
 SIZES = {
     "ImageNet": 1_281_167,
     "iNat21": 2_686_843,
     "Places365": 1_803_460,
     "GLC20": 1_000_000,
-    "world-objects": 6_000,
-    "world-rooms": 6_000,
 }

@@ -18,7 +18,7 @@ from virb.contracts.reader import Reader, Recognised
 from virb.errors import DataError, UsageError
 from virb.images.decode import read_bytes, shown
 from virb.images.folders import ImageFolder, scan_image_folder
-from virb.images.listing import Accounting, class_folders, list_images
+from virb.images.listing import account, class_folders, list_images
 from virb.images.of_torchvision import TorchvisionImages
 from virb.images.readers import of_layouts, recognised
 from virb.images.sets import IMAGE_SUFFIXES, FileImages, ImageSet
@@ -270,7 +270,7 @@ def _list_folder(root: Path) -> tuple[Path, ImageFolder, tuple[str, ...]]:
                 f"{known}."
             )
         paths = tuple(listing.paths)
-        found = ImageFolder(root, (), paths, np.zeros(len(paths), np.int64), Accounting.of(root, [listing]))
+        found = ImageFolder(root, (), paths, np.zeros(len(paths), np.int64), account(root, [listing]))
     if not found.accounting.is_whole:
         notes.append(f"{shown(root)}: {found.accounting.line()}.")
     return root, found, tuple(notes)

@@ -43,6 +43,13 @@ def check_options(probe: Probe, given: Mapping[str, object]) -> None:
             f"{option('probe', probe.name)} has no {', '.join(map(option, refused))}: {probe.why_not}. Leave "
             f"{'it' if len(refused) == 1 else 'them'} out, or choose {' or '.join(option('probe', one) for one in taking)}."
         )
+    open_ = [name for name in OPTIONS if given.get(name) == "auto" and name not in probe.chooses]
+    if open_:
+        choosing = [other.name for other in every() if set(open_) <= other.chooses]
+        raise UsageError(
+            f"{option('probe', probe.name)} chooses no {', '.join(open_)} by itself: say a number, leave it out, or take "
+            f"{' or '.join(option('probe', one) for one in choosing)}."
+        )
     own = probe.protocol
     if own is not None and "lr" not in given and given.get("optimizer", own.optimizer) != own.optimizer:
         raise UsageError(

@@ -30,7 +30,7 @@ from virb.contracts.probe import Source as ProbeSource
 from virb.contracts.task import Protocol
 from virb.errors import DataError, TrainingError
 from virb.features.cache import compute_layers, resize
-from virb.images.crops import random_crop
+from virb.images.crops import random_crop, resized, scale_to
 from virb.images.geometry import PIXELS, Grid, resample
 from virb.system import devices
 from virb.system.mapped import Rows
@@ -178,12 +178,15 @@ class CropSource:
     def _crops(self, rows: np.ndarray, epoch: int) -> tuple[list[list[np.ndarray]], list[np.ndarray]]:
         frames: list[list[np.ndarray]] = []
         targets = []
+        low, high = self.protocol.crop_scales
         for row in rows:
+            images = [self.examples.images.image(int(frame)) for frame in self.examples.frames[row]]
+            factor = scale_to(self.protocol.short_side, images[0].shape)
             crops, target = random_crop(
-                [self.examples.images.image(int(frame)) for frame in self.examples.frames[row]],
+                images,
                 np.asarray(self.examples.targets[int(row)]),
                 size=self.size,
-                scales=self.protocol.crop_scales,
+                scales=(low * factor, high * factor),
                 may_mirror=self.protocol.crop_mirror,
                 rng=np.random.default_rng([self.seed, epoch, int(row)]),
                 ignore_index=self.ignore_index,
@@ -194,20 +197,25 @@ class CropSource:
 
 
 class WholeSource:
-    """Whole images at their own resolution, one at a time."""
+    """Whole images, one at a time, at their own resolution, or scaled so that the shorter side is ``short_side``."""
 
-    def __init__(self, encoder: FrozenEncoder, layer: str, examples: Examples) -> None:
+    def __init__(
+        self, encoder: FrozenEncoder, layer: str, examples: Examples, *, short_side: int | None = None
+    ) -> None:
         self.n = len(examples)
         self.encoder = encoder
         self.layer = layer
         self.examples = examples
+        self.short_side = short_side
 
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         if len(rows) != 1:
             raise ValueError(f"images of their own sizes come one at a time; {len(rows)} were asked for")
         frames = [self.examples.images.image(int(index)) for index in self.examples.frames[rows[0]]]
+        factor = scale_to(self.short_side, frames[0].shape)
+        height, width = (max(1, round(side * factor)) for side in frames[0].shape[:2])
+        frames = [resized(frame, height, width) for frame in frames]
         pyramids = [_pyramid(self.encoder, [frame], self.layer) for frame in frames]
-        height, width = frames[0].shape[:2]
         return pyramids, _targets(self.examples, rows), (height, width)
 
 

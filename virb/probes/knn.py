@@ -309,4 +309,5 @@ PROBE = Probe(
     options=frozenset({"dtype", "k", "temperature"}),
     why_not="it trains nothing",
     is_random=False,
+    chooses=frozenset({"k"}),
 )

@@ -7,10 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from virb.errors import RecordError, VirbError
-from virb.records.predictions import Arrays, read_arrays
+from virb.records.predictions import read_arrays, score_of
 from virb.records.record import Record, place_of, read
 from virb.records.store import (
     DAMAGED,
@@ -35,7 +33,6 @@ __all__ = [
     "Problem",
     "check",
     "repair",
-    "score_of",
 ]
 TOLERANCE = 1e-6  # of a score made anew from its predictions, whose sums may run in another order
 
@@ -87,32 +84,6 @@ def repair(results: str | os.PathLike[str]) -> list[str]:
             _move(path, aside)
             done.append(f"put {path} aside, to {aside}: the same virb evaluate computes it again")
     return done
-
-
-def score_of(arrays: Arrays, metric: str) -> float | None:
-    """Return the score that predictions give by one of virb's metrics; None where it cannot be told from them."""
-    try:
-        if metric == "top1":
-            return float(np.mean(arrays["prediction"] == arrays["target"]))
-        if metric == "mean_per_class":
-            _, label = np.unique(arrays["target"], return_inverse=True)
-            hits = np.bincount(label, arrays["prediction"] == arrays["target"])
-            return float(np.mean(hits / np.bincount(label)))
-        if metric == "miou":
-            overlap, predicted, target = (
-                arrays[k].sum(axis=0, dtype=float) for k in ("intersection", "predicted", "target")
-            )
-            union = predicted + target - overlap
-            return float(np.mean(overlap[union > 0] / union[union > 0]))
-        if metric == "neg_l1":
-            return -float(arrays["sum_absolute_error"].sum() / arrays["n_valid"].sum())
-        if metric == "neg_epe":
-            return -float(arrays["sum_end_point_error"].sum() / arrays["n_valid"].sum())
-        if metric == "one_minus_all":
-            return 1 - float(arrays["n_outliers"].sum() / arrays["n_valid"].sum())
-    except (KeyError, ValueError, TypeError, IndexError):
-        return float("nan")  # not the arrays that the metric leaves
-    return None
 
 
 def _wrong_score(path: Path, record: Record) -> str | None:

@@ -9,17 +9,19 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from virb.errors import RecordError, ScoresError, option
+from virb import registry
+from virb.contracts.metric import Metric, Resampling
+from virb.errors import RecordError, RegistryError, ScoresError, VirbError, option
 from virb.records.record import place_of, read_bytes
 from virb.records.store import MAX_PREDICTIONS, SHOWN, ResultStore
-from virb.stats.permutation import PermutationTest, miou_test, paired_permutation_test, sign_flip_test
-from virb.stats.variance import jackknife_sd
+from virb.stats.noise import jackknife_sd
+from virb.stats.permutation import PermutationTest
 
 Arrays = Mapping[str, np.ndarray]
 MAX_SHOWN = 64 << 20  # bytes
@@ -144,38 +146,23 @@ def labels(arrays: Arrays, task: str) -> tuple[np.ndarray, np.ndarray]:
 def compare(a: Arrays, b: Arrays, metric: str, *, samples: int = 100_000, seed: int = 0) -> PermutationTest:
     """Paired permutation test of two encoders' score on the same examples (Chen et al. 2020, Appendix B.8).
 
-    Top-1 and mean per class exchange labels, mIOU exchanges an image's pixel counts, negative L1 and 1-All its error
-    sums.
+    What is exchanged is the metric's own (``Metric.resampling``): top-1 and mean per class exchange labels, mIOU an
+    image's pixel counts, negative L1 and 1-All its error sums.
 
     Raises:
         ScoresError: the metric has no such test (average precision is no sum over examples), or arrays are absent.
     """
+    made_of = resampling_of(metric)
+    if made_of is None:
+        raise ScoresError(
+            f"Exchanging predictions is no valid test of {metric}: it is not made of single examples. Test an accuracy on "
+            "the same predictions instead."
+        )
     for arrays in (a, b):
-        needed = _NEEDED.get(metric)
-        if needed is None:
-            raise ScoresError(
-                f"Exchanging predictions is no valid test of {metric}: it is not made of single examples. Test an "
-                "accuracy "
-                f"on the same predictions instead."
-            )
-        absent = [name for name in needed if name not in arrays]
+        absent = [name for name in made_of.needs if name not in arrays]
         if absent:
             raise ScoresError(f"The predictions lack {', '.join(absent)}, which a test of {metric} needs.")
-    if metric in ("top1", "mean_per_class"):
-        if not np.array_equal(a["target"], b["target"]):
-            raise ScoresError("The two encoders' predictions have different targets for the same examples.")
-        return paired_permutation_test(
-            a["target"], a["prediction"], b["prediction"], metric=metric, samples=samples, seed=seed
-        )
-    if metric == "miou":
-        unions = [p["predicted"] + p["target"] - p["intersection"] for p in (a, b)]
-        return miou_test(a["intersection"], unions[0], b["intersection"], unions[1], samples=samples, seed=seed)
-    total = a["n_valid"].sum()
-    if not np.array_equal(a["n_valid"], b["n_valid"]) or total == 0:
-        raise ScoresError("The two encoders were scored on different pixels of the same images.")
-    key = _NEEDED[metric][0]
-    # The score is minus (errors of all images) / (pixels of all images): a mean over images of this.
-    return sign_flip_test((b[key] - a[key]) * (len(a[key]) / total), samples=samples, seed=seed)
+    return made_of.test(a, b, samples=samples, seed=seed)
 
 
 def sampling_sd(arrays: Arrays, metric: str) -> float:
@@ -184,36 +171,30 @@ def sampling_sd(arrays: Arrays, metric: str) -> float:
     Raises:
         ScoresError: the metric is not made of single examples (average precision), or arrays are absent.
     """
-    needed = _NEEDED.get(metric)
-    if needed is None or any(name not in arrays for name in needed):
+    made_of = resampling_of(metric)
+    if made_of is None or any(name not in arrays for name in made_of.needs):
         raise ScoresError(f"The error of {metric} over test examples cannot be had from these predictions.")
-    if metric in ("top1", "mean_per_class"):
-        right = arrays["prediction"] == arrays["target"]
-        if metric == "top1":
-            return jackknife_sd((right.sum() - right) / max(len(right) - 1, 1))
-        _, label = np.unique(arrays["target"], return_inverse=True)
-        size, hits = np.bincount(label), np.bincount(label, right)
-        # A class of one example would be gone without it; its share then stays what it is.
-        without = np.where(size[label] > 1, (hits[label] - right) / np.maximum(size[label] - 1, 1), hits[label])
-        return jackknife_sd((hits / size).mean() + (without - (hits / size)[label]) / len(size))
-    if metric == "miou":
-        overlap = arrays["intersection"].astype(float)
-        union = arrays["predicted"].astype(float) + arrays["target"] - overlap
-        i, u = overlap.sum(axis=0) - overlap, union.sum(axis=0) - union  # (N, C): dataset-level counts without each
-        iou = np.where(u > 0, i / np.where(u > 0, u, 1), np.nan)
-        return jackknife_sd(np.nanmean(iou, axis=1))
-    error, valid = arrays[_NEEDED[metric][0]].astype(float), arrays["n_valid"].astype(float)
-    return jackknife_sd(-(error.sum() - error) / np.maximum(valid.sum() - valid, 1))
+    return jackknife_sd(made_of.without_each(arrays))
 
 
-_NEEDED: dict[str, Sequence[str]] = {
-    "top1": ("prediction", "target"),
-    "mean_per_class": ("prediction", "target"),
-    "miou": ("intersection", "predicted", "target"),
-    "neg_l1": ("sum_absolute_error", "n_valid"),
-    "neg_epe": ("sum_end_point_error", "n_valid"),
-    "one_minus_all": ("n_outliers", "n_valid"),
-}
+def score_of(arrays: Arrays, metric: str) -> float | None:
+    """Return the score that predictions give by a metric; None where it cannot be told from them, NaN where they are others."""
+    made_of = resampling_of(metric)
+    if made_of is None:
+        return None
+    try:
+        return made_of.score(arrays)
+    except (KeyError, ValueError, TypeError, IndexError):
+        return float("nan")  # not the arrays that the metric leaves
+
+
+def resampling_of(metric: str) -> Resampling | None:
+    """Return what the statistics that the metric keeps of each example make; None where they make nothing, or none is known."""
+    try:
+        found = registry.load("metrics", metric)
+    except RegistryError:
+        return None
+    return found.resampling if isinstance(found, Metric) else None
 
 
 def class_names(
@@ -224,9 +205,6 @@ def class_names(
     frame: pd.DataFrame | None = None,
 ) -> list[str]:
     """Names of a task's classes: as its records say (those of ``frame`` in ``results``), its file declares, else numbers."""
-    from virb import registry
-    from virb.errors import VirbError
-
     if results is not None and frame is not None:
         store = ResultStore(results)
         for row in frame[frame["task"] == task].head(1).to_dict("records"):

@@ -12,19 +12,9 @@ from virb.errors import ScoresError
 from virb.report.study import Study
 from virb.scores.layout import missing_cells, ranked_part
 from virb.scores.units import on_one_scale
-from virb.stats.ranking import (
-    Standing,
-    critical_difference,
-    holm_wilcoxon,
-    leader_against_others,
-    leader_by_luck,
-    nemenyi,
-    rank_bootstrap,
-    rank_stability,
-    standing,
-    task_ranks,
-)
+from virb.stats.ranking import critical_difference, holm_wilcoxon, leader_against_others, nemenyi, task_ranks
 from virb.stats.signed_rank import smallest_holm_p
+from virb.stats.standing import Standing, leader_by_luck, rank_bootstrap, rank_stability, standing
 
 ALPHA = 0.05
 TOP = 3
@@ -82,15 +72,11 @@ def rank(study: Study) -> Ranking:
         said.append("All encoders tie on every end task.")
     else:
         found = standing(complete, categories, top=TOP) if len(complete) > 2 else None
-        drawn = found.table if found else _of_two(complete)
+        drawn = found.table if found else rank_bootstrap(complete, top=TOP)
         luck = found.luck_first if found else leader_by_luck(*complete.shape)
         table = _with_intervals(table, drawn)
         said += _certainty(table, complete, study, found, luck)
     return Ranking(order, table, by_category, complete.shape[1], said)
-
-
-def _of_two(complete: pd.DataFrame) -> pd.DataFrame:
-    return rank_bootstrap(complete, top=TOP).assign(p_first=rank_bootstrap(complete, top=1)["p_top"])
 
 
 def _is_tied(complete: pd.DataFrame) -> bool:

@@ -45,8 +45,13 @@ class Families:
         return f" of {self.n} families ({self.column})" if self.labels is not None else ""
 
 
-def declared_families(frame: pd.DataFrame, encoders: Sequence[Any], notes: Notes, *, column: str = "") -> Families:
+def declared_families(
+    frame: pd.DataFrame, encoders: Sequence[Any], notes: Notes, *, column: str = "", besides: Sequence[str] = ()
+) -> Families:
     """The families of ``encoders`` as the option ``FAMILY`` asks for them; what nothing is said of is named.
+
+    ``besides``: columns by whose values the encoders are compared, and which are therefore no families unless asked for; where
+    the column family itself is among them, every encoder is counted.
 
     Raises:
         UsageError: there is no such column.
@@ -56,7 +61,8 @@ def declared_families(frame: pd.DataFrame, encoders: Sequence[Any], notes: Notes
         return Families(None, "", len(encoders))
     if column and column not in about:
         raise UsageError(f"family={column!r} is no column of the scores; they have {names_in_words(list(about), 12)}.")
-    columns = [column] if column else [name for name in ("family", "method") if name in about]
+    usual = [] if "family" in besides else [name for name in ("family", "method") if name not in besides]
+    columns = [column] if column else [name for name in usual if name in about]
     if not columns:
         return Families(None, "", len(encoders))
     given = about.loc[list(encoders), columns].bfill(axis=1).iloc[:, 0]
@@ -80,26 +86,6 @@ def declared_families(frame: pd.DataFrame, encoders: Sequence[Any], notes: Notes
         )
         return Families(None, name, n, warning, members)
     return Families(labels.tolist(), name, n, members=members)
-
-
-def shared_families(frame: pd.DataFrame, encoders: Sequence[Any], *, besides: Sequence[str] = ()) -> str:
-    """A caveat for p that counts encoders as independent although declared families hold several of them; else "".
-
-    Families are those of the column family, else of the method, unless either is among ``besides``, by whose values the
-    encoders are compared.
-    """
-    about = encoder_table(frame).loc[list(encoders)]
-    columns = [name for name in ("family", "method") if name in about and about[name].notna().any()]
-    if not columns or columns[0] in besides:
-        return ""
-    given = about[columns[0]]
-    n = given.nunique() + int(given.isna().sum())
-    if n == len(given):
-        return ""
-    return (
-        f"encoders of one family count as independent ({len(given)} encoders of {n} famil{'y' if n == 1 else 'ies'}, column "
-        f"{columns[0]}), so that p and intervals are too small"
-    )
 
 
 def basis_of(result: CorrelationMatrix, families: Families) -> str:

@@ -12,7 +12,8 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from virb.errors import ScoresError
-from virb.stats.correlation import bootstrap_correlations, correlation_matrix, score_table
+from virb.stats.bootstrap import bootstrap_correlations
+from virb.stats.correlation import correlation_matrix, score_table
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def head_checks(head: Head) -> Checks:
     import torch
 
     from virb.heads import build_head
-    from virb.losses import find_loss
+    from virb.losses import USUAL, find_loss
     from virb.training.stacks import AutogradStack, aligned, stack_heads
 
     frames = sorted({head.min_frames, min(head.max_frames or 3, 3)})
@@ -90,7 +90,7 @@ def head_checks(head: Head) -> Checks:
         width = DIM * (5 if head.reads == "tokens" else 1)
         x = torch.randn(2, n_frames, 16, width, generator=torch.Generator().manual_seed(0))
         wanted = torch.randint(0, K, (2, 16), generator=torch.Generator().manual_seed(1))
-        loss = find_loss("cross_entropy")
+        loss = find_loss(USUAL["class"])
         padded = torch.nn.functional.pad(x, (0, aligned(width) - width))
 
         def moved(members: list[int], *, is_plain: bool) -> list[Tensor]:

@@ -71,6 +71,44 @@ def metric_checks(metric: Metric) -> Checks:
                 must(len(values) == N, f"per_example()[{name!r}] has {len(values)} rows for {N} examples.")
         return "one row an example"
 
+    def resampling() -> str:
+        """The score again, without each example, and the paired test of two encoders: each against the metric itself."""
+        made_of = metric.resampling
+        if made_of is None:
+            return "it says of nothing what single examples make: no paired test, no error over examples"
+        for target in sorted(metric.takes):
+            outputs, targets, ignore = drawn(target)
+            state, better = new(target, ignore), new(target, ignore)
+            state.update(outputs, targets)
+            better.update(
+                np.where(np.arange(N).reshape(-1, *[1] * (outputs.ndim - 1)) < 7, _right(target, targets), outputs),
+                targets,
+            )
+            one, two = state.per_example(), better.per_example()
+            absent = set(made_of.needs) - set(one)
+            must(not absent, f"per_example() lacks {', '.join(sorted(absent))}, which resampling needs.")
+            found = made_of.score(one)
+            must(
+                bool(np.isclose(found, state.score)),
+                f"{target}: resampling scores {found:g}; the metric {state.score:g}.",
+            )
+            without = made_of.without_each(one)
+            must(len(without) == N, f"without_each() has {len(without)} rows for {N} examples.")
+            k = 3
+            again = made_of.score({name: np.delete(values, k, axis=0) for name, values in one.items()})
+            must(
+                bool(np.isclose(without[k], again)),
+                f"{target}: without example {k}, {without[k]:g}; expected {again:g}.",
+            )
+            test = made_of.test(two, one, samples=200, seed=0)
+            wanted = better.score - state.score
+            must(
+                bool(np.isclose(test.statistic, wanted)),
+                f"{target}: the test's statistic is {test.statistic:g}; expected {wanted:g}.",
+            )
+            must(0 < test.pvalue <= 1, f"{target}: the p of its test is {test.pvalue}.")
+        return "the score, its error and its paired test agree with the metric"
+
     def empty() -> str:
         target = min(metric.takes)
         try:
@@ -83,6 +121,7 @@ def metric_checks(metric: Metric) -> Checks:
         ("order and merging", order),
         ("which way is better", direction),
         ("what is kept of each example", examples),
+        ("what single examples make", resampling),
         ("nothing given", empty),
     ]
 

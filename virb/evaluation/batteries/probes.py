@@ -15,15 +15,14 @@ def probe_checks(probe: Probe) -> Checks:
     """On each kind of target of whole examples that it takes: outputs, seeds, and what a record can hold."""
     import torch
 
-    from virb import probes
+    from virb import heads, losses, probes
     from virb.contracts.probe import Problem, Setup, Source
     from virb.contracts.task import Protocol
     from virb.convert.load import load_encoder
     from virb.heads import build_head, find_head
     from virb.images.sets import ArrayImages
-    from virb.losses import find_loss
 
-    losses = {"class": "cross_entropy", "labels": "bce", "number": "l2"}
+    whole = sorted(probe.takes & {"class", "labels", "number"})  # kinds of targets of whole examples
     encoder = load_encoder("pixels:2:size=16" if probe.is_frozen else "random:resnet18:width=0.125,size=32")
 
     def fitted(target: str, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -32,7 +31,7 @@ def probe_checks(probe: Probe) -> Checks:
         rows = encoder.embed(encoder.prepare(torch.from_numpy(images.array))).numpy() if probe.is_frozen else None
         source = Source(encoder, images, rows)
         _, targets, _ = sample(target)
-        head = find_head("linear")
+        head = find_head(heads.USUAL[target])
         problem = Problem(
             target=target,
             frames=np.arange(N)[:, None],
@@ -40,7 +39,7 @@ def probe_checks(probe: Probe) -> Checks:
             n_out=K,
             augmentations=(),
             head=head,
-            loss=find_loss(losses[target]),
+            loss=losses.find_loss(losses.USUAL[target]),
             build_head=lambda e, seed, initial_output=0.0: build_head(head, n_out=K, dim=e.dim, seed=seed),
             score=lambda outputs, wanted: (
                 -float(np.nansum((np.asarray(outputs).argmax(1) - wanted.reshape(len(wanted), -1)[:, 0]) ** 2))
@@ -52,7 +51,6 @@ def probe_checks(probe: Probe) -> Checks:
         return np.asarray(found.outputs(source, np.arange(6)[:, None], lambda done, total: None)), found.protocol
 
     def outputs() -> str:
-        whole = sorted(probe.takes & set(losses))
         for target in whole:
             found, protocol = fitted(target, 0)
             must(found.shape == (6, K), f"{target}: its outputs are {found.shape}; expected (6, {K}).")
@@ -61,7 +59,7 @@ def probe_checks(probe: Probe) -> Checks:
         return ", ".join(whole) or "it takes pixelwise targets alone; evaluate a task with it"
 
     def seeds() -> str:
-        for target in sorted(probe.takes & set(losses)):
+        for target in whole:
             first, again, other = (fitted(target, seed)[0] for seed in (0, 0, 1))
             must(np.array_equal(first, again), f"{target}: one seed gave two results.")
             if not probe.is_random:

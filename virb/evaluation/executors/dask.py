@@ -9,13 +9,12 @@ wrong travels over the network.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import virb
 from virb.contracts.examples import DataContext
@@ -24,17 +23,12 @@ from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.convert.load import load_encoder
 from virb.errors import UsageError, VirbError, option
+from virb.evaluation.executors import _cluster as cluster
 from virb.networks.encoder import FrozenEncoder
 from virb.networks.spec import split_code, split_fused, split_source
 from virb.system import devices
 from virb.system.progress import Progress as OwnProgress
-from virb.system.threads import n_cores
 
-if TYPE_CHECKING:
-    from distributed import Client
-
-CONNECT_S = 5
-MAX_LOCAL_WORKERS = 8
 MAX_ENCODERS = 32  # a piece: what is lost with a worker, and held in its memory, stays bounded
 
 
@@ -135,11 +129,11 @@ def run(work: Work, place: str, progress: Progress) -> Report:
     encoders = [(absolute_source(source), identity) for source, identity in work.encoders]
     progress.set_jobs(sum(sum(chunk.missing.values()) for chunk in work.chunks))
     n_pieces = sum(len(chunk.missing) for chunk in work.chunks)
-    with _connected(place, work.options.device, n_pieces) as (client, n_expected):
-        workers = _workers(client, n_expected, progress)
-        shares = _shares(workers)
+    with cluster.connected(place, work.options.device, n_pieces) as (client, n_expected):
+        workers = cluster.workers(client, n_expected, progress)
+        shares = cluster.shares(workers)
         has_gpus = any(worker["n_gpus"] for worker in workers.values())
-        n_slots = sum(_n_slots(worker, has_gpus) for worker in workers.values())
+        n_slots = sum(cluster.slots_of(worker, has_gpus) for worker in workers.values())
         pieces = cut(work.chunks, encoders, max(1, n_slots))
         progress.note(f"Pieces of work: {len(pieces)}; Dask workers: {len(workers)}")
         futures = {}
@@ -199,139 +193,6 @@ def _name(source: str | FrozenEncoder) -> str:
     return source.name if isinstance(source, FrozenEncoder) else Path(source).name
 
 
-# ------------------------------------------------------------------------------------------------------ the cluster
-
-
-@contextlib.contextmanager
-def _connected(address: str, device: str, n_pieces: int) -> Iterator[tuple[Client, int]]:
-    """Yield a client and how many workers to wait for."""
-    from distributed import Client
-
-    with contextlib.ExitStack() as stack:
-        n_expected = 1
-        if not address:
-            address, n_expected = stack.enter_context(_own_cluster(device, n_pieces))
-        elif "://" not in address:
-            address = f"tcp://{address}"
-        try:
-            client = stack.enter_context(Client(address, timeout=CONNECT_S, set_as_default=False))
-        except (OSError, ValueError, TimeoutError) as error:
-            raise UsageError(
-                f"No Dask scheduler answers at {address} ({str(error).splitlines()[0] if str(error) else error!r}). "
-                f"Start one with dask scheduler and name the address that it prints: {option('executor', 'dask:tcp://HOST:PORT')}."
-            ) from error
-        yield client, n_expected
-
-
-@contextlib.contextmanager
-def _own_cluster(device: str, n_pieces: int) -> Iterator[tuple[str, int]]:
-    """Start a scheduler and workers on 127.0.0.1: one a GPU, or a few on the CPU; yield the address and their number."""
-    from distributed import Nanny, Scheduler, SpecCluster
-
-    options: dict[str, Any] = {
-        "nthreads": 1,  # one piece at a time; it uses the worker's share of the cores
-        "host": "127.0.0.1",
-        "dashboard": False,
-        "dashboard_address": "127.0.0.1:0",
-        "memory_limit": 0,  # mapped features would count as memory, and end the worker
-        "silence_logs": logging.ERROR,
-    }
-    gpus = _gpus() if device in ("auto", "cuda") else []
-    if gpus:
-        each = [{"resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": gpu}} for gpu in gpus]
-    elif device.startswith("cuda") or device == "mps":
-        each = [{}]
-    else:
-        each = [{} for _ in range(max(1, min(n_cores(), n_pieces, MAX_LOCAL_WORKERS)))]
-    scheduler = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    with SpecCluster(
-        scheduler={"cls": Scheduler, "options": scheduler},
-        workers={k: {"cls": Nanny, "options": {**options, **own}} for k, own in enumerate(each)},
-        silence_logs=logging.ERROR,
-    ) as cluster:
-        yield cluster.scheduler_address, len(each)
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    n_found = torch.cuda.device_count()
-    if named is not None:
-        return [gpu.strip() for gpu in named.split(",") if gpu.strip()][:n_found]
-    return [str(k) for k in range(n_found)]
-
-
-def _workers(client: Client, n_expected: int, progress: Progress) -> dict[str, dict[str, Any]]:
-    """Return what each worker says of itself.
-
-    Raises:
-        UsageError: a worker has another version of virb, or none.
-    """
-    if not client.nthreads():
-        progress.note("Waiting for Dask workers")
-    client.wait_for_workers(n_expected)
-    seen = client.run(_looker(), on_error="return")
-    wrong = []
-    for address, found in sorted(seen.items()):
-        if not isinstance(found, dict):
-            wrong.append(f"{address}: {type(found).__name__}: {found}")
-        elif found["version"] != virb.__version__:
-            wrong.append(f"{address} has {found['version'] or 'none'}")
-    if wrong:
-        raise UsageError(
-            f"Every Dask worker needs virb {virb.__version__}, as here: {'; '.join(wrong)}. Install the same version in "
-            "the workers' environment."
-        )
-    return seen
-
-
-def _shares(workers: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many cores a piece may use, by the cores that a worker sees (on which machine, which of them).
-
-    Workers that see the same cores share them, so that together they never use more than there are.
-    """
-    has_gpus = any(worker["n_gpus"] for worker in workers.values())
-    n_slots: dict[str, int] = {}
-    n_cores_seen: dict[str, int] = {}
-    for worker in workers.values():
-        cores = worker["cores"]
-        n_cores_seen[cores] = worker["n_cores"]
-        n_slots[cores] = n_slots.get(cores, 0) + _n_slots(worker, has_gpus)
-    return {cores: max(1, n_cores_seen[cores] // max(1, n)) for cores, n in n_slots.items()}
-
-
-def _n_slots(worker: Mapping[str, Any], has_gpus: bool) -> int:
-    """Return how many pieces a worker runs at a time: one a GPU where the cluster declares any, else one a thread."""
-    return int(worker["n_gpus"] if has_gpus else worker["n_threads"])
-
-
-def _looker() -> Callable[[], dict[str, Any]]:
-    """Return a function that travels by value, so that it runs where virb is another one, or is not installed."""
-
-    def look(dask_worker: Any = None) -> dict[str, Any]:
-        import os
-        import socket
-
-        try:
-            import virb
-
-            version = virb.__version__
-        except ImportError:
-            version = None
-        mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-        state = getattr(dask_worker, "state", None)
-        return {
-            "version": version,
-            "cores": f"{socket.gethostname()} {list(mine)}",
-            "n_cores": len(mine),
-            "n_threads": getattr(state, "nthreads", 1),
-            "n_gpus": int(getattr(state, "total_resources", {}).get("GPU", 0)),
-        }
-
-    return look
-
-
 # ------------------------------------------------------------------------------------------------------- the worker
 
 
@@ -359,7 +220,7 @@ def run_piece(version: str, blob: bytes, shares: Mapping[str, int]) -> Report:
     import cloudpickle
     import torch
 
-    here = _looker()()
+    here = cluster.looker()()
     if version != virb.__version__:  # a worker that came later
         reason = f"the worker has virb {virb.__version__}, the command {version}. Install the same version."
         return Report(failures=[Failure("a piece of the grid", reason)])

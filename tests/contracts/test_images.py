@@ -10,14 +10,13 @@ import torch
 from torchvision.transforms import v2
 
 from virb.contracts.examples import DataContext, Examples
+from virb.contracts.images import UNREADABLE, Digested, centre_squares
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Category, Protocol, Task
 from virb.errors import RegistryError
 from virb.evaluation import plan
 from virb.features.encode import resize
-from virb.images.digests import UNREADABLE, Digested
 from virb.images.sets import ArrayImages
-from virb.images.squares import centre_squares
 from virb.probes import find
 
 
