@@ -101,7 +101,8 @@ def _record(task: Task, encoder: str, results: str | os.PathLike[str], probe: st
 
 def _caption(parts: Parts, train: Examples | None, test: Examples) -> list[str]:
     task = parts.task
-    sizes = f"{len(train):,} training and " if train is not None else ""
+    what = "searched" if parts.target == "relevance" else "training"
+    sizes = f"{len(train):,} {what} and " if train is not None else ""
     lines = [
         f"{task.name}: {task.summary}",
         f"{sizes}{len(test):,} test examples; {parts.head.name}, {parts.metric.name}",
@@ -123,7 +124,7 @@ def _balance(parts: Parts, test: Examples) -> str:
         )
     elif parts.target == "relevance":
         n = (np.asarray(test.targets) > 0).sum(axis=1)
-        return f"{n.min()} to {n.max()} are to be found of each of {len(n):,} queries"
+        return f"{n.min()}{f' to {n.max()}' if n.max() > n.min() else ''} to be found for each query"
     elif parts.target == "mask":
         counts = np.zeros(len(names))
         for row in rows:
