@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from virb.contracts.analysis import Analysis, Option
 from virb.contracts.tables import Notes, Tables
-from virb.features.activations import ENCODERS, IMAGES, N_IMAGES, layer_names, layers, load_encoders, open_images
+from virb.features.activations import (
+    DEVICE,
+    ENCODERS,
+    IMAGES,
+    N_IMAGES,
+    layer_names,
+    layers,
+    load_encoders,
+    open_images,
+)
 from virb.stats.cka import FEWEST_BLOCKS, BlockGrams, cka_matrix, mean_off_diagonal
 
 if TYPE_CHECKING:
@@ -22,12 +31,12 @@ if TYPE_CHECKING:
 
 
 def compute(
-    scores: DataFrame | None, notes: Notes, *, encoders: tuple[str, ...], images: str, n: int, batch: int
+    scores: DataFrame | None, notes: Notes, *, encoders: tuple[str, ...], images: str, n: int, batch: int, device: str
 ) -> Tables:
     """CKA of every pair of layers, within and between encoders; ``means``: an encoder's over its different layers."""
     import pandas as pd
 
-    loaded = load_encoders(encoders)
+    loaded = load_encoders(encoders, device)
     chosen = open_images(images, n=n)
     grams = {}
     for encoder in loaded:
@@ -162,5 +171,5 @@ ANALYSIS = Analysis(
     draw=draw,
     say=say,
     needs_scores=False,
-    options=(ENCODERS, IMAGES, N_IMAGES, Option("batch", 64, "Images in a block.", type=int)),
+    options=(ENCODERS, IMAGES, N_IMAGES, Option("batch", 64, "Images in a block.", type=int), DEVICE),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
 from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
-from virb.features.activations import ENCODERS, IMAGES, load_encoders, open_images
+from virb.features.activations import DEVICE, ENCODERS, IMAGES, load_encoders, open_images
 from virb.scores.layout import matrix
 from virb.stats.comparisons import above_chance
 
@@ -45,6 +45,7 @@ def compute(
     n: int,
     probe: str,
     tasks: tuple[str, ...],
+    device: str,
 ) -> Tables:
     """A row an encoder and transformation."""
     import pandas as pd
@@ -52,7 +53,7 @@ def compute(
     if scores is not None and "chance" in scores and not encoders:
         table, note = _from_scores(scores, tasks), "Scores as given."
     else:
-        loaded = load_encoders(encoders)
+        loaded = load_encoders(encoders, device)
         chosen = open_images(images, n=n)
         if len(chosen) < 40:
             raise UsageError(f"{images} has {len(chosen)} images; a probe and its test need at least 40.")
@@ -223,5 +224,6 @@ ANALYSIS = Analysis(
             "Of finished scores: the tasks that are transformations; by name if not given.",
             type=comma_list,
         ),
+        DEVICE,
     ),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option
 from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
-from virb.features.activations import ENCODERS, embeddings, load_encoders
+from virb.features.activations import DEVICE, ENCODERS, embedded, load_encoders
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +27,7 @@ def compute(
     n: int,
     perplexity: float,
     seed: int,
+    device: str,
 ) -> Tables:
     """A row a point; ``agreement``: the share of neighbours of the same class, in the embedding and in the map."""
     import numpy as np
@@ -38,7 +39,7 @@ def compute(
     from virb.contracts.examples import DataContext
     from virb.images.sets import ImageSubset
 
-    loaded = load_encoders(encoders)
+    loaded = load_encoders(encoders, device)
     if not task:
         raise NotApplicable("It needs the images and classes of an end task: --option task=NAME.")
     declared = registry.load("tasks", task)
@@ -52,8 +53,8 @@ def compute(
     if len(rows) <= 3 * perplexity:
         raise UsageError(f"perplexity={perplexity:g} needs more than {3 * perplexity:g} images; there are {len(rows)}.")
     points, agreement = [], []
-    for encoder in loaded:
-        features = np.concatenate(list(embeddings(encoder, images)))
+    for encoder, found in zip(loaded, embedded(loaded, images), strict=True):
+        features = np.asarray(found)
         features = (features - features.mean(axis=0)) / np.maximum(
             np.linalg.norm(features - features.mean(axis=0), axis=1, keepdims=True), 1e-12
         )
@@ -135,5 +136,6 @@ ANALYSIS = Analysis(
         Option("n", 600, "Images, drawn at random.", type=int),
         Option("perplexity", 30.0, "Neighbours that count.", type=float),
         Option("seed", 0, "Of the draw and the map.", type=int),
+        DEVICE,
     ),
 )

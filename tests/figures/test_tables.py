@@ -127,6 +127,20 @@ def test_order_and_columns_are_chosen():
         scores_table(frame, sort="nme")
 
 
+def test_an_encoder_without_most_scores_does_not_take_the_others_ranks():
+    frame = scores(6, seeds=2)
+    frame = frame[(frame["encoder"] != "tv5_c10") | (frame["task"] == "task-0")].iloc[1:]
+    table = scores_table(frame)
+    ranks = {row[0]: row[table.columns.index("mean rank")] for row in table.rows}
+    assert table.rows[0][0] == "tv4_c10"
+    assert table.rows[-1][0] == "tv5_c10"
+    assert (ranks["tv4_c10"], ranks["tv5_c10"]) == ("2.33", "–")  # first on two of three, where less is better the last
+    assert (
+        "mean rank over the 3 of 3 end tasks that all ranked encoders have; mean ± standard deviation over 1 to 2 seeds"
+        in (table.caption)
+    )
+
+
 def test_csv_and_json_hold_every_row_at_full_precision():
     frame = scores(3, seeds=2)
     read = pd.read_csv(io.StringIO(scores_text(frame, "csv")))

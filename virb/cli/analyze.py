@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virb.cli.common import add_scores_arguments, parse_options, scores_of
+from virb.cli.common import add_run_flags, add_scores_arguments, parse_options, scores_of
 from virb.contracts.options import RunOptions
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ EPILOG = """examples:
   virb analyze all --results results --out figures --option missing=drop-tasks
   virb analyze anova --results results --meta encoders.csv          roles, families, factors: column encoder and others
   virb analyze correlation --results paper.csv --wide --unit percent --exclude baseline,scratch
-  virb analyze cka --option encoders=a.pt,b.pt --option images=photos/
+  virb analyze cka --option encoders=a.pt,b.pt --option images=photos/ --device cuda
   virb list analyses                       what there is, and what each is about
 """
 
@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--option", action="append", default=[], metavar="NAME=VALUE",
         help="set an option of the analysis (with all: of those that have it); may be repeated; `--option help` lists them",
     )  # fmt: skip
+    add_run_flags(
+        parser, only=["device"], helps={"device": "where analyses run encoders: auto, cpu, cuda, cuda:1, mps"}
+    )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.add_argument(
         "--format",
@@ -59,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         _print_options(registry.load("analyses", args.name))
         return 0
     given = parse_options(args.option)
+    if args.device != RunOptions.device:
+        given["device"] = args.device
     names = registry.names("analyses") if is_all else [args.name]
     # A single name that is unknown, or an option that is wrong, is the call's fault: say so before reading anything.
     if is_all:

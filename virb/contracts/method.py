@@ -20,8 +20,8 @@ class Training:
     """How a method is trained: its published settings, each of which a command line or recipe may replace.
 
     ``lr`` belongs to ``batch_size`` under ``lr_rule``: "linear" scales it with the batch, "sqrt" with its square root,
-    "fixed" not at all. ``milestones`` are fractions of the run (schedule "step"). ``momentum`` is AdamW's beta 1. With
-    ``final_weight_decay`` the decay goes there on a cosine.
+    "fixed" not at all. ``milestones`` are fractions of the run (schedule "step"). ``momentum`` is AdamW's beta 1, ``beta2``
+    its other one. With ``final_weight_decay`` the decay goes there on a cosine.
     """
 
     optimizer: str
@@ -37,6 +37,14 @@ class Training:
     schedule: str = "cosine"
     milestones: tuple[float, ...] = ()
     final_lr: float = 0.0
+    beta2: float = 0.999
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as plain values; ``beta2`` where it is not AdamW's own, so that a run is called as ever."""
+        values = dataclasses.asdict(self)
+        if self.beta2 == 0.999:
+            del values["beta2"]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def scaled_lr(self, batch_size: int) -> float:
         """Return the peak learning rate for ``batch_size`` images an update."""

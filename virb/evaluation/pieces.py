@@ -40,6 +40,7 @@ from virb.system import devices
 from virb.system.commit import commit
 from virb.system.progress import Progress
 from virb.system.threads import core_pool, n_cores
+from virb.training import curves
 
 MOST_DECODERS = 32  # threads; beyond, they wait for the interpreter
 
@@ -252,7 +253,7 @@ class Runner:
                             state, predictor, self._reading.source(member, test, features), test, advance, step, shown
                         )
                         seconds = {"train": train_s, "predict": time.monotonic() - since}
-                        self._write(member, scored, state, seconds, predictor.protocol, shown)
+                        self._write(member, scored, state, seconds, predictor, shown)
         if not fitted:
             if is_too_large:
                 self._release_networks()
@@ -275,7 +276,7 @@ class Runner:
         task: Task,
         metric: State,
         seconds: Mapping[str, float],
-        protocol: Mapping[str, Any],
+        predictor: Predictor,
         shown: Shown | None,
     ) -> None:
         e, piece = self.encoders[member.encoder], member.piece
@@ -297,7 +298,8 @@ class Runner:
             "n_test": len(test),
             "files": checks.account(piece.train, test),
             "overrides": {**self.options.overrides(), **piece.budget.overrides()},
-            "protocol": {**piece.unit.trains.protocol.of_images, **protocol},
+            "protocol": {**piece.unit.trains.protocol.of_images, **predictor.protocol},
+            "loss_by_epoch": curves.as_recorded(predictor.losses.items()),
             "fingerprint": piece.fingerprints[Job(member.encoder, task.name, member.seed, piece.budget)],
             "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
             "device": str(self.device),

@@ -24,9 +24,11 @@ from virb.evaluation.grid import Failure, Job, Piece, Unit, effective, holds_out
 from virb.evaluation.guard import Guard
 from virb.evaluation.parts import Parts, parts_of
 from virb.networks.encoder import FrozenEncoder
+from virb.records import columns
 from virb.records import fingerprint as prints
 from virb.records.fingerprint import Fields
 from virb.records.record import FIRST_SCHEMA, Record, digest
+from virb.records.remembered import Known
 from virb.records.store import ResultStore, probe_name
 from virb.system.progress import Progress
 
@@ -50,6 +52,7 @@ class Plan:
     failures: list[Failure] = field(default_factory=list)
     left_out: list[Failure] = field(default_factory=list)
     fingerprints: dict[Job, Fields] = field(default_factory=dict)  # of every job whose data are there
+    rows: dict[Job, dict[str, Any]] = field(default_factory=dict)  # of the table, where what was remembered says them
 
     @property
     def unread_jobs(self) -> set[Job]:
@@ -77,8 +80,11 @@ class Planner:
         self.options = options
         self.about = about
         self.progress = progress
-        self._encoder_fields = [prints.encoder_fields(encoder) for encoder in encoders]
+        self._encoder_parts = [prints.part(prints.encoder_fields(encoder)) for encoder in encoders]
         self._said_of = [about.encoder(encoder) for encoder in encoders]
+        self._told_of = [digest({**said, "source": None}) for said in self._said_of]  # where it lies is not compared
+        self._remembered = [store.remembered(encoder.name) for encoder in encoders]
+        self._names: dict[Budget, str] = {}  # of the probe in records
         self._n_old = 0
 
     def plan(self, units: Sequence[Unit], *, may_leave_out: bool) -> Plan:
@@ -98,9 +104,10 @@ class Planner:
         return found
 
     def jobs_of(self, unit: Unit) -> Iterator[Job]:
+        budgets = self.options.budgets()
         for task in unit.scores:
             for encoder in range(len(self.encoders)):
-                for budget in self.options.budgets():
+                for budget in budgets:
                     for seed in range(self._n_seeds(budget)):
                         yield Job(encoder, task.name, seed, budget)
 
@@ -109,8 +116,13 @@ class Planner:
         return self.options.seeds if self.probe.is_random or not budget.is_whole else 1
 
     def path(self, job: Job) -> Path:
-        name = record_name(self.probe, self.options, job.budget)
-        return self.store.path(self.encoders[job.encoder].name, job.task, name, job.seed)
+        return self.store.root / self.encoders[job.encoder].name / self._place(job)
+
+    def _place(self, job: Job) -> str:
+        """Return the path of the job's record below its encoder's folder."""
+        if job.budget not in self._names:
+            self._names[job.budget] = record_name(self.probe, self.options, job.budget)
+        return f"{job.task}/{self._names[job.budget]}-seed{job.seed}.json"
 
     def record(self, job: Job, plan: Plan) -> Record | None:
         """Return the job's record if it is the one that was asked for."""
@@ -156,16 +168,25 @@ class Planner:
         pieces = self._pieces(unit, train, tests, parts, layer, found)
         for task in unit.scores:
             data["test"] = digests_of(tests[task.name].without_hold_out())
-            asked, said = task_fields(unit.trains, task), self.about.task(task)
+            tested, asked = prints.part(dict(data)), prints.part(task_fields(unit.trains, task))
+            said = self.about.task(task)
+            told = [digest([of_encoder, said]) for of_encoder in self._told_of]
             for piece, seeds in pieces:
-                probes = {k: probe_fields(self.probe, unit.trains, self.options, k, piece.budget) for k in seeds}
+                probes = {
+                    k: prints.part(probe_fields(self.probe, unit.trains, self.options, k, piece.budget)) for k in seeds
+                }
                 for encoder, seed in product(range(len(self.encoders)), seeds):
                     job = Job(encoder, task.name, seed, piece.budget)
-                    now = prints.fingerprint(
-                        encoder=self._encoder_fields[encoder], data=dict(data), task=asked, probe=probes[seed]
+                    now = prints.joined(
+                        encoder=self._encoder_parts[encoder], data=tested, task=asked, probe=probes[seed]
                     )
                     piece.fingerprints[job] = now
-                    why = self._why_not(job, said, now)
+                    known = self._remembered[encoder].known(self._place(job))
+                    if known is not None and (known.fingerprint, known.told) == (now["sha256"], told[encoder]):
+                        found.present.add(job)
+                        found.rows[job] = known.row
+                        continue
+                    why = self._why_not(job, said, told[encoder], now)
                     if why is None:
                         found.present.add(job)
                         continue
@@ -219,10 +240,10 @@ class Planner:
             more = f" and {n - 1} more" if n > 1 else ""
             self.progress.note(f"{unit.trains.name}: computed again for {first}{more}: {why}")
 
-    def _why_not(self, job: Job, said: Fields, now: Fields) -> str | None:
+    def _why_not(self, job: Job, said: Fields, told: str, now: Fields) -> str | None:
         """Return None if the job's record is there and is what would be computed now; else why not ("" if there is none).
 
-        ``said`` is the part about the task that a record would have now.
+        ``said`` is the part about the task that a record would have now, ``told`` the digest of all that it would say.
         """
         path = self.path(job)
         try:
@@ -241,6 +262,9 @@ class Planner:
         renewed = self.about.renewed(record, self._said_of[job.encoder], said)
         if renewed is not None:
             self.store.relabel(path, renewed)
+        else:
+            known = Known(now["sha256"], told, columns.row(record))
+            self._remembered[job.encoder].keep(self._place(job), known)
         return None
 
     def _now(self, trains: Task, scored: Task, data: Fields, job: Job) -> Fields:

@@ -44,6 +44,8 @@ class FrozenEncoder:
         report: where in a foreign checkpoint the weights were, and what was dropped.
     """
 
+    is_compiled = False  # see compiled()
+
     def __init__(
         self,
         backbone: Backbone,
@@ -194,6 +196,9 @@ class FrozenEncoder:
                 network.eval()  # the placeholders of the folded layers too
             network.to(self.device, self.dtype)
             network.to(memory_format=torch.channels_last)
+            if self.is_compiled:
+                for name in ("embed", "pyramid", "features"):
+                    setattr(network, name, torch.compile(getattr(network, name)))
             self._network = network
         return self._network
 
@@ -233,6 +238,12 @@ class FrozenEncoder:
         if (moved, kind) != (self.device, self.dtype):
             self.device, self.dtype, self._network = moved, kind, None
         return self
+
+    def compiled(self) -> FrozenEncoder:
+        """Return this encoder with a forward pass that torch.compile makes one program of when it is first used."""
+        made = copy.copy(self)
+        made.is_compiled, made._network = True, None
+        return made
 
     def trainable_copy(self) -> Backbone:
         """Return an independent copy of the original network that may be trained (to finetune it)."""

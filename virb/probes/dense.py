@@ -36,6 +36,7 @@ from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import core_pool, memory_bytes
 from virb.training import schedules
+from virb.training.curves import Curve
 from virb.training.head_optimizers import make_optimizer, set_lr
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ def train_dense_head(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] | None = None,
+    losses: dict[int, float] | None = None,
 ) -> nn.Module:
     """Train one decoder and return it in evaluation mode.
 
@@ -244,6 +246,7 @@ def train_dense_head(
         ignore_index: the class of pixels without a target in a mask; in a map those are NaN.
         dtype: the encoder's; beside one in half precision the head trains in bfloat16 where it is on a GPU.
         progress: called as ``progress(done, total)`` in batches.
+        losses: gets the mean training loss by epoch.
 
     Raises:
         TrainingError: the loss was not finite.
@@ -261,6 +264,7 @@ def train_dense_head(
     n_batches = -(-source.n // protocol.batch_size)
     n_steps = protocol.n_steps(n_batches)
     is_good = torch.ones((), dtype=torch.bool, device=device)
+    curve = Curve({} if losses is None else losses, n_batches=n_batches, n_steps=n_steps)
     asked = asked_rows(source.n, protocol, generator)
     for step, (pyramids, wanted, size) in enumerate(made_ahead(asked, lambda ask: source.batch(*ask), device)):
         if protocol.schedule == "cosine":
@@ -282,6 +286,7 @@ def train_dense_head(
             )
         if value is not None:
             optimizer.step()
+        curve.add(step, value)
         if progress is not None:
             progress(step + 1, n_steps)
     return head.eval()
@@ -360,6 +365,7 @@ def _asked_by_point(
 def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) -> Predictor:
     """Train the task's decoder on ``setup.source.pixels``."""
     dtype = setup.source.encoder.dtype
+    losses: dict[int, float] = {}
     head = train_dense_head(
         lambda seed, initial_output: problem.build_head(setup.source.encoder, seed, initial_output),
         setup.source.pixels,
@@ -372,13 +378,14 @@ def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) ->
         device=device,
         dtype=dtype,
         progress=report,
+        losses=losses,
     )
 
     def outputs(source: ProbeSource, rows: np.ndarray, report: Report) -> tuple[list[Tensor], list[np.ndarray]]:
         return predict_dense(head, source.pixels, rows, dtype=dtype)
 
     is_half = device.type == "cuda" and dtype != torch.float32
-    return Predictor({**training(setup.protocol), **({"autocast": "bf16"} if is_half else {})}, outputs)
+    return Predictor({**training(setup.protocol), **({"autocast": "bf16"} if is_half else {})}, outputs, losses)
 
 
 def _targets(examples: Examples, rows: np.ndarray) -> list[np.ndarray]:

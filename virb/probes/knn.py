@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
+from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
 
@@ -150,16 +150,18 @@ def neighbours(
         width = 4 * train.shape[1] * train_frames.shape[1]
         is_held = n_blocks > 1 and len(starts) * test_block * width <= TRAIN_BLOCK_BYTES
         held = {first: units(first) for first in starts} if is_held else {}
+        # Fresh memory for each product would cost a seventh of the time: the kernel hands it out page by page.
+        product = torch.empty(test_block, train_block, device=device)
         for step in range(n_blocks):
             start = step * train_block
             trained = _units(train_rows, train_frames[start : start + train_block], train_block, device)
             for first in starts:
                 rows = slice(first, min(first + test_block, m))
                 asked = held[first] if is_held else units(first)
-                similarity = (asked @ trained.T)[: rows.stop - first, : n - start]
+                similarity = torch.mm(asked, trained.T, out=product)[: rows.stop - first, : n - start]
                 if groups is not None:
                     same = groups[1][rows][:, None] == groups[0][start : start + similarity.shape[1]]
-                    similarity = similarity.masked_fill(same, -torch.inf)
+                    similarity.masked_fill_(same, -torch.inf)
                 values, columns = top_k(similarity, min(k, similarity.shape[1]))
                 # What was found before lies to the left: it wins a tie, as its examples come first.
                 values, kept = top_k(torch.cat([best[rows], values], dim=1), k)
@@ -306,7 +308,7 @@ PROBE = Probe(
     takes=frozenset({"class", "labels", "number"}),
     fit=fit,
     settings=settings,
-    options=frozenset({"dtype", "k", "temperature"}),
+    options=frozenset({*FORWARD_OPTIONS, "k", "temperature"}),
     why_not="it trains nothing",
     is_random=False,
     chooses=frozenset({"k"}),
