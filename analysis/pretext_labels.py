@@ -81,8 +81,14 @@ def draw(tables: Tables) -> dict[str, Figure]:
     from virb.figures import plots
 
     table = tables[""]
-    shades = plots.palette(table["encoder"])
-    names, tasks = list(dict.fromkeys(table["encoder"])), list(dict.fromkeys(table["task"]))
+    tasks = plots.choose(dict.fromkeys(table["task"]), most=20, what="transformations").names
+    ranked = table.groupby("encoder")["kappa"].mean().sort_values(ascending=False, kind="stable").index
+    chosen = plots.choose(
+        ranked, most=max(2, min(15, 80 // len(tasks))), what="encoders", drawn_as=dict.fromkeys(table["encoder"])
+    )
+    names = chosen.names
+    table = table[table["encoder"].isin(set(names)) & table["task"].isin(set(tasks))]
+    shades = plots.palette(names)
     with plots.style():
         step = 0.8 / len(names)
         fig = plots.figure(plots.COLUMN, 0.42 + max(0.3, 0.12 * len(names)) * len(tasks))
@@ -102,7 +108,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         axes.grid(axis="x")
         axes.set_xlabel("accuracy beyond chance (kappa)")
         lines = " Lines: 95% Clopper-Pearson." if table["low"].notna().any() else ""
-        full = f"{tables.facts['note']} Kappa: 0 is guessing, 1 no error.{lines}"
+        full = f"{tables.facts['note']} Kappa: 0 is guessing, 1 no error.{lines} {chosen.note}"
         plots.titles(fig, "What is left of the transformation", full, handles=plots.colour_handles(shades))
     return {"": fig}
 

@@ -100,6 +100,8 @@ def draw(tables: Tables) -> dict[str, Figure]:
     names, facts, agreement = tables.facts["classes"], tables.facts, tables["agreement"]
     shades = dict(zip(names, [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 80, strict=False))
     with plots.style():
+        chosen = plots.choose(agreement["encoder"], most=12, what="encoders")
+        agreement = agreement[agreement["encoder"].isin(set(chosen.names))]
         columns = min(3, len(agreement))
         n_rows = -(-len(agreement) // columns)
         side = plots.COLUMN if columns == 1 else plots.PAGE / columns
@@ -117,7 +119,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         for axes in list(grid.flat)[len(agreement) :]:
             axes.remove()
         handles = plots.colour_handles(shades) if len(names) <= 15 else []
-        note = f"n = {facts['n_images']} test images, perplexity {facts['perplexity']:g}. %: of 10 nearest neighbours (cosine, embedding) of the same class."
+        note = f"n = {facts['n_images']} test images, perplexity {facts['perplexity']:g}. %: of 10 nearest neighbours (cosine, embedding) of the same class. {chosen.note}"
         plots.titles(fig, f"{facts['task']}: t-SNE of embeddings", note, handles=handles)
     return {"": fig}
 

@@ -285,20 +285,20 @@ def test_a_head_on_tokens_trains_on_the_coarsest_map(place, tmp_path):
 
 
 def test_importer_and_font_draw_a_figure(place, tmp_path, capsys):
-    from virb.figures import fonts
+    from virb.figures import fonts, look
 
     log = tmp_path / "log.txt"
     log.write_text("".join(f"e{e} | t{t} | {0.1 * e + 0.01 * t * (e % 3)}\n" for e in range(4) for t in range(4)))
     fonts.families.cache_clear()
-    fonts.settings.cache_clear()
+    look._found.cache_clear()
     argv = ["analyze", "correlation", "--results", f"their-log:{log}", *place[:2], "--out", str(tmp_path / "figures")]
     try:
         assert main(argv) == 0
         assert fonts.families()[1] == "DejaVu Serif"
-        assert fonts.settings() == {"font.size": 9}
+        assert look.now().settings == {"font.size": 9}
     finally:
         fonts.families.cache_clear()
-        fonts.settings.cache_clear()
+        look._found.cache_clear()
     assert list((tmp_path / "figures").glob("correlation*.png"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shlex
 import shutil
@@ -60,6 +61,13 @@ def test_the_first_page_names_every_page():
     pages = {path.stem for path in (*DOCS.glob("*.md"), *DOCS.glob("*.ipynb"))} - {"index", "releasing"}
     assert pages <= named
     assert {name for name in named if not name.startswith("reference/")} <= pages
+
+
+def test_the_questions_name_every_extra():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    faq = (DOCS / "faq.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", faq, re.MULTILINE)) == sorted(setup["options.extras_require"])
 
 
 @pytest.mark.slow

@@ -161,7 +161,7 @@ def test_markdown_and_latex_escape_names():
     ]
     tex = render(table, "tex")
     assert r"a\_b & n \\" in tex
-    assert r"x|y & $-$0.5 \\" in tex
+    assert r"x\textbar{}y & $-$0.5 \\" in tex
     assert r"50\% & \textbf{1.0} \\" in tex
 
 

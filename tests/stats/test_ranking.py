@@ -10,7 +10,15 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from virb.errors import ScoresError
-from virb.stats.ranking import cliques, critical_difference, friedman, holm_wilcoxon, nemenyi, task_ranks
+from virb.stats.ranking import (
+    cliques,
+    critical_difference,
+    friedman,
+    holm_wilcoxon,
+    nemenyi,
+    nemenyi_against,
+    task_ranks,
+)
 from virb.stats.standing import rank_bootstrap, rank_stability
 
 
@@ -45,6 +53,10 @@ def test_nemenyi_is_scikit_posthocs() -> None:
     scores = table()
     theirs = scikit_posthocs.posthoc_nemenyi_friedman(scores.T.to_numpy())
     np.testing.assert_allclose(nemenyi(scores).to_numpy(), theirs.to_numpy(), atol=1e-6)
+    name = scores.index[1]
+    pd.testing.assert_series_equal(
+        nemenyi_against(scores, name), nemenyi(scores).loc[name].drop(name), check_names=False
+    )
 
 
 def test_critical_difference_is_demsars_table() -> None:

@@ -42,7 +42,7 @@ from virb.system.progress import Progress
 from virb.system.threads import core_pool, n_cores
 from virb.training import curves
 
-MOST_DECODERS = 32  # threads; beyond, they wait for the interpreter
+MOST_DECODERS = 32  # threads; more of them only wait for Python's lock
 
 
 class Runner:

@@ -25,7 +25,7 @@ from virb.system import devices
 
 
 class FrozenEncoder:
-    """A network that only looks: eval mode always, no gradient, no buffer ever updated.
+    """A frozen network: always in evaluation mode, without gradients, and no buffer is ever updated.
 
     It is deliberately no ``nn.Module``: a head may hold one without its weights joining the head's. The network passed
     in is copied, so what is trained elsewhere is neither frozen nor followed. Inference runs on a second private copy,

@@ -29,9 +29,10 @@ KS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.07, 0.2)
 MAX_ASKED = 10_000
 # Similarities are computed a block of test examples by a block of training examples at a time.
-TEST_BLOCK = 1024
+TEST_BLOCK = 512  # so that what a block is compared by (some 25 MB) stays in a processor's cache
 TRAIN_BLOCK_BYTES = 64 << 20
 MAX_TRAIN_BLOCK = 16384
+GROUP = 20  # columns that are looked at by their largest value
 
 
 def top_k(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -39,7 +40,7 @@ def top_k(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Of equal ones the leftmost are taken, and come first.
     """
-    values, columns = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
+    values, columns = _largest(similarity, min(k + 1, similarity.shape[1]))
     # topk leaves open which of equal values it takes, and their order; rows where that matters are few.
     rows = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero()[:, 0]
     values, columns = values[:, :k], columns[:, :k]
@@ -47,6 +48,24 @@ def top_k(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
         ordered = similarity[rows].sort(dim=1, descending=True, stable=True)
         values[rows], columns[rows] = ordered.values[:, :k], ordered.indices[:, :k]
     return values, columns
+
+
+def _largest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return what ``topk`` does; of long rows on a CPU it looks only into the ``k`` groups of columns with the largest values.
+
+    Any value outside them is at most the smallest of those ``k``: each group has one that is no smaller than its own.
+    """
+    n = similarity.shape[1]
+    n_groups = n // GROUP
+    if similarity.device.type != "cpu" or n_groups < 4 * k:
+        return similarity.topk(k, dim=1)
+    largest = similarity[:, : n_groups * GROUP].unflatten(1, (GROUP, n_groups)).amax(dim=1)
+    chosen = largest.topk(k, dim=1).indices
+    columns = (chosen[:, :, None] + torch.arange(GROUP) * n_groups).flatten(1)
+    rest = torch.arange(n_groups * GROUP, n).expand(len(columns), -1)
+    columns = torch.cat([columns, rest], dim=1)
+    values, at = similarity.gather(1, columns).topk(k, dim=1)
+    return values, columns.gather(1, at)
 
 
 def votes(similarity: Tensor, labels: Tensor, n_classes: int, *, temperature: float = TEMPERATURE) -> Tensor:
@@ -231,8 +250,8 @@ def leave_one_out(
 def _units(source: Rows, frames: np.ndarray, size: int, device: torch.device) -> Tensor:
     """Return the examples of ``frames`` (B, F) as unit vectors (size, F * D), with rows of zeros after the last."""
     x = F.normalize(torch.from_numpy(source.take(frames)).float().to(device), dim=2)
-    x = x.flatten(1) / frames.shape[1] ** 0.5
-    return F.pad(x, (0, 0, 0, size - len(x)))
+    x = x.flatten(1) if frames.shape[1] == 1 else x.flatten(1) / frames.shape[1] ** 0.5
+    return x if len(x) == size else F.pad(x, (0, 0, 0, size - len(x)))
 
 
 def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report: Report) -> list[Predictor]:

@@ -130,13 +130,13 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"{member.filename[:60]} has the unknown format {version}")
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(file)
+        shape, is_fortran, dtype = header(file)
         if dtype.hasobject:
             raise ValueError(f"{member.filename[:60]} holds objects, not numbers or text")
         if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
             raise ValueError(f"{member.filename[:60]} has not the size that its header says")
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        content = bytearray(file.read())
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def labels(arrays: Arrays, task: str) -> tuple[np.ndarray, np.ndarray]:

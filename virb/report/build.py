@@ -115,5 +115,5 @@ def write_report(
 
 
 def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as file:
+    with atomic_write(path, is_durable=False) as file:  # the same command makes it again
         file.write(content)

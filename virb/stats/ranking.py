@@ -89,14 +89,27 @@ def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
         ScoresError: as :func:`friedman`. A missing score is refused, not ranked around.
     """
     ranks = task_ranks(score_table(scores, may_be_constant=True))
-    k, n = ranks.shape
     mean = ranks.mean(axis=1).to_numpy()
-    # Mean ranks are multiples of 1 / 2n, so that their gaps are few numbers, each of which costs an integral.
-    gaps, where = np.unique(np.abs(mean[:, None] - mean).round(10), return_inverse=True)
-    q = gaps / np.sqrt(k * (k + 1) / (6 * n))
-    p = scipy_stats.studentized_range.sf(q * np.sqrt(2), k, np.inf)[where].reshape(k, k)
+    p = _nemenyi_ps(np.abs(mean[:, None] - mean), *ranks.shape)
     np.fill_diagonal(p, 1.0)
-    return pd.DataFrame(np.minimum(p, 1.0), index=ranks.index, columns=ranks.index)
+    return pd.DataFrame(p, index=ranks.index, columns=ranks.index)
+
+
+def nemenyi_against(scores: pd.DataFrame, encoder: str) -> pd.Series:
+    """The row of :func:`nemenyi` of one encoder, without itself: what it costs grows with the encoders, not with their pairs."""
+    ranks = task_ranks(score_table(scores, may_be_constant=True))
+    mean = ranks.mean(axis=1)
+    p = _nemenyi_ps((mean - mean[encoder]).abs().to_numpy(), *ranks.shape)
+    return pd.Series(p, index=ranks.index).drop(encoder)
+
+
+def _nemenyi_ps(gaps: np.ndarray, k: int, n: int) -> np.ndarray:
+    """p of gaps between mean ranks of ``k`` encoders on ``n`` tasks."""
+    # Mean ranks are multiples of 1 / 2n, so that their gaps are few numbers, each of which costs an integral.
+    values, where = np.unique(gaps.round(10), return_inverse=True)
+    q = values / np.sqrt(k * (k + 1) / (6 * n))
+    p: np.ndarray = np.minimum(scipy_stats.studentized_range.sf(q * np.sqrt(2), k, np.inf), 1.0)
+    return p[where].reshape(gaps.shape)
 
 
 def holm_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
