@@ -12,7 +12,7 @@ from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_wo
 from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError
 from virb.records.columns import LABELS
-from virb.records.store import without_overrides
+from virb.records.names import without_overrides
 from virb.scores.layout import EXCLUDE, as_counts, task_categories
 from virb.scores.roles import roles
 from virb.scores.schema import as_words, encoder_table

@@ -204,9 +204,7 @@ def _code(path: Path) -> str:
 LONG = {
     "analysis/decide.py",
     "benchmarks/null.py",
-    "virb/evaluation/plan.py",
     "virb/probes/dense.py",
-    "virb/records/store.py",
 }
 
 

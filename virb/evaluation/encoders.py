@@ -13,7 +13,7 @@ from virb import registry
 from virb.convert.known import load_or_recall
 from virb.errors import UsageError, VirbError
 from virb.networks.encoder import FrozenEncoder
-from virb.records.store import folded
+from virb.records.names import folded
 from virb.system import devices
 
 Source = str | os.PathLike[str] | FrozenEncoder | nn.Module

@@ -23,8 +23,10 @@ from virb.evaluation.encoders import Source, load_encoders
 from virb.evaluation.grid import Failure, Job, Unit
 from virb.evaluation.parts import parts_of
 from virb.evaluation.pieces import Runner
-from virb.evaluation.plan import Plan, Planner, select_tasks, units_of
-from virb.records.store import ResultStore, folded
+from virb.evaluation.plan import Plan, Planner
+from virb.evaluation.units import select_tasks, units_of
+from virb.records.names import folded
+from virb.records.store import ResultStore
 from virb.system import devices
 from virb.system.progress import Progress
 

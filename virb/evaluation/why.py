@@ -9,7 +9,8 @@ from virb.contracts.examples import DataContext
 from virb.errors import DataError, RecordError
 from virb.evaluation import recorded
 from virb.evaluation.encoders import load_encoders
-from virb.evaluation.plan import as_probed, fingerprint_now, read_data
+from virb.evaluation.fields import fingerprint_now, read_data
+from virb.evaluation.units import as_probed
 from virb.records.fingerprint import differences
 from virb.records.record import FIRST_SCHEMA
 

@@ -12,7 +12,7 @@ from virb import registry
 from virb.errors import UsageError
 from virb.figures.tables import Table, records, render, shown
 from virb.records.columns import natural_key
-from virb.records.store import base_probe
+from virb.records.names import base_probe
 from virb.scores.layout import ranked_part, seeds_in_words
 from virb.scores.schema import encoder_table
 

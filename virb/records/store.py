@@ -18,9 +18,7 @@ import hashlib
 import io
 import json
 import os
-import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +26,19 @@ import numpy as np
 
 from virb.errors import RecordError, UsageError, VirbError, option
 from virb.records import record as schema
+from virb.records.names import folded, is_record_name, same_name
+from virb.records.problems import (
+    DAMAGED,
+    FOREIGN,
+    LEFTOVER,
+    MISPLACED,
+    OLD,
+    PREDICTIONS,
+    MisplacedError,
+    PredictionsError,
+    Problem,
+    Scan,
+)
 from virb.records.record import FIRST_SCHEMA, SCHEMA, Record
 from virb.records.remembered import Remembered, State, state
 from virb.system.files import atomic_write, collect_leftovers
@@ -40,56 +51,6 @@ OWN_FILES = ("failures.txt",)  # that a run leaves at the top
 SHOWN = ".shown.npz"  # beside a record: a handful of test images with target and prediction, made small
 SET_ASIDE = ".set-aside"  # where a repair puts what is no record
 KEPT_BYTES = 64 << 20  # of records that one run looks at more than once
-
-DAMAGED, MISPLACED, PREDICTIONS, LEFTOVER, FOREIGN, OLD = (
-    "damaged",
-    "misplaced",
-    "predictions",
-    "leftover",
-    "foreign",
-    "old",
-)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file of a results folder that is not a whole record of this version, and why."""
-
-    path: Path
-    kind: str  # DAMAGED, MISPLACED, PREDICTIONS (which alone are damaged), LEFTOVER (of a killed run), FOREIGN, OLD
-    reason: str
-
-
-@dataclass
-class Scan:
-    """What a results folder holds: its whole records in the order of their paths, and all else."""
-
-    records: list[Record] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def sentences(self, *, most: int = 20) -> list[str]:
-        """Return what a reader of a table of these records must know: every damaged file, the others by number."""
-        named = [problem for problem in self.problems if problem.kind in (DAMAGED, MISPLACED)]
-        out = [f"{problem.reason} It is not in the table." for problem in named[:most]]
-        bare = [problem for problem in self.problems if problem.kind == PREDICTIONS]
-        out += [f"{problem.reason} Its score is in the table." for problem in bare[:most]]
-        if max(len(named), len(bare)) > most:
-            out.append(f"Of {len(named) + len(bare)} files that are not whole the first {most} are named.")
-        if named or bare:
-            out.append("Run the same virb evaluate again, or see: virb results check.")
-        old = [problem for problem in self.problems if problem.kind == OLD]
-        if old:
-            out.append(
-                f"{len(old)} record{'s' * (len(old) > 1)} of virb 0.1 (the first: {old[0].path}) do{'es' * (len(old) == 1)} "
-                "not say on what data and by which settings the score was made; virb evaluate computes such records again."
-            )
-        other = [problem for problem in self.problems if problem.kind in (LEFTOVER, FOREIGN)]
-        if other:
-            out.append(
-                f"{len(other)} other file{'s' * (len(other) > 1)} in the results folder (the first: {other[0].path}); "
-                "see: virb results check."
-            )
-        return out
 
 
 class ResultStore:
@@ -388,61 +349,6 @@ def opened(root: str | os.PathLike[str]) -> ResultStore:
 @functools.lru_cache(maxsize=2)
 def _opened(root: str, _cwd: str) -> ResultStore:
     return ResultStore(root)
-
-
-class MisplacedError(RecordError):
-    """A whole record that lies where another belongs."""
-
-
-class PredictionsError(RecordError):
-    """A whole record whose predictions are missing, damaged or another's."""
-
-    def __init__(self, text: str, record: Record) -> None:
-        super().__init__(text)
-        self.record = record
-
-
-def folded(name: str) -> str:
-    """Return ``name`` as file systems compare that know no case and write accents in either form."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def same_name(a: str, b: str) -> bool:
-    return unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b)
-
-
-def is_record_name(name: str) -> bool:
-    """Whether a file is called like a record: ``<probe>-seed<k>.json``."""
-    probe, dash, number = name.removesuffix(".json").rpartition("-seed")
-    return name.endswith(".json") and bool(probe and dash) and not probe.startswith(".") and number.isdecimal()
-
-
-def probe_name(probe: str, overrides: Mapping[str, Any]) -> str:
-    """Return the name that a probe's records carry: with its overrides, if there are any.
-
-    >>> probe_name("gradient", {"limit": 100, "epochs": 5})
-    'gradient+epochs=5+limit=100'
-    """
-    return "+".join([probe, *(f"{key}={overrides[key]}" for key in sorted(overrides))])
-
-
-def base_probe(name: str) -> str:
-    """Return the probe that records of this name are of, whatever its overrides.
-
-    >>> base_probe("gradient+epochs=5+limit=100")
-    'gradient'
-    """
-    return name.partition("+")[0]
-
-
-def without_overrides(name: str, overrides: Collection[str]) -> str:
-    """Return the name of a probe's records without some of the overrides in it.
-
-    >>> without_overrides("knn+label_fraction=0.1+limit=100", ["label_fraction"])
-    'knn+limit=100'
-    """
-    probe, *given = name.split("+")
-    return "+".join([probe, *(part for part in given if part.partition("=")[0] not in overrides)])
 
 
 def _listed(folder: Path) -> list[Path]:

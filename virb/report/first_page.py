@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from virb import __version__, registry
-from virb.records.store import base_probe
+from virb.records.names import base_probe
 from virb.report.drawn import Drawn, not_drawn, shown
 from virb.report.leaderboard import by_category, leaderboard, legend
 from virb.report.pages import render

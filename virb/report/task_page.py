@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from virb.errors import VirbError
-from virb.records.store import base_probe
+from virb.records.names import base_probe
 from virb.report.confusion import confusions
 from virb.report.curves import curves, losses
 from virb.report.encoder_page import interval_cell
