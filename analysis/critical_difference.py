@@ -129,7 +129,8 @@ def draw(tables: Tables) -> dict[str, Figure]:
             axes.hlines(
                 k, ranks.loc[name, "mean_low"], ranks.loc[name, "mean_high"], color=colour, linewidth=0.7, alpha=0.6
             )
-        axes.set_xlim(0.7, n_encoders + 0.3)
+        beside = max(0.3, 0.015 * n_encoders)
+        axes.set_xlim(1 - beside, n_encoders + beside)
         groups = list(dict.fromkeys((kept[0], kept[-1]) for kept in bars))
         groups = groups if len(groups) <= MOST_GROUPS else []
         step = 0.018 if len(groups) <= 12 else 0.22 / len(groups)

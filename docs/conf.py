@@ -17,6 +17,7 @@ author = "the virb authors"
 release = version = virb.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+nb_render_markdown_format = "myst"
 nb_execution_mode = "off"  # docs/run_notebook.py runs it, and a test does
 exclude_patterns = ["_build", "jupyter_execute", "releasing.md"]
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -10,9 +10,9 @@ from typing import Any
 
 from virb.errors import RegistryError, UsageError
 
-#: What a task's targets may be. Of an example: one class; labels, several of which may hold; a number or some.
-#: Of a pixel: a class (mask), or a number or two (map).
-TARGETS = ("class", "labels", "number", "mask", "map")
+#: What a task's targets may be. Of an example: one class; labels, several of which may hold; a number or some; how relevant
+#: each training example is to it (relevance). Of a pixel: a class (mask), or a number or two (map).
+TARGETS = ("class", "labels", "number", "relevance", "mask", "map")
 PIXELWISE = frozenset({"mask", "map"})
 
 #: What the numbers of a map are, where a task says it: distances, motions in pixels, or directions of surfaces.

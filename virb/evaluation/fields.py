@@ -62,7 +62,7 @@ def task_fields(trains: Task, scored: Task) -> Fields:
     fitted, judged = parts_of(trains), parts_of(scored)
     return {
         "head": _part("heads", trains.head, fitted.head_options),
-        "loss": _part("losses", trains.loss, {}),
+        "loss": _part("losses", trains.loss, {}) if trains.loss else None,
         "metric": _part("metrics", scored.metric, judged.metric_options),
         "target": fitted.target,
         "ignore_index": {"train": fitted.ignore_index, "test": judged.ignore_index},

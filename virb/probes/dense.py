@@ -333,14 +333,33 @@ def predict_dense(
     """Return the outputs (C, H, W) at the targets' resolutions, and the targets; ``dtype`` as in training."""
     with torch.inference_mode():
         pyramids, targets, size = source.batch(rows, 0)
+        if getattr(head, "is_in_pixels", False) and any(target.shape[:2] != tuple(size) for target in targets):
+            return _asked_by_point(head, pyramids, targets, size), targets
         with _autocast(pyramids[0][0].device, dtype):
             output = head(*pyramids, size)
         output = output.float()
-        there = [fitted(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)]
-        if getattr(head, "is_in_pixels", False):  # of the resized image; a target's are its own
-            for one, target in zip(there, targets, strict=True):
-                one *= one.new_tensor([target.shape[1] / size[1], target.shape[0] / size[0]])[:, None, None]
-        return there, targets
+        return [fitted(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)], targets
+
+
+def _asked_by_point(
+    head: Any, pyramids: Sequence[Sequence[Tensor]], targets: Sequence[np.ndarray], size: tuple[int, int]
+) -> list[Tensor]:
+    """Return the motions (C, H, W) of the points that have a target, in its pixels; 0 elsewhere.
+
+    Between two pixels of the resized image nothing is interpolated: neighbours may be found at places far apart.
+    """
+    found = []
+    for k, target in enumerate(targets):
+        y, x = np.nonzero(np.isfinite(target).all(-1))
+        there = torch.from_numpy(np.stack([x, y], axis=1)).to(pyramids[0][0])
+        scale = there.new_tensor([target.shape[1] / size[1], target.shape[0] / size[0]])
+        here = (there + 0.5) / scale - 0.5
+        first, second = ([one[k] for one in maps] for maps in pyramids)
+        moved = (head.at(first, second, size, here) + 0.5) * scale - 0.5 - there
+        flow = torch.zeros(target.shape[-1], *target.shape[:2], device=there.device)
+        flow[:2, y, x] = moved.t()
+        found.append(flow)
+    return found
 
 
 def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) -> Predictor:

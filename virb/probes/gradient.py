@@ -302,6 +302,8 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
     """Train a head of the task for each setup: those of image-level tasks as one problem, decoders one by one."""
     if problem.target in PIXELWISE:
         return [dense.fit(problem, setup, device, report) for setup in setups]
+    if not problem.head.trains:
+        return [_remembered(problem, setup, device) for setup in setups]
     encoder = setups[0].source.encoder
     losses: list[dict[int, float]] = [{} for _ in setups]
     heads = train_heads(
@@ -326,6 +328,20 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
         return Predictor(training(protocol), outputs, losses)
 
     return [predictor(head, own, setup.protocol) for head, own, setup in zip(heads, losses, setups, strict=True)]
+
+
+def _remembered(problem: Problem, setup: Setup, device: torch.device) -> Predictor:
+    """Show a head that does not train the train split, once."""
+    head = problem.build_head(setup.source.encoder, setup.seed)
+    with torch.inference_mode():
+        rows = _gather(Rows(setup.source.features), problem.frames)
+        head.remember(rows.to(device), torch.from_numpy(np.ascontiguousarray(problem.targets)).to(device))  # type: ignore[operator]
+
+    def outputs(source: Source, frames: np.ndarray, report: Report) -> np.ndarray:
+        with one_thread():  # the same bits, however many cores there are
+            return predict(head, source.features, frames, device=device)
+
+    return Predictor({}, outputs)
 
 
 PROBE = Probe(
