@@ -35,14 +35,14 @@ def quick(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """All tests on each Python of the range, with the newest versions."""
-    session.install(".[dev]")
+    session.install("--editable", ".[dev]")
     session.run("pytest", "-n", "auto", *(session.posargs or ALL))
 
 
 @nox.session(python=PYTHONS[0])
 def lowest_versions(session: nox.Session) -> None:
     """All tests on the lowest Python with the lowest version of every requirement."""
-    session.install(*lowest(), ".[dev]")
+    session.install(*lowest(), "--editable", ".[dev]")
     session.run("pytest", "-n", "auto", *(session.posargs or ALL))
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-SHOWN = 25
+    from virb.figures.tables import Table
+
 PROFILES = 6
 
 
@@ -163,24 +164,22 @@ def _draw_means(tables: Tables) -> Figure:
     from virb.figures import plots
 
     table, facts = tables[""], tables.facts
-    shown = table.head(SHOWN)
+    chosen = plots.choose(table["encoder"], what="encoders")
+    shown = table[table["encoder"].isin(set(chosen.names))]
     shades = plots.role_colours(shown["role"])
     with plots.style():
-        fig = plots.figure(plots.COLUMN, plots.bars_height(len(shown)))
+        fig = plots.figure(plots.width_for(chosen.names), plots.bars_height(chosen.n_rows))
         axes = fig.add_subplot()
-        for k, row in enumerate(shown.itertuples()):
+        for k, row in zip(chosen.places, shown.itertuples(), strict=True):
             colour = shades[str(row.role)]
             axes.hlines(k, row.low_tasks, row.high_tasks, color=colour, linewidth=0.7, alpha=0.7)
             axes.hlines(k, row.low_runs, row.high_runs, color=colour, linewidth=2.4)
             axes.plot(row.iqm, k, "o", color=colour, markersize=3.2, markeredgewidth=0, zorder=3)
-        axes.set_yticks(range(len(shown)), list(shown["encoder"]), fontsize=6)
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0)
+        chosen.label_rows(axes)
         axes.grid(axis="x")
         axes.set_xlabel("interquartile mean")
-        rest = f" The first {len(shown)} of {len(table)} encoders are drawn." if len(table) > len(shown) else ""
         runs = f"Thick: 95% with other runs ({facts['n_runs']} a cell). " if facts["n_runs"] > 1 else "One run a cell. "
-        note = f"Scores {facts['scale']}, {facts['n_tasks']} tasks. {runs}Thin: with other tasks ({facts['counted']}).{rest} {facts['note']}"
+        note = f"Scores {facts['scale']}, {facts['n_tasks']} tasks. {runs}Thin: with other tasks ({facts['counted']}). {chosen.note}{facts['note']}"
         plots.titles(
             fig,
             f"Interquartile mean of {len(table)} encoders",
@@ -212,9 +211,28 @@ def _draw_profiles(tables: Tables) -> Figure:
             "Performance profiles",
             note,
             handles=plots.colour_handles(shades),
-            ncols=2 if max(map(len, names)) < 22 else 1,
+            ncols=2,
         )
     return fig
+
+
+def typeset(tables: Tables) -> Table:
+    from virb.figures.tables import Table
+
+    table, facts, against = tables[""], tables.facts, tables["improvement"].set_index("over")
+    is_told = (against["low_tasks"] > 0.5).reindex(table["encoder"]).fillna(False)
+    rows = [
+        [row.encoder, f"{row.iqm:.3f}", f"{row.low_tasks:.3f} to {row.high_tasks:.3f}", f"{row.mean:.3f}"]
+        for row in table.itertuples()
+    ]
+    return Table(
+        ["encoder", "interquartile mean", "95% with other tasks", "mean"],
+        rows,
+        numbers=frozenset({1, 2, 3}),
+        best=frozenset((k, 1) for k, told in enumerate(is_told) if not told),
+        caption=f"Scores {facts['scale']}, {facts['n_tasks']} tasks. Bold: {table['encoder'].iloc[0]}, and those over which its probability "
+        f"of improvement with other tasks may be .5 (intervals for all pairs at once; {facts['counted']}).",
+    )
 
 
 ANALYSIS = Analysis(
@@ -224,6 +242,7 @@ ANALYSIS = Analysis(
     compute=compute,
     draw=draw,
     say=say,
+    typeset=typeset,
     min_encoders=2,
     min_tasks=2,
     options=(SCALE, EXCLUDE, MISSING),

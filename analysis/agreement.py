@@ -141,7 +141,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
                     str(row.encoder), (row.first, row.second), xytext=(2, 2), textcoords="offset points", fontsize=5
                 )
         top.set_xlabel(f"{facts['names'][0]}: standing in sd of each task")
-        top.set_ylabel(plots.shortened(str(facts["names"][1]), 7, 1.8))
+        top.set_ylabel(str(facts["names"][1]))
         top.grid()
         bottom.hist(tables["random"]["rho"], bins=30, color=plots.LIGHT)
         bottom.axvline(facts["rho"], color=plots.OKABE_ITO[5], linewidth=1.4)

@@ -172,8 +172,13 @@ def draw(tables: Tables) -> dict[str, Figure]:
     with plots.style():
         shown = tables["levels"].iloc[::-1].sort_values(["factor", "level", "form"], kind="stable")
         pairs = shown.drop_duplicates(["factor", "level"])[["factor", "level", "reference"]]
-        longest = max(len(f"{r.level} \u2212 {r.reference}") for r in pairs.itertuples())
-        fig = plots.figure(plots.COLUMN if longest < 22 else 1.4 * plots.COLUMN, 0.45 + 0.24 * max(len(pairs), 2))
+        pairs["name"] = [f"{r.level} \u2212 {r.reference}" for r in pairs.itertuples()]
+        of_encoders = shown[shown["form"] == facts["unit"]].sort_values("difference", ascending=False, kind="stable")
+        ranked = [f"{r.level} \u2212 {r.reference}" for r in of_encoders.itertuples()]
+        chosen = plots.choose(dict.fromkeys(ranked), most=40, what="differences", drawn_as=dict.fromkeys(pairs["name"]))
+        pairs = pairs[pairs["name"].isin(set(chosen.names))]
+        longest = plots.text_width(list(pairs["name"]), 6.5)
+        fig = plots.figure(plots.COLUMN if longest < 1.7 else plots.PAGE, 0.45 + 0.24 * max(len(pairs), 2))
         axes = fig.add_subplot()
         unit = facts["unit"]
         shades = {unit: plots.BLACK, "cells": plots.OKABE_ITO[1]}
@@ -185,7 +190,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
                 axes.hlines(k + shift, row["low"], row["high"], color=shades[form], linewidth=1.1)
                 axes.plot(row["difference"], k + shift, "o", color=shades[form], markersize=3, markeredgewidth=0)
         axes.axvline(0, color=plots.GREY, linewidth=0.6)
-        axes.set_yticks(range(len(pairs)), [f"{r.level} \u2212 {r.reference}" for r in pairs.itertuples()])
+        axes.set_yticks(range(len(pairs)), list(pairs["name"]))
         axes.set_ylim(len(pairs) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
@@ -196,7 +201,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
             plots.Patch(facecolor=shades["cells"], label="each task as independent (paper)"),
         ]
         note = f"n = {facts['n_encoders']} encoders, {facts['n_tasks']} tasks; scores {facts['scale']}; 95% intervals; the "
-        note += f"other factors held; {facts['counted']}. {facts['note']}"
+        note += f"other factors held; {facts['counted']}. {chosen.note}{facts['note']}"
         plots.titles(fig, f"Effects of {names_in_words(facts['factors'])}", note, handles=handles)
     return {"": fig}
 

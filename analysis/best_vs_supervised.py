@@ -74,16 +74,18 @@ def draw(tables: Tables) -> dict[str, Figure]:
     table, facts = tables[""], tables.facts
     with plots.style():
         shown = table.dropna(subset=["relative"])
-        fig = plots.figure(plots.COLUMN, plots.bars_height(len(shown)))
+        chosen = plots.choose(shown["task"], what="tasks")
+        shown = shown[shown["task"].isin(set(chosen.names))]
+        fig = plots.figure(plots.width_for(chosen.names), plots.bars_height(chosen.n_rows))
         axes = fig.add_subplot()
         shades = plots.palette(table["group"]) if facts["colour"] else {"": plots.OKABE_ITO[0]}
-        plots.bars(axes, list(shown["task"]), list(shown["relative"]), [shades[g] for g in shown["group"]])
+        plots.bars(axes, list(shown["task"]), list(shown["relative"]), [shades[g] for g in shown["group"]], rows=chosen)
         axes.set_xlabel(f"best of the others vs. {facts['reference']} (%)")
         handles = plots.colour_handles(shades, shown["group"]) if facts["colour"] else []
         plots.titles(
             fig,
             f"Best encoder against {facts['reference']}",
-            f"Best of n = {facts['n_candidates']} encoders. {facts['note']}",
+            f"Best of n = {facts['n_candidates']} encoders. {chosen.note}{facts['note']}",
             handles=handles,
             legend_title=f"{facts['colour']} of the best:",
         )

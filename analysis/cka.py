@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from virb.contracts.analysis import Analysis, Option
 from virb.contracts.tables import Notes, Tables
-from virb.features.activations import ENCODERS, IMAGES, N_IMAGES, layer_names, layers, load_encoders, open_images
+from virb.features.activations import (
+    DEVICE,
+    ENCODERS,
+    IMAGES,
+    N_IMAGES,
+    layer_names,
+    layers,
+    load_encoders,
+    open_images,
+)
 from virb.stats.cka import FEWEST_BLOCKS, BlockGrams, cka_matrix, mean_off_diagonal
 
 if TYPE_CHECKING:
@@ -22,12 +31,12 @@ if TYPE_CHECKING:
 
 
 def compute(
-    scores: DataFrame | None, notes: Notes, *, encoders: tuple[str, ...], images: str, n: int, batch: int
+    scores: DataFrame | None, notes: Notes, *, encoders: tuple[str, ...], images: str, n: int, batch: int, device: str
 ) -> Tables:
     """CKA of every pair of layers, within and between encoders; ``means``: an encoder's over its different layers."""
     import pandas as pd
 
-    loaded = load_encoders(encoders)
+    loaded = load_encoders(encoders, device)
     chosen = open_images(images, n=n)
     grams = {}
     for encoder in loaded:
@@ -95,25 +104,29 @@ def draw(tables: Tables) -> dict[str, Figure]:
     shown = names[:6]
     more = f" The first {len(shown)} of {len(names)} encoders." if len(names) > len(shown) else ""
     room = 1.7 if len(shown) > 1 else 2.4
-    panels = {plots.shortened(name, 6.5, room): squares[name, name] for name in shown}
-    if len(panels) < len(shown):
-        panels = {name: squares[name, name] for name in shown}
+    panels = {
+        short: squares[name, name] for short, name in zip(plots.shortened_names(shown, 6.5, room), shown, strict=True)
+    }
     figures = {"layers": _panels(panels, "CKA between layers", note + more, heights=(2.6, 2.15))}
     if len(names) < 2:
         return figures
     across = {pair: square for pair, square in squares.items() if pair[0] != pair[1]}
+    chosen = plots.choose(names, most=20, what="encoders")
+    names = chosen.names
     between = pd.DataFrame(1.0, index=names, columns=names)
     for (a, b), square in across.items():
-        between.loc[a, b] = between.loc[b, a] = square.iloc[-1, -1]
+        if {a, b} <= set(names):
+            between.loc[a, b] = between.loc[b, a] = square.iloc[-1, -1]
     with plots.style():
-        short = {name: plots.shortened(name, 6.5, 1.3) for name in names}
-        short = short if len(set(short.values())) == len(short) else {name: name for name in names}
+        short = dict(zip(names, plots.shortened_names(names, 6.5, 1.3), strict=True))
         long = plots.text_width(list(short.values()), 6.5)
-        fig = plots.figure(max(plots.COLUMN, 0.4 + long + 0.3 * len(names)), 0.3 + long + 0.24 * max(3, len(names)))
+        fig = plots.figure(
+            min(plots.PAGE, max(plots.COLUMN, 0.4 + long + 0.3 * len(names))), 0.3 + long + 0.24 * max(3, len(names))
+        )
         axes = fig.add_subplot()
         plots.heatmap(axes, between.rename(index=short, columns=short), vmin=0, vmax=1)
         axes.tick_params(axis="x", rotation=90)
-        plots.titles(fig, "CKA between encoders (embedding)", note)
+        plots.titles(fig, "CKA between encoders (embedding)", f"{note} {chosen.note}")
     figures["encoders"] = fig
     pairs = dict(list(across.items())[:6])
     more = f" The first {len(pairs)} of {len(across)} pairs." if len(across) > len(pairs) else ""
@@ -162,5 +175,5 @@ ANALYSIS = Analysis(
     draw=draw,
     say=say,
     needs_scores=False,
-    options=(ENCODERS, IMAGES, N_IMAGES, Option("batch", 64, "Images in a block.", type=int)),
+    options=(ENCODERS, IMAGES, N_IMAGES, Option("batch", 64, "Images in a block.", type=int), DEVICE),
 )

@@ -157,56 +157,45 @@ def _heatmap(tidy: DataFrame, tables: Tables) -> Figure:
     """Heatmap of r with the cells significant after correction marked, and a box round each category."""
     import matplotlib as mpl
     import numpy as np
+    import pandas as pd
 
     from virb.figures import plots
 
     facts, method = tables.facts, tidy["method"].iloc[0]
-    names, categories = list(facts["tasks"]), list(facts["tasks"].values())
-    basis = "; ".join(filter(None, (facts["basis"][method], _shares(tidy) if facts["n_families"] else "")))
     alpha, n, adjustment = facts["alpha"], facts["n_encoders"], tidy["adjustment"].iloc[0]
-    size = len(names)
-    place = {name: k for k, name in enumerate(names)}
-    at = tidy["task_a"].map(place).to_numpy(), tidy["task_b"].map(place).to_numpy()
-
-    def square(column: str) -> np.ndarray:
-        out = np.full((size, size), np.nan)
-        out[at] = out[at[::-1]] = tidy[column].to_numpy(float)
-        return out
-
-    r, low, high = square("r"), square("low"), square("high")
-    significant = square("p_adjusted") < alpha
+    both = pd.concat([tidy, tidy.rename(columns={"task_a": "task_b", "task_b": "task_a"})])
+    squares = {
+        name: both.pivot_table(index="task_a", columns="task_b", values=name, dropna=False).reindex(
+            index=list(facts["tasks"]), columns=list(facts["tasks"])
+        )
+        for name in ("r", "low", "high", "p_adjusted")
+    }
+    order = squares["r"].mean().sort_values(ascending=False, kind="stable").index
+    chosen = plots.choose(order, what="tasks, by their mean r,")
+    names = [task for task in facts["tasks"] if task in set(chosen.names)]
+    categories = [facts["tasks"][task] for task in names]
+    r, low, high, p = (squares[name].loc[names, names].to_numpy() for name in ("r", "low", "high", "p_adjusted"))
+    significant, size = p < alpha, len(names)
     colours = plots.category_colours(categories)
     has_numbers = size <= 10
     with plots.style():
         # The matrix takes what the labels leave of the column; the height follows, so that no cell is stretched.
         right, width = 0.42, plots.COLUMN if size <= 26 else plots.PAGE
-        font, cell, longest = 7.0, 0.0, 0.0
+        font, cell, longest, short = 7.0, 0.0, 0.0, names
         for _ in range(8):
-            longest = plots.text_width(names, font) + 0.06
+            short = plots.shortened_names(names, font, 0.4 * width)
+            longest = plots.text_width(short, font) + 0.06
             cell = min(0.52, (width - longest - 0.1 - right) / size)
-            font = min(font, max(4.5, 0.92 * 72 * cell))
+            font = min(font, max(4.2, 0.92 * 72 * cell))
         side = cell * size
-        handles = plots.category_handles(categories)
-        n_pairs = size * (size - 1) // 2
-        over = f"{ADJUSTED_BY[adjustment]} over {n_pairs} pair{'s' * (n_pairs > 1)}"
-        note = f"{'Bold' if has_numbers else 'Dot'}: p < {alpha:g}, {over}"
-        note += f"; {basis}."
-        if size <= 4:
-            note += f" [{100 * tidy['confidence'].iloc[0]:g}% interval]."
-        if n > 3:
-            note += f" |r| from {_short(detectable_correlation(n))} is found four times in five (one pair)."
-        lines = plots.wrapped(f"{note} {facts['note']}", 6, width - 0.08)
-        under = 0.13 * ((len(handles) + 1) // 2)
-        top, bottom = 0.24, longest + 0.17 + 0.115 * len(lines) + under
-        height = top + side + bottom
+        height = side + longest + 0.12
         fig = plots.figure(width, height, layout=None)
         left = longest + 0.1
-        axes = fig.add_axes((left / width, bottom / height, side / width, side / height))
+        axes = fig.add_axes((left / width, (longest + 0.06) / height, side / width, side / height))
         colour_map = mpl.colormaps[plots.DIVERGING]
-        shown = r
-        image = axes.imshow(shown, cmap=colour_map.with_extremes(bad=plots.LIGHT), vmin=-1, vmax=1)
-        axes.set_xticks(np.arange(size), names, rotation=90, fontsize=font)
-        axes.set_yticks(np.arange(size), names, fontsize=font)
+        image = axes.imshow(r, cmap=colour_map.with_extremes(bad=plots.LIGHT), vmin=-1, vmax=1)
+        axes.set_xticks(np.arange(size), short, rotation=90, fontsize=font)
+        axes.set_yticks(np.arange(size), short, fontsize=font)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_tick_params(length=0, pad=3)
             for label, category in zip(axis.get_ticklabels(), categories, strict=True):
@@ -246,26 +235,26 @@ def _heatmap(tidy: DataFrame, tables: Tables) -> Figure:
             x, y, inks = zip(*dots, strict=True)
             axes.scatter(x, y, s=max(0.9, 72 * cell * 0.22) ** 2, c=inks, linewidth=0, zorder=3)
         plots.box_categories(axes, categories)
-        bar_axes = fig.add_axes(((left + side + 0.08) / width, bottom / height, 0.07 / width, side / height))
+        bar_axes = fig.add_axes(((left + side + 0.08) / width, (longest + 0.06) / height, 0.07 / width, side / height))
         bar = fig.colorbar(image, cax=bar_axes, ticks=[-1, -0.5, 0, 0.5, 1], format=lambda value, _: _short(value))
         bar.outline.set_visible(False)
         bar_axes.tick_params(length=0, labelsize=6, pad=2)
         of = f" of {facts['n_families']} families" if facts["n_families"] else ""
         what = {"pearson": "Pearson r", "spearman": "Spearman \u03c1"}[method]
-        fig.text(
-            0.04 / width,
-            1 - 0.04 / height,
+        basis = "; ".join(filter(None, (facts["basis"][method], _shares(tidy) if facts["n_families"] else "")))
+        note = f"{chosen.note}{'Bold' if has_numbers else 'Dot'}: p < {alpha:g}, {ADJUSTED_BY[adjustment]} over "
+        note += f"{len(tidy)} pair{'s' * (len(tidy) > 1)}; {basis}."
+        if size <= 4:
+            note += f" [{100 * tidy['confidence'].iloc[0]:g}% interval]."
+        if n > 3:
+            note += f" |r| from {_short(detectable_correlation(n))} is found four times in five (one pair)."
+        plots.titles(
+            fig,
             f"{what}, n = {n} encoders{of}",
-            va="top",
-            fontsize=7.5,
-            weight="bold",
+            f"{note} {facts['note']}",
+            handles=plots.category_handles(categories),
+            ncols=2,
         )
-        text = "\n".join(lines)
-        fig.text(
-            0.04 / width, (0.05 + under) / height, text, va="bottom", fontsize=6, color="#444444", linespacing=1.25
-        )
-        if handles:
-            plots.legend_below(fig, handles, ncols=2)
     return fig
 
 

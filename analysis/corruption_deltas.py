@@ -75,8 +75,15 @@ def draw(tables: Tables) -> dict[str, Figure]:
     from virb.figures import plots
 
     means, facts = tables["means"], tables.facts
-    order = list(means.groupby("corruption")["mean"].max().sort_values().index)
-    methods = list(dict.fromkeys(means["method"]))
+    ranked = means.groupby("method")["mean"].mean().sort_values(kind="stable").index
+    kept = plots.choose(ranked, most=12, what="methods", drawn_as=dict.fromkeys(means["method"]))
+    methods, means = kept.names, means[means["method"].astype(str).isin(set(kept.names))]
+    chosen = plots.choose(
+        means.groupby("corruption")["mean"].max().sort_values(kind="stable").index,
+        most=max(6, 70 // len(methods)),
+        what="corruptions",
+    )
+    order = chosen.names
     shades = plots.palette(methods)
     with plots.style():
         fig = plots.figure(plots.COLUMN, 0.42 + (0.1 + 0.12 * len(methods)) * max(len(order), 2))
@@ -96,7 +103,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         axes.set_xlabel("score lost against the method's clean encoder")
         n_tasks = int(means["n_tasks"].max())
         lines = " Lines: 95% over tasks, as a normal." if n_tasks > 1 else ""
-        note = f"Mean over {n_tasks} tasks, {facts['scale']}.{lines} {facts['note']}"
+        note = f"Mean over {n_tasks} tasks, {facts['scale']}.{lines} {chosen.note}{kept.note}{facts['note']}"
         plots.titles(fig, "Cost of corrupted pretraining images", note, handles=plots.colour_handles(shades))
     return {"": fig}
 

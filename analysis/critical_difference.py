@@ -14,19 +14,17 @@ from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
 from virb.scores.units import on_one_scale
-from virb.stats.ranking import (
-    cliques,
-    critical_difference,
-    holm_wilcoxon,
-    leader_against_others,
-    nemenyi,
-    standing,
-)
+from virb.stats.ranking import cliques, critical_difference, holm_wilcoxon, leader_against_others, nemenyi
 from virb.stats.signed_rank import smallest_holm_p
+from virb.stats.standing import standing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+    from virb.figures.tables import Table
+
+MOST_GROUPS = 24  # bars of groups that can be told from each other beside a figure
 
 
 def compute(
@@ -123,45 +121,48 @@ def draw(tables: Tables) -> dict[str, Figure]:
     ranks = tables[""].set_index("encoder")
     order, limit, of = pd.Series(facts["mean_ranks"]), facts["critical_difference"], ranks["role"]
     n_encoders = len(order)
-    drawn, more = plots.ends_of(list(order.index))
-    bars = [members for members in cliques(order, limit) if {members[0], members[-1]} <= set(drawn)]
-    order = order[drawn]
+    chosen = plots.choose(order.index, what="encoders")
+    place = dict(zip(chosen.names, chosen.places, strict=True))
+    # A bar beside the rows of each group: rows are in the order of ranks, so that a group is a run of them.
+    bars = [kept for members in cliques(order, limit) if len(kept := [place[m] for m in members if m in place]) > 1]
     with plots.style():
-        fig = plots.figure(plots.COLUMN, 0.5 + 0.15 * max(len(order), 3))
+        fig = plots.figure(plots.width_for(chosen.names), plots.bars_height(chosen.n_rows + 1))
         axes = fig.add_subplot()
         shades = plots.role_colours(of)
-        for k, name in enumerate(order.index):
-            axes.plot(order[name], k, "o", markersize=3.5, color=shades[of[name]], markeredgewidth=0, zorder=3)
+        for name, k in place.items():
+            colour = shades[of[name]]
+            axes.plot(order[name], k, "o", markersize=3.5, color=colour, markeredgewidth=0, zorder=3)
             axes.hlines(
-                k,
-                ranks.loc[name, "mean_low"],
-                ranks.loc[name, "mean_high"],
-                color=shades[of[name]],
-                linewidth=0.7,
-                alpha=0.6,
+                k, ranks.loc[name, "mean_low"], ranks.loc[name, "mean_high"], color=colour, linewidth=0.7, alpha=0.6
             )
-        place = {name: k for k, name in enumerate(order.index)}
-        first = len(order) + 0.15
-        for j, members in enumerate(bars):
-            y = first + 0.32 * j
-            axes.hlines(y, order[members[0]], order[members[-1]], color=plots.OKABE_ITO[5], linewidth=2.2)
-            for name in (members[0], members[-1]):
-                axes.vlines(order[name], place[name], y, color=plots.OKABE_ITO[5], linewidth=0.35, alpha=0.6, zorder=1)
-        axes.set_yticks(range(len(order)), list(order.index), fontsize=6.5 if len(order) <= 20 else 5.5)
-        axes.set_ylim(first + 0.32 * len(bars) + 0.1, -1.6)
+        beside = max(0.3, 0.015 * n_encoders)
+        axes.set_xlim(1 - beside, n_encoders + beside)
+        groups = list(dict.fromkeys((kept[0], kept[-1]) for kept in bars))
+        groups = groups if len(groups) <= MOST_GROUPS else []
+        step = 0.018 if len(groups) <= 12 else 0.22 / len(groups)
+        for j, rows in enumerate(groups):
+            axes.plot(
+                [1.02 + step * j] * 2, [rows[0] - 0.25, rows[1] + 0.25], color=plots.OKABE_ITO[5], linewidth=min(1.6, 90 * step),
+                solid_capstyle="butt", transform=axes.get_yaxis_transform(), clip_on=False,
+            )  # fmt: skip
+        chosen.label_rows(axes)
+        axes.set_ylim(chosen.n_rows - 0.4, -1.9)
         axes.hlines(-1.0, 1, 1 + limit, color=plots.BLACK, linewidth=1.2)
         # Beside its bar where there is room, else on it.
-        axes.set_xlim(0.7, n_encoders + 0.3)
-        is_long = 1 + limit > 0.6 * n_encoders
+        is_long = 1 + limit > 0.55 * n_encoders
         axes.text(
-            1 + limit / 2 if is_long else 1 + limit + 0.03 * n_encoders, -1.15 if is_long else -1.0,
-            f"critical difference {limit:.2f}", va="bottom" if is_long else "center", ha="center" if is_long else "left", fontsize=6,
+            1 if is_long else 1 + limit + 0.03 * n_encoders, -1.15 if is_long else -1.0,
+            f"critical difference {limit:.2f}" if limit < 100 else f"critical difference {limit:.0f}", va="bottom" if is_long else "center", ha="left", fontsize=6,
         )  # fmt: skip
         axes.set_xlabel("mean rank over tasks (1 is best)")
-        axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        note = f"{more}{facts['n_tasks']} tasks, counted as independent; thin lines: about 95% interval of the mean rank (Student's t over "
-        note += f"tasks); bars below join encoders that Nemenyi's test at {facts['alpha']:g} cannot tell apart."
+        note = f"{chosen.note}{facts['n_tasks']} tasks, counted as independent; thin lines: about 95% interval of the mean rank (Student's t over "
+        note += "tasks); "
+        joined = f"that Nemenyi's test at {facts['alpha']:g} cannot tell apart"
+        if bars and not groups:
+            note += f"groups {joined} are too many to draw: they lie within the critical difference."
+        else:
+            note += f"bars at the right join encoders {joined}."
         if facts["p_tasks"] != facts["p"]:
             note += f" Friedman's p with whole categories shuffled: {facts['p']:.2g}"
             only_tasks = facts["p"] >= facts["alpha"] > facts["p_tasks"]
@@ -180,6 +181,26 @@ def pairs_in_words(pairs: DataFrame, n_tasks: int, alpha: float) -> str:
     return f"{int((pairs['p_holm'] < alpha).sum())} of {len(pairs)} pairs differ"
 
 
+def typeset(tables: Tables) -> Table:
+    from virb.figures.tables import Table
+
+    facts, against = tables.facts, tables["leader"]
+    leader = str(against["leader"].iloc[0])
+    is_worse = dict(zip(against["encoder"], against["p"] < facts["alpha"], strict=True))
+    rows = [
+        [row.encoder, f"{row.mean_rank:.2f}", f"{row.mean_low:.2f} to {row.mean_high:.2f}", f"{row.p_first:.2f}"]
+        for row in tables[""].itertuples()
+    ]
+    return Table(
+        ["encoder", "mean rank", "95% interval", "P(first)"],
+        rows,
+        numbers=frozenset({1, 2, 3}),
+        best=frozenset((k, 1) for k, row in enumerate(rows) if not is_worse.get(row[0], False)),
+        caption=f"{facts['n_tasks']} tasks. Bold: {leader}, and those that the signed-rank test over tasks does not tell from it at "
+        f"{facts['alpha']:g} (the choice of the leader and all {len(against)} comparisons counted).",
+    )
+
+
 ANALYSIS = Analysis(
     name="critical-difference",
     summary="Ranking of encoders over tasks with a critical-difference diagram",
@@ -187,6 +208,7 @@ ANALYSIS = Analysis(
     compute=compute,
     draw=draw,
     say=say,
+    typeset=typeset,
     min_encoders=3,
     min_tasks=2,
     options=(

@@ -77,31 +77,38 @@ def say(tables: Tables) -> list[str]:
 
 
 def draw(tables: Tables) -> dict[str, Figure]:
-    """Bars in units of what could be found, where tasks have different units; else in the scores' own."""
+    """Bars a task with what could be found; tasks of one unit share an axis."""
+    from matplotlib.lines import Line2D
+
     from virb.figures import plots
 
     table, facts = tables[""], tables.facts
-    marks = ["by_test_sample", "by_seeds"]
-    is_mixed = "unit" in table and table["unit"].nunique() > 1
-    shown = table.copy()
-    if is_mixed:
-        shown[["best_less_median", *marks]] = shown[["best_less_median", *marks]].div(
-            shown[["best_less_median", *marks]].abs().max(axis=1).replace(0, 1.0), axis=0
-        )
+    order = table.sort_values("best_less_median", ascending=False, kind="stable")["task"]
+    chosen = plots.choose(order, what="tasks", drawn_as=table["task"])
+    shown = table[table["task"].isin(set(chosen.names))]
+    marks = {"by_test_sample": ("D", 3.5, "test sample"), "by_seeds": ("|", 6, "seeds")}
+    marks = {column: mark for column, mark in marks.items() if shown[column].notna().any()}
+    groups = plots.one_axis_each(shown, ["best_less_median", *marks])
     with plots.style():
-        fig = plots.figure(plots.COLUMN, plots.bars_height(len(shown)))
-        axes = fig.add_subplot()
-        colours = plots.task_colours(dict(zip(shown["task"], shown["category"], strict=True)), shown["task"])
-        plots.bars(axes, list(shown["task"]), list(shown["best_less_median"]), colours)
-        handles = plots.category_handles(shown["category"])
-        for column, marker, label in zip(marks, "D|", ("test sample", "seeds"), strict=True):
-            if shown[column].notna().any():
-                (line,) = axes.plot(shown[column], range(len(shown)), linestyle="", marker=marker, markersize=3.5 if marker == "D" else 6,
-                                    color=plots.BLACK, markerfacecolor="white", markeredgewidth=0.8, label=f"detectable: {label}")  # fmt: skip
-                handles.append(line)
-        axes.set_xlabel("score: best encoder less the median one" + (" (largest of a row: 1)" if is_mixed else ""))
+        fig = plots.figure(plots.width_for(chosen.names), plots.bars_height(len(shown)) + 0.4 * (len(groups) - 1))
+        ratios = [max(len(part), 2) for _, part in groups]
+        panels = fig.subplots(len(groups), 1, squeeze=False, height_ratios=ratios)[:, 0]
+        for axes, (unit, part) in zip(panels, groups, strict=True):
+            colours = plots.task_colours(dict(zip(part["task"], part["category"], strict=True)), part["task"])
+            plots.bars(axes, list(part["task"]), list(part["best_less_median"]), colours)
+            for column, (marker, size, _) in marks.items():
+                axes.plot(part[column], range(len(part)), linestyle="", marker=marker, markersize=size, color=plots.BLACK,
+                          markerfacecolor="white", markeredgewidth=0.8)  # fmt: skip
+            if len(groups) > 1 and unit:
+                axes.set_xlabel(unit)
+        panels[-1].set_xlabel("best encoder less the median one" + (f" ({unit})" if unit else ""))
+        handles = [
+            *plots.category_handles(shown["category"]),
+            *(Line2D([], [], linestyle="", marker=marker, markersize=size, color=plots.BLACK, markerfacecolor="white",
+                     markeredgewidth=0.8, label=f"detectable: {label}") for marker, size, label in marks.values()),
+        ]  # fmt: skip
         note = f"n = {facts['n_encoders']} encoders; marks: difference found with power {facts['power']:g} at p < .05; test sample: McNemar with "
-        note += f"{facts['discordant']:.0%} of examples discordant; seeds: of two encoders with the same seeds. {facts['note']}"
+        note += f"{facts['discordant']:.0%} of examples discordant; seeds: of two encoders with the same seeds. {chosen.note}{facts['note']}"
         plots.titles(fig, "Differences that could be found", note, handles=handles)
     return {"": fig}
 

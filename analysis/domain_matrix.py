@@ -115,10 +115,16 @@ def draw(tables: Tables) -> dict[str, Figure]:
 
     from virb.figures import plots
 
-    facts, tidy = tables.facts, tables[""]
+    facts, tidy = tables.facts, tables[""].copy()
     by, home = facts["by"], facts["home"]
+    tidy[by] = tidy[by].astype(str)
     wide = tidy.pivot_table(index=by, columns="task", values="score", sort=False, dropna=False)[list(facts["tasks"])]
-    wide = wide.loc[list(dict.fromkeys(tidy[by]))]
+    rows = plots.choose(dict.fromkeys(tidy[by]), most=40, what=f"values of {by}")
+    spreads = ((wide.max() - wide.min()) / wide.std().replace(0, np.nan)).sort_values(ascending=False, kind="stable")
+    columns = plots.choose(
+        spreads.index, most=24, what="tasks, by how far the values are apart,", drawn_as=wide.columns
+    )
+    wide = wide.loc[rows.names, columns.names]
     counts = tidy.drop_duplicates(by).set_index(by)["n_encoders"]
     centred = wide - wide.mean()
     spread = centred / centred.abs().max().replace(0, np.nan)
@@ -132,7 +138,10 @@ def draw(tables: Tables) -> dict[str, Figure]:
         plots.heatmap(axes, spread, cmap=plots.DIVERGING, vmin=-1.6, vmax=1.6, size=0.1)
         for text in list(axes.texts):
             text.remove()
-        size = float(np.clip(0.62 * 72 * (width - 1.1) / n_columns / 4, 4.2, 6.5))
+        names = [f"{b} ({counts[b]})" for b in wide.index]
+        cell = (width - 0.1 - min(0.5 * width, plots.text_width(names, 6.5))) / n_columns
+        written = [plots.score_text(value) for value in wide.to_numpy().ravel() if np.isfinite(value)]
+        size = min(6.5, 0.9 * cell / max(plots.text_width(written, 1, "bold"), 1e-9))
         for i, b in enumerate(wide.index):
             for j, t in enumerate(wide.columns):
                 value = plots.score_text(float(wide.iloc[i, j])) if wide.notna().iloc[i, j] else ""
@@ -147,15 +156,13 @@ def draw(tables: Tables) -> dict[str, Figure]:
                     )
         axes.set_xlabel("")
         axes.set_ylabel("")
-        axes.set_yticks(range(n_rows), [f"{b} ({counts[b]})" for b in wide.index])
+        axes.set_yticks(range(n_rows), names)
         axes.tick_params(axis="x", rotation=90)
-        for label, category in zip(axes.get_xticklabels(), facts["tasks"].values(), strict=True):
-            if category:
+        for label, task in zip(axes.get_xticklabels(), columns.names, strict=True):
+            if category := facts["tasks"][task]:
                 label.set_color(plots.darker(plots.category_colours([category])[category]))
         note = f"Mean score of encoders by {by} (number of encoders). Bold: best of the column; frame: in-domain; "
-        note += (
-            f"colour: above (red) or below (blue) the column's mean. {plots.sentence(facts['caveat'])} {facts['note']}"
-        )
+        note += f"colour: above (red) or below (blue) the column's mean. {plots.sentence(facts['caveat'])} {rows.note}{columns.note}{facts['note']}"
         plots.titles(
             fig,
             f"{by.capitalize()} of pretraining against end tasks",

@@ -75,17 +75,23 @@ def draw(tables: Tables) -> dict[str, Figure]:
     facts, encoders = tables.facts, tables.facts["encoders"]
     table = tables[""]
     sd = tables["seeds"].set_index(["encoder", "task"])
-    units = table["unit"] if "unit" in table else table["task"].map(lambda task: "")
-    groups = [table[units == unit] for unit in dict.fromkeys(units)]
+    gap = (table[facts["columns"]].max(axis=1) - table[facts["columns"]].min(axis=1)).sort_values(
+        ascending=False, kind="stable"
+    )
+    chosen = plots.choose(
+        table["task"].loc[gap.index], most=48, what="tasks, by how far the encoders are apart,", drawn_as=table["task"]
+    )
+    table = table[table["task"].isin(set(chosen.names))]
+    groups = plots.one_axis_each(table, facts["columns"])
     with plots.style():
         wide_enough = max(plots.COLUMN, min(plots.PAGE, 0.9 + 0.3 * len(table) + 0.5 * (len(groups) - 1)))
-        longest = min(1.3, plots.text_width(list(table["task"]), 6.5))
+        longest = min(1.5, plots.text_width(list(table["task"]), 6.5))
         is_short = longest * len(table) < 0.7 * wide_enough  # then labels need not be turned
         fig = plots.figure(wide_enough, 1.35 + (0.1 if is_short else longest))
-        panels = fig.subplots(1, len(groups), squeeze=False, width_ratios=[len(part) + 0.5 for part in groups])[0]
+        panels = fig.subplots(1, len(groups), squeeze=False, width_ratios=[len(part) + 0.8 for _, part in groups])[0]
         width = 0.8 / len(encoders)
         colours = plots.palette(encoders, facts["roles"])
-        for axes, part in zip(panels, groups, strict=True):
+        for axes, (unit, part) in zip(panels, groups, strict=True):
             for k, (name, column) in enumerate(zip(encoders, facts["columns"], strict=True)):
                 place = np.arange(len(part)) + (k - (len(encoders) - 1) / 2) * width
                 axes.bar(place, part[column], width=width * 0.92, color=colours[name], linewidth=0)
@@ -95,17 +101,25 @@ def draw(tables: Tables) -> dict[str, Figure]:
                         axes.vlines(x, middle - spread, middle + spread, color=plots.BLACK, linewidth=0.7)
             axes.axhline(0, color=plots.BLACK, linewidth=0.6)
             axes.set_xticks(range(len(part)), list(part["task"]), rotation=0 if is_short else 90)
+            axes.set_xlim(-0.6, len(part) - 0.4)
             for label, category in zip(axes.get_xticklabels(), part["category"], strict=True):
                 if category:
                     label.set_color(plots.darker(plots.category_colours([category])[category]))
             axes.tick_params(axis="x", length=0)
-            unit = "" if len(groups) == 1 else part["unit"].iloc[0] or "no unit declared"
-            axes.set_ylabel(f"score in {unit}" if unit else "score (higher is better)")
+            if axes is panels[0] or len(groups) > 1:
+                axes.set_ylabel(
+                    f"score in {unit}" if unit else "score (higher is better)" if axes is panels[0] else "score"
+                )
             axes.grid(axis="y")
         handles = [plots.Patch(facecolor=colours[name], label=name) for name in encoders]
         seeds = " Lines: sd over seeds." if (sd["n_seeds"] > 1).any() else ""
-        scales = "higher is better." if len(groups) > 1 else "their scales differ by task."
-        note = f"Scores as measured; {scales}{seeds} {facts['note']}"
+        scales = (
+            "higher is better"
+            if len({unit for unit, _ in groups} - {""}) == len(groups)
+            else "higher is better; scales differ by task"
+        )
+        axes_of = ", an axis for each size" if len(groups) > 1 and "" in {unit for unit, _ in groups} else ""
+        note = f"Scores as measured{axes_of}; {scales}.{seeds} {chosen.note}{facts['note']}"
         plots.titles(fig, "Encoders task by task", note, handles=handles)
     return {"": fig}
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-MOST_DRAWN = 60
-
 
 def compute(
     scores: DataFrame,
@@ -136,27 +134,29 @@ def _draw_loadings(tables: Tables) -> Figure:
 
     facts = tables.facts
     k = int(facts["n_shown"])
-    table = tables[""].sort_values("axis_1", ascending=False, kind="stable").head(MOST_DRAWN)
-    n = len(table)
+    table = tables[""].sort_values("axis_1", ascending=False, kind="stable")
+    chosen = plots.choose(table["task"], what="tasks")
+    table = table[table["task"].isin(set(chosen.names))]
     colours = plots.category_colours(table["category"])
     with plots.style():
-        fig = plots.figure(plots.COLUMN if k < 3 else plots.PAGE, plots.bars_height(n))
+        fig = plots.figure(plots.width_for(chosen.names) if k < 3 else plots.PAGE, plots.bars_height(chosen.n_rows))
         panels = fig.subplots(1, k, sharey=True, squeeze=False)[0]
         for j, axes_ in enumerate(panels):
             values, se = table[f"axis_{j + 1}"], table[f"se_{j + 1}"]
-            for place, (value, error, category) in enumerate(zip(values, se, table["category"], strict=True)):
+            for place, value, error, category in zip(chosen.places, values, se, table["category"], strict=True):
                 shade = plots.darker(colours[category]) if category else plots.BLACK
-                axes_.hlines(place, value - 2 * error, value + 2 * error, color=shade, linewidth=0.8)
+                axes_.hlines(
+                    place, max(-1.0, value - 2 * error), min(1.0, value + 2 * error), color=shade, linewidth=0.8
+                )
                 axes_.plot(value, place, "o", color=shade, markersize=3, markeredgewidth=0)
             axes_.axvline(0, color=plots.BLACK, linewidth=0.6)
-            axes_.set_xlim(min(-0.3, float((values - 2 * se).min())), 1.05)
+            axes_.set_xlim(max(-1.05, min(-0.3, float((values - 2 * se).min()) - 0.03)), 1.05)
             axes_.set_xlabel(f"loading, axis {j + 1} ({facts['shares'][j]:.0%})")
             axes_.grid(axis="x")
             axes_.tick_params(axis="y", length=0)
-        panels[0].set_yticks(range(n), list(table["task"]))
-        panels[0].set_ylim(n - 0.4, -0.6)
+        chosen.label_rows(panels[0])
         turned = " Varimax." if k > 1 else ""
-        note = f"{facts['method'].capitalize()} correlations; lines: 2 standard errors, {facts['counted']} left out in turn.{turned} {facts['note']}"
+        note = f"{facts['method'].capitalize()} correlations; lines: 2 standard errors (within ±1), {facts['counted']} left out in turn.{turned} {chosen.note}{facts['note']}"
         plots.titles(fig, "Tasks on the axes", note, handles=plots.category_handles(table["category"]))
     return fig
 
@@ -174,6 +174,8 @@ def _draw_eigenvalues(tables: Tables) -> Figure:
             axes_.plot(part["axis"], part["bound"], "--", color=colour, linewidth=0.8)
         axes_.set_yscale("log")
         axes_.set_ylim(0.1, None)
+        axes_.yaxis.set_major_formatter("{x:g}")
+        axes_.xaxis.get_major_locator().set_params(integer=True)
         axes_.set_xlabel("axis")
         axes_.set_ylabel("eigenvalue")
         axes_.grid()

@@ -44,10 +44,14 @@ def draw(tables: Tables) -> dict[str, Figure]:
     from virb.figures import plots
 
     table = tables[""]
+    shades = plots.palette(table["task"])
+    table = table.assign(row=[str(k) for k in range(len(table))])
+    order = table.sort_values("gain", ascending=False, kind="stable")["row"]
+    chosen = plots.choose(order, what="cases", drawn_as=table["row"])
+    table = table[table["row"].isin(set(chosen.names))]
     with plots.style():
-        fig = plots.figure(plots.PAGE * 0.72, 0.45 + 0.19 * max(len(table), 2))
+        fig = plots.figure(plots.PAGE, plots.bars_height(len(table)))
         axes = fig.add_subplot()
-        shades = dict(zip(dict.fromkeys(table["task"]), [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 3, strict=False))
         labels = [f"{row.fused}: {row.task}" for row in table.itertuples()]
         plots.bars(axes, labels, list(table["gain"]), [shades[t] for t in table["task"]])
         axes.plot(table["gain_over_worst"], range(len(table)), "|", color=plots.BLACK, markersize=6)
@@ -55,7 +59,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         plots.titles(
             fig,
             "Gain from concatenated features",
-            f"Ticks: gain over the worse part. {tables.facts['note']}",
+            f"Ticks: gain over the worse part. {chosen.note}{tables.facts['note']}",
             handles=plots.colour_handles(shades),
         )
     return {"": fig}

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
 from virb.contracts.tables import Notes, Tables
-from virb.features.activations import ENCODERS, N_IMAGES, embeddings, load_encoders, open_images, watch_blocks
+from virb.features.activations import (
+    DEVICE,
+    ENCODERS,
+    N_IMAGES,
+    embedded,
+    in_blocks,
+    load_encoders,
+    open_images,
+    watch_blocks,
+)
 from virb.stats.distances import ActivationHistograms, Moments, frechet_distance, neuron_distances
 
 if TYPE_CHECKING:
@@ -36,12 +45,13 @@ def compute(
     sets: tuple[str, ...],
     n: int,
     neurons: str,
+    device: str,
 ) -> Tables:
     """A row an encoder and pair of sets; ``layers``: VisualDNA block by block."""
     import numpy as np
     import pandas as pd
 
-    loaded = load_encoders(encoders)
+    loaded = load_encoders(encoders, device)
     if len(sets) < 2:
         raise NotApplicable("It compares image sets: --option sets=FOLDER_OR_TASK,FOLDER_OR_TASK.")
     opened = {name: open_images(name, n=n) for name in sets}
@@ -132,7 +142,7 @@ def _look(encoder: FrozenEncoder, images: ImageSet, see: Callable[[str, ndarray]
     if neurons == "all":
         watch_blocks(encoder, images, see)
     else:
-        for part in embeddings(encoder, images):
+        for part in in_blocks(embedded([encoder], images)[0]):
             see("embedding", part)
 
 
@@ -155,5 +165,6 @@ ANALYSIS = Analysis(
         Option("sets", (), "Two or more folders of images or end tasks, commas between.", type=comma_list),
         N_IMAGES,
         Option("neurons", "all", "Neurons of VisualDNA: all blocks' or the embedding's.", choices=("all", "embedding")),
+        DEVICE,
     ),
 )

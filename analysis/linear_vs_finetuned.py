@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list, names_in_words
 from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError
-from virb.records.store import base_probe
+from virb.records.names import base_probe
 from virb.scores.layout import EXCLUDE
 from virb.scores.units import of_one_unit
 from virb.stats.correlation import fisher_interval

@@ -100,27 +100,37 @@ def draw(tables: Tables) -> dict[str, Figure]:
     table, home, n = tables[""], tables.facts["home"], tables.facts["n_encoders"]
     shades = {"in-domain": plots.OKABE_ITO[5], "combination": plots.OKABE_ITO[0], "other": plots.LIGHT}
     with plots.style():
-        columns = min(2, len(home))
-        n_rows = -(-len(home) // columns)
-        fig = plots.figure(plots.COLUMN if columns == 1 else plots.PAGE, n_rows * (plots.bars_height(n) + 0.1))
+        drawn = plots.choose(home, most=12, what="tasks")
+        columns = min(2, len(drawn.names))
+        n_rows = -(-len(drawn.names) // columns)
+        most = max(6, 60 // n_rows)
+        fig = plots.figure(
+            plots.COLUMN if columns == 1 else plots.PAGE, n_rows * (plots.bars_height(min(n, most + 2)) + 0.1)
+        )
         grid = fig.subplots(n_rows, columns, squeeze=False)
-        for axes, task in zip(grid.flat, home, strict=False):
+        more = drawn.note
+        for axes, task in zip(grid.flat, drawn.names, strict=False):
             part = table[table["task"] == task]
+            own = part.loc[part["kind"] == "in-domain", "encoder"]
+            chosen = plots.choose(part["encoder"], most=most, named=own.head(3), what="encoders")
+            part = part[part["encoder"].isin(set(chosen.names))]
+            more = more or chosen.note
             plots.bars(
                 axes,
                 list(part["encoder"]),
                 list(part["score"]),
                 [shades[k] for k in part["kind"]],
                 size=5.5 if len(part) > 12 else 6.5,
+                rows=chosen,
             )
             low, high = part["score"].min(), part["score"].max()
             pad = (high - low) * 0.15 or abs(high) * 0.1 or 1.0
             # The bars begin just below the worst: the axis says so by not starting at 0.
             axes.set_xlim(low - pad, high + pad / 3)
             axes.set_title(f"{task} \u2013 {home[task]}")
-        for axes in list(grid.flat)[len(home) :]:
+        for axes in list(grid.flat)[len(drawn.names) :]:
             axes.remove()
-        note = f"n = {n} encoders, best first; axes do not start at 0. {tables.facts['note']}"
+        note = f"n = {n} encoders, best first; axes do not start at 0. {more}{tables.facts['note']}"
         plots.titles(fig, "Matched pretraining and end task", note, handles=plots.colour_handles(shades, table["kind"]))
     return {"": fig}
 

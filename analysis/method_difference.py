@@ -133,13 +133,15 @@ def draw(tables: Tables) -> dict[str, Figure]:
 
     table, facts = tables[""], tables.facts
     first, second = facts["a"], facts["b"]
-    units = table["unit"] if "unit" in table else table["task"].map(lambda task: "")
-    groups = [table[units == unit] for unit in dict.fromkeys(units)]
+    order = table["difference"].sort_values(ascending=False, kind="stable").index
+    chosen = plots.choose(table["task"].loc[order], what="tasks", drawn_as=table["task"])
+    table = table[table["task"].isin(set(chosen.names))]
+    groups = plots.one_axis_each(table, ["mean_a", "mean_b"])
     with plots.style():
         fig = plots.figure(plots.PAGE, plots.bars_height(len(table)) + 0.4 * (len(groups) - 1))
-        ratios = [max(len(part), 2) for part in groups]
+        ratios = [max(len(part), 2) for _, part in groups]
         grid = fig.subplots(len(groups), 2, squeeze=False, sharey="row", height_ratios=ratios)
-        for (left, right), part in zip(grid, groups, strict=True):
+        for (left, right), (unit, part) in zip(grid, groups, strict=True):
             names = list(part["task"])
             colours = plots.task_colours(dict(zip(names, part["category"], strict=True)), names)
             plots.bars(left, names, list(part["difference"]), colours, low=part["low"], high=part["high"])
@@ -148,17 +150,16 @@ def draw(tables: Tables) -> dict[str, Figure]:
             )
             for axes in (left, right):
                 axes.locator_params(axis="x", nbins=5)
-            unit = part["unit"].iloc[0] if len(groups) > 1 else ""
-            left.set_xlabel(f"{first} less {second} ({unit or 'score'})")
-        right.set_xlabel(f"{first} less {second} (% of |{second}|)")
+            left.set_xlabel(f"difference ({unit or 'score'})")
+        right.set_xlabel(f"difference (% of |{second}|)")
         handles = plots.category_handles(table["category"])
         what = "interval" if facts["n_families_a"] else "Welch interval"
         lines = f"Lines: 95% {what} over encoders." if table["low"].notna().any() else "No interval: one of a group."
         shared = f" {plots.sentence(facts['counted'])}." if facts["counted"] else ""
         plots.titles(
             fig,
-            f"{first} against {second}",
-            f"n = {facts['n_a']} and {facts['n_b']} encoders. {lines}{shared} {facts['note']}",
+            f"{first} less {second}",
+            f"n = {facts['n_a']} and {facts['n_b']} encoders. {lines}{shared} {chosen.note}{facts['note']}",
             handles=handles,
         )
     return {"": fig}

@@ -16,7 +16,7 @@ from virb.records.predictions import read_predictions, sampling_sd
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.schema import as_words, encoder_table
 from virb.scores.units import difference_scale, whole_share
-from virb.stats.variance import noise_layers
+from virb.stats.noise import noise_layers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,23 +99,24 @@ def draw(tables: Tables) -> dict[str, Figure]:
 
     table, facts = tables[""], tables.facts
     known = _known(table)
+    order = (table["sd_between_encoders"] * table["to_one_scale"]).sort_values(ascending=False, kind="stable").index
+    chosen = plots.choose(table["task"].loc[order], what="tasks", drawn_as=table["task"])
+    table = table[table["task"].isin(set(chosen.names))]
     shown = table[[*LAYERS, "sd_between_encoders"]].mul(table["to_one_scale"], axis=0)
     shades = dict(zip(LAYERS, (plots.OKABE_ITO[4], plots.OKABE_ITO[1], plots.OKABE_ITO[5]), strict=True))
     markers = dict(zip(LAYERS, "oDs", strict=True))
     with plots.style():
         n = len(table)
-        fig = plots.figure(plots.COLUMN, plots.bars_height(n))
+        fig = plots.figure(plots.width_for(chosen.names), plots.bars_height(n))
         axes = fig.add_subplot()
         colours = plots.category_colours(table["category"])
         axes.barh(range(n), shown["sd_between_encoders"], height=0.72, color="#EDEDED", linewidth=0)
         for name in known:
             axes.plot(shown[name], range(n), linestyle="", marker=markers[name], color=shades[name], markeredgewidth=0)
-        axes.set_yticks(range(n), list(table["task"]))
+        chosen.label_rows(axes)
         for label, category in zip(axes.get_yticklabels(), table["category"], strict=True):
             label.set_color(plots.darker(colours[category]) if category else plots.BLACK)
-        axes.set_ylim(n - 0.4, -0.6)
         axes.set_xlim(0, None)
-        axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         is_z = facts["scale"].startswith("in sd")
@@ -131,7 +132,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         note += (
             "Not known here: " + ", ".join(LAYERS[k] for k in LAYERS if k not in known) + ". " if len(known) < 3 else ""
         )
-        plots.titles(fig, "Three layers of noise", f"{note}{facts['note']}", handles=handles)
+        plots.titles(fig, "Three layers of noise", f"{note}{chosen.note}{facts['note']}", handles=handles)
     return {"": fig}
 
 

@@ -37,6 +37,7 @@ def compute(
     missing: str,
 ) -> Tables:
     """A row an encoder and task."""
+    import numpy as np
     import pandas as pd
 
     prepared = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False, is_varying=True)
@@ -57,13 +58,14 @@ def compute(
     if len(lost) == data.wide.shape[1]:
         raise NotApplicable(f"No task has a score of {reference} and a spread.")
     z = normalised_scores(data.wide.drop(columns=lost), reference, pool=chosen, ddof=ddof)
-    long = (
-        z.loc[shown]
-        .rename_axis("encoder")
-        .reset_index()
-        .melt("encoder", var_name="task", value_name="z")
-        .dropna(subset=["z"])
-    )
+    kept = z.loc[shown]
+    long = pd.DataFrame(
+        {
+            "encoder": np.tile(kept.index, kept.shape[1]),
+            "task": np.repeat(kept.columns, len(kept)),
+            "z": kept.to_numpy().T.ravel(),
+        }
+    ).dropna(subset=["z"])
     long["category"] = long["task"].map(data.categories)
     about = encoder_table(data.frame)
     long["group"] = long["encoder"].map(as_words(about[by])) if by in about else long["encoder"]
@@ -106,16 +108,19 @@ def draw(tables: Tables) -> dict[str, Figure]:
 
     facts, figures = tables.facts, {}
     for part, groups in _groups(tables).items():
+        ranked = sorted(groups, key=lambda name: -float(groups[name].mean()))
+        chosen = plots.choose(ranked, most=36, what="encoders" if part == "encoder" else "groups", drawn_as=groups)
+        groups = {name: groups[name] for name in chosen.names}
         shades = plots.category_colours(groups) if part == "category" else plots.palette(groups)
         if part == "encoder" and not facts["by"]:
             shades = dict.fromkeys(groups, plots.OKABE_ITO[0])
         with plots.style():
-            fig = plots.figure(plots.COLUMN, 0.42 + 0.24 * max(len(groups), 2))
+            fig = plots.figure(plots.width_for(chosen.names), 0.42 + 0.24 * max(len(groups), 2))
             axes = fig.add_subplot()
             violins(axes, groups, shades)
             axes.set_xlabel(f"score less {facts['reference']} (sd of the task)")
             what = "category of end task" if part == "category" else (facts["by"] or "encoder")
-            note = f"n = {facts['n_encoders']} encoders. {facts['how']}. Line: mean. {facts['note']}"
+            note = f"n = {facts['n_encoders']} encoders. {facts['how']}. Line: mean. {chosen.note}{facts['note']}"
             plots.titles(fig, f"Normalised scores by {what}", note)
         figures[part] = fig
     return figures

@@ -72,16 +72,18 @@ def draw(tables: Tables) -> dict[str, Figure]:
     if tables[""].empty:
         return {}
     moved = tables["moved"]
-    touched = moved[moved["task"].isin(set(tables[""]["task"]))].sort_values("without", ignore_index=True)
+    touched = moved[moved["task"].isin(set(tables[""]["task"]))].copy()
+    touched = touched.loc[(touched["without"] - touched["mean_r"]).sort_values(ascending=False, kind="stable").index]
+    chosen = plots.choose(touched["task"], what="tasks")
+    touched = touched[touched["task"].isin(set(chosen.names))]
     with plots.style():
-        fig = plots.figure(plots.COLUMN, 0.9 + 0.16 * max(len(touched), 3))
+        fig = plots.figure(plots.width_for(chosen.names), plots.bars_height(max(chosen.n_rows, 3)))
         axes = fig.add_subplot()
-        for k, row in enumerate(touched.itertuples()):
+        for k, row in zip(chosen.places, touched.itertuples(), strict=True):
             axes.plot([row.mean_r, row.without], [k, k], "-", color=plots.LIGHT, linewidth=1.2, zorder=1)
-        axes.scatter(touched["mean_r"], range(len(touched)), s=14, color=plots.GREY, linewidth=0, zorder=2)
-        axes.scatter(touched["without"], range(len(touched)), s=14, color=plots.OKABE_ITO[0], linewidth=0, zorder=3)
-        axes.set_yticks(range(len(touched)), list(touched["task"]))
-        axes.set_ylim(-0.7, max(len(touched), 3) - 0.3)
+        axes.scatter(touched["mean_r"], chosen.places, s=14, color=plots.GREY, linewidth=0, zorder=2)
+        axes.scatter(touched["without"], chosen.places, s=14, color=plots.OKABE_ITO[0], linewidth=0, zorder=3)
+        chosen.label_rows(axes)
         axes.set_xlabel("mean r with the other tasks")
         axes.grid(axis="x")
         handles = [
@@ -89,7 +91,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
             plots.Patch(facecolor=plots.OKABE_ITO[0], label="without them"),
         ]
         n_cells = tables[""].drop_duplicates(["encoder", "task"]).shape[0]
-        note = f"{len(tables[''])} scores in {n_cells} cells; the table names each and says why."
+        note = f"{len(tables[''])} scores in {n_cells} cells; the table names each and says why. {chosen.note}"
         plots.titles(fig, "Scores that cannot be right", note, handles=handles)
     return {"": fig}
 

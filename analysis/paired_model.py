@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-SHOWN = 40
+    from virb.figures.tables import Table
 
 
 def compute(
@@ -88,13 +88,14 @@ def draw(tables: Tables) -> dict[str, Figure]:
     from virb.figures import plots
 
     table, facts = tables[""], tables.facts
-    shown = table.head(SHOWN)
+    chosen = plots.choose(table["encoder"], what="encoders")
+    shown = table[table["encoder"].isin(set(chosen.names))]
     most = table["n_tasks"].max()
     shades = plots.role_colours(shown["role"])
     with plots.style():
-        fig = plots.figure(plots.COLUMN, plots.bars_height(len(shown)))
+        fig = plots.figure(plots.width_for(chosen.names), plots.bars_height(chosen.n_rows))
         axes = fig.add_subplot()
-        for k, row in enumerate(shown.itertuples()):
+        for k, row in zip(chosen.places, shown.itertuples(), strict=True):
             colour = shades[str(row.role)]
             axes.hlines(k, row.low, row.high, color=colour, linewidth=0.8)
             is_open = k > 0 and not row.is_told_from_leader
@@ -111,14 +112,11 @@ def draw(tables: Tables) -> dict[str, Figure]:
             f"{row.encoder} ({row.n_tasks} tasks)" if row.n_tasks < most else str(row.encoder)
             for row in shown.itertuples()
         ]
-        axes.set_yticks(range(len(shown)), labels, fontsize=6 if len(shown) <= 25 else 5)
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0)
+        chosen.label_rows(axes, labels)
         axes.grid(axis="x")
         axes.set_xlabel("strength (log odds)")
-        rest = f" The first {len(shown)} of {len(table)} are drawn." if len(table) > len(shown) else ""
         note = f"{facts['model']}; {facts['n_missing']} of {facts['n_cells']} cells missing. Lines: 95% over {facts['counted']}. Open: the leader is not told from "
-        note += f"it, all pairs at once.{rest} {facts['note']}"
+        note += f"it, all pairs at once. {chosen.note}{facts['note']}"
         plots.titles(
             fig,
             f"Strengths of {len(table)} encoders",
@@ -128,6 +126,24 @@ def draw(tables: Tables) -> dict[str, Figure]:
     return {"": fig}
 
 
+def typeset(tables: Tables) -> Table:
+    from virb.figures.tables import Table
+
+    table, facts = tables[""], tables.facts
+    rows = [
+        [row.encoder, str(row.n_tasks), f"{row.theta:.2f}", f"{row.low:.2f} to {row.high:.2f}"]
+        for row in table.itertuples()
+    ]
+    return Table(
+        ["encoder", "tasks", "strength", "95% interval"],
+        rows,
+        numbers=frozenset({1, 2, 3}),
+        best=frozenset((k, 2) for k, is_told in enumerate(table["is_told_from_leader"]) if not is_told),
+        caption=f"Log odds of the {facts['model']} model. Bold: {table['encoder'].iloc[0]}, and those that it is not told from (95% for "
+        f"all pairs at once, over {facts['counted']}).",
+    )
+
+
 ANALYSIS = Analysis(
     name="paired-model",
     summary="A ranking that tolerates missing cells: Bradley-Terry with ties, or Plackett-Luce",
@@ -135,6 +151,7 @@ ANALYSIS = Analysis(
     compute=compute,
     draw=draw,
     say=say,
+    typeset=typeset,
     min_encoders=3,
     min_tasks=2,
     options=(

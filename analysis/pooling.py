@@ -106,9 +106,13 @@ def draw(tables: Tables) -> dict[str, Figure]:
             f"{name} ({plots.count_text(n)}): {task}"
             for name, n, task in zip(shown[which], shown["size"], shown["task"], strict=True)
         ]
-        fig = plots.figure(plots.PAGE * 0.8, plots.bars_height(len(shown)))
+        shown = shown.assign(label=labels, row=[str(k) for k in range(len(shown))])
+        order = shown[gains].mean(axis=1).sort_values(ascending=False, kind="stable").index
+        chosen = plots.choose(shown["row"].loc[order], what="cases", drawn_as=shown["row"])
+        shown = shown[shown["row"].isin(set(chosen.names))]
+        fig = plots.figure(plots.PAGE, plots.bars_height(len(shown)))
         axes = fig.add_subplot()
-        plots.bars(axes, labels, list(shown[gains[0]]), [plots.OKABE_ITO[0]] * len(shown), size=6)
+        plots.bars(axes, list(shown["label"]), list(shown[gains[0]]), [plots.OKABE_ITO[0]] * len(shown), size=6)
         axes.plot(shown[gains[1]], range(len(shown)), "D", color=plots.OKABE_ITO[5], markersize=3.5)
         axes.set_xlabel("gain in score of the pooled set")
         handles = plots.colour_handles(
@@ -117,7 +121,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
                 "over its in-domain part alone": plots.OKABE_ITO[5],
             }
         )
-        note = f"{plots.sentence(scale)}. {tables.facts['note']}"
+        note = f"{plots.sentence(scale)}. {chosen.note}{tables.facts['note']}"
         plots.titles(fig, "What pooling data sets gives", note, handles=handles)
     return {"": fig}
 

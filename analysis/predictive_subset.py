@@ -68,14 +68,14 @@ def draw(tables: Tables) -> dict[str, Figure]:
         axes.plot(table["size"], table["random_median"], "-", color=plots.GREY, linewidth=0.8)
         axes.plot(table["size"], table["spearman"], "-o", color=plots.OKABE_ITO[0])
         for row in table.itertuples():
-            axes.text(row.size, 0.02, f"+ {row.added}", rotation=90, ha="center", va="bottom", fontsize=5.8, color=plots.GREY,
+            axes.text(row.size, 0.02, f"+ {plots.shortened(row.added, 5.8, 0.9)}", rotation=90, ha="center", va="bottom", fontsize=5.8, color=plots.GREY,
                       transform=axes.get_xaxis_transform())  # fmt: skip
         low = min(0.0, float(table[["spearman", "random_low"]].min().min()) - 0.05)
         axes.set_ylim(low, 1.03)
         axes.set_xlim(0.5, len(table) + 0.5)
         axes.set_xticks(list(table["size"]))
         axes.set_xlabel("end tasks in the set (the one added last is named)")
-        axes.set_ylabel("rank agreement with the other tasks (\u03c1)")
+        axes.set_ylabel("rank agreement (\u03c1)")
         axes.grid(axis="y")
         handles = [
             plots.Patch(facecolor=plots.OKABE_ITO[0], label="chosen sets"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from virb.contracts.analysis import Analysis, NotApplicable, Option, comma_list
 from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
-from virb.features.activations import ENCODERS, IMAGES, load_encoders, open_images
+from virb.features.activations import DEVICE, ENCODERS, IMAGES, load_encoders, open_images
 from virb.scores.layout import matrix
 from virb.stats.comparisons import above_chance
 
@@ -45,6 +45,7 @@ def compute(
     n: int,
     probe: str,
     tasks: tuple[str, ...],
+    device: str,
 ) -> Tables:
     """A row an encoder and transformation."""
     import pandas as pd
@@ -52,7 +53,7 @@ def compute(
     if scores is not None and "chance" in scores and not encoders:
         table, note = _from_scores(scores, tasks), "Scores as given."
     else:
-        loaded = load_encoders(encoders)
+        loaded = load_encoders(encoders, device)
         chosen = open_images(images, n=n)
         if len(chosen) < 40:
             raise UsageError(f"{images} has {len(chosen)} images; a probe and its test need at least 40.")
@@ -80,8 +81,14 @@ def draw(tables: Tables) -> dict[str, Figure]:
     from virb.figures import plots
 
     table = tables[""]
-    shades = plots.palette(table["encoder"])
-    names, tasks = list(dict.fromkeys(table["encoder"])), list(dict.fromkeys(table["task"]))
+    tasks = plots.choose(dict.fromkeys(table["task"]), most=20, what="transformations").names
+    ranked = table.groupby("encoder")["kappa"].mean().sort_values(ascending=False, kind="stable").index
+    chosen = plots.choose(
+        ranked, most=max(2, min(15, 80 // len(tasks))), what="encoders", drawn_as=dict.fromkeys(table["encoder"])
+    )
+    names = chosen.names
+    table = table[table["encoder"].isin(set(names)) & table["task"].isin(set(tasks))]
+    shades = plots.palette(names)
     with plots.style():
         step = 0.8 / len(names)
         fig = plots.figure(plots.COLUMN, 0.42 + max(0.3, 0.12 * len(names)) * len(tasks))
@@ -101,7 +108,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         axes.grid(axis="x")
         axes.set_xlabel("accuracy beyond chance (kappa)")
         lines = " Lines: 95% Clopper-Pearson." if table["low"].notna().any() else ""
-        full = f"{tables.facts['note']} Kappa: 0 is guessing, 1 no error.{lines}"
+        full = f"{tables.facts['note']} Kappa: 0 is guessing, 1 no error.{lines} {chosen.note}"
         plots.titles(fig, "What is left of the transformation", full, handles=plots.colour_handles(shades))
     return {"": fig}
 
@@ -223,5 +230,6 @@ ANALYSIS = Analysis(
             "Of finished scores: the tasks that are transformations; by name if not given.",
             type=comma_list,
         ),
+        DEVICE,
     ),
 )

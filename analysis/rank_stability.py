@@ -6,13 +6,14 @@ with the full one; the table has every encoder's rank.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from virb.contracts.analysis import Analysis
 from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
-from virb.stats.ranking import rank_stability
+from virb.stats.standing import rank_stability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,61 +53,72 @@ def draw(tables: Tables) -> dict[str, Figure]:
     facts, of = tables.facts, tables.facts["roles"]
     what = "category" if (tables[""]["kind"] == "category").any() else "task"
     shown = tables[""][tables[""]["kind"] == what].reset_index(drop=True)
-    order, more = plots.ends_of(sorted(of, key=lambda name: float(shown[name][0])))
+    # Beside the ranking on all, the tasks that change it most.
+    moved = shown.iloc[1:].sort_values("kendall_tau", kind="stable")["left_out"]
+    columns = plots.choose(
+        moved, most=30, what=f"{what} left out, by how much they change,", drawn_as=shown["left_out"].iloc[1:]
+    )
+    shown = shown[(shown.index == 0) | shown["left_out"].astype(str).isin(set(columns.names))].reset_index(drop=True)
+    chosen = plots.choose(sorted(of, key=lambda name: float(shown[name][0])), what="encoders")
+    order = chosen.names
+    # A panel for each run of encoders: between them are those that are not drawn.
+    starts = [0, *chosen.skipped, len(order)]
+    runs = [order[first:end] for first, end in itertools.pairwise(starts)]
+    labels = ["all"] + [str(name) for name in shown["left_out"][1:]]
+    shades = dict(zip([name for name in order if of[name] != "supervised"][:6], plots.OKABE_ITO, strict=False))
     with plots.style():
-        long = max(plots.text_width([str(name) for name in order], 6), 0.5)
+        size = 6 if len(order) <= 30 else 5.5
+        short = dict(zip(order, plots.shortened_names(order, size, 2.7), strict=True))
+        long = max(plots.text_width(list(short.values()), size), 0.5)
         n = len(shown)
-        fig = plots.figure(max(plots.COLUMN, min(plots.PAGE, 0.5 + long + 0.42 * n)), 0.95 + 0.125 * max(len(order), 3))
-        axes = fig.add_subplot()
-        highlighted = [*order[:6]]
-        shades = dict(zip(highlighted, plots.OKABE_ITO, strict=False))
-        for name in order:
-            ranks = shown[name].to_numpy(float)
-            colour = plots.BLACK if of[name] == "supervised" else shades.get(name, plots.LIGHT)
-            width = 1.3 if name in shades or of[name] == "supervised" else 0.8
-            axes.plot(
-                range(n),
-                ranks,
-                "-o",
-                color=colour,
-                linewidth=width,
-                markersize=2.5,
-                markeredgewidth=0,
-                zorder=2 + (width > 1),
-            )
-        # Ties share a rank; the labels are spread so that none covers another.
-        places = _spread(
-            [float(shown[name].iloc[-1]) for name in sorted(order, key=lambda k: float(shown[k].iloc[-1]))],
-            0.95 * max(1.0, len(of) / max(len(order), 1)),
+        width = max(plots.COLUMN, min(plots.PAGE, 0.5 + long + 0.42 * n))
+        fig = plots.figure(width, 0.95 + 0.125 * max(len(order) + len(runs) - 1, 3))
+        panels = fig.subplots(
+            len(runs), 1, squeeze=False, sharex=True, height_ratios=[max(len(run), 2) for run in runs]
         )
-        size = 6 if len(order) <= 20 else 5
-        for name, y in zip(sorted(order, key=lambda k: float(shown[k].iloc[-1])), places, strict=True):
-            axes.text(n - 1 + 0.12, y, str(name), va="center", fontsize=size, color=plots.BLACK, clip_on=False)
-        labels = ["all"] + [str(name) for name in shown["left_out"][1:]]
-        axes.set_xticks(range(n), labels, rotation=90 if n > 5 else 20, ha="center" if n > 5 else "right")
-        axes.set_ylim(max(float(shown[order].max(axis=None)), max(places)) + 0.6, 0.4)
-        axes.set_xlim(-0.2, n - 1 + 0.2)
-        axes.set_ylabel("rank (1 is best)")
-        axes.spines["bottom"].set_visible(False)
-        axes.tick_params(axis="x", length=0)
-        axes.grid(axis="x")
-        fig.get_layout_engine().set(rect=(0, 0, 1, 1))
+        for axes, run in zip(panels[:, 0], runs, strict=True):
+            for name in run:
+                colour = plots.BLACK if of[name] == "supervised" else shades.get(name, "#BDBDBD")
+                weight = 1.3 if name in shades or of[name] == "supervised" else 0.8
+                axes.plot(range(n), shown[name].to_numpy(float), "-o", color=colour, linewidth=weight, markersize=2.5,
+                          markeredgewidth=0, zorder=2 + (weight > 1))  # fmt: skip
+            # Ties share a rank; the labels are spread so that none covers another, each joined to its line.
+            by_end = sorted(run, key=lambda name: float(shown[name].iloc[-1]))
+            last = [float(shown[name].iloc[-1]) for name in by_end]
+            low, high = float(shown[run].min(axis=None)), float(shown[run].max(axis=None))
+            places = plots.apart(last, 0.95 * max(1.0, (high - low) / max(len(run), 1)))
+            for name, rank, y in zip(by_end, last, places, strict=True):
+                shade = plots.BLACK if of[name] == "supervised" else shades.get(name, plots.GREY)
+                axes.plot([n - 1, n - 1 + 0.04 * n], [rank, y], color=shade, linewidth=0.4, clip_on=False)
+                axes.text(
+                    n - 1 + 0.05 * n,
+                    y,
+                    short[name],
+                    va="center",
+                    fontsize=size,
+                    color=plots.darker(shade),
+                    clip_on=False,
+                )
+            axes.set_ylim(max(high, *places) + 0.6, min(low, *places) - 0.6)
+            axes.set_xlim(-0.2, n - 1 + 0.2)
+            axes.yaxis.get_major_locator().set_params(integer=True)
+            axes.spines["bottom"].set_visible(False)
+            axes.tick_params(axis="x", length=0)
+            axes.grid(axis="x")
+        panels[0, 0].set_ylabel("rank (1 is best)")
+        column = (width - 0.5 - long) / n
+        is_turned = n > 5 or plots.text_width(" ".join(labels).split(), 6.5) > 0.95 * column
+        if not is_turned:
+            labels = ["\n".join(plots.wrapped(label, 6.5, 0.95 * column)) for label in labels]
+        panels[-1, 0].set_xticks(range(n), labels, rotation=90 if is_turned else 0)
         taus = (
             ", ".join(f"{row.left_out} {row.kendall_tau:.2f}" for row in shown.iloc[1:].itertuples())
             if n <= 6
             else (f"{shown['kendall_tau'][1:].min():.2f} to {shown['kendall_tau'][1:].max():.2f}")
         )
-        note = f"n = {facts['n_tasks']} tasks. {more}Kendall's tau with the ranking on all: {taus}. {facts['note']}"
+        note = f"n = {facts['n_tasks']} tasks. {chosen.note}{columns.note}Kendall's tau with the ranking on all: {taus}. {facts['note']}"
         plots.titles(fig, f"Ranks without each {what}", note)
     return {"": fig}
-
-
-def _spread(values: list[float], gap: float = 0.95) -> list[float]:
-    """Move sorted positions apart to at least ``gap``, as little as possible to one side."""
-    out: list[float] = []
-    for value in values:
-        out.append(max(value, out[-1] + gap) if out else value)
-    return out
 
 
 ANALYSIS = Analysis(

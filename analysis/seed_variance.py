@@ -17,7 +17,7 @@ from virb.errors import ScoresError
 from virb.scores.layout import EXCLUDE, MISSING, Prepared, complete_part, prepare
 from virb.scores.units import difference_scale, on_one_scale
 from virb.stats.effects import seed_variation
-from virb.stats.variance import variance_shares
+from virb.stats.noise import variance_shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,16 +99,28 @@ def draw(tables: Tables) -> dict[str, Figure]:
     table = tables[""]
     category = table.drop_duplicates("task").set_index("task")["category"]
     mean = table.groupby("task", sort=False)["relative_of_3"].agg(["mean", "max"]).dropna()
+    chosen = plots.choose(
+        mean.sort_values("mean", ascending=False, kind="stable").index, what="tasks", drawn_as=mean.index
+    )
+    mean = mean.loc[chosen.names]
     order = {name: k for k, name in enumerate(dict.fromkeys(category))}
     mean = mean.iloc[np.argsort([order[category[task]] for task in mean.index], kind="stable")]
     with plots.style():
-        fig = plots.figure(plots.COLUMN, plots.bars_height(len(mean)))
+        fig = plots.figure(plots.width_for(chosen.names), plots.bars_height(len(mean)))
         axes = fig.add_subplot()
         plots.bars(axes, list(mean.index), list(mean["mean"]), plots.task_colours(category, mean.index))
         axes.plot(mean["max"], range(len(mean)), linestyle="", marker="|", color=plots.BLACK, markersize=4)
+        # One cell that cannot be right must not flatten all others: the axis ends before it, and its number is written.
+        usual = mean["max"][mean["max"] <= 6 * max(float(mean["max"].median()), 0.85)]
+        end = 1.1 * max(float(usual.max()), 0.9) if len(usual) else 1.0
+        beyond = mean["max"] > end
+        if beyond.any():
+            axes.set_xlim(0, end)
+            for k, value in zip(np.flatnonzero(beyond), mean["max"][beyond], strict=True):
+                axes.text(0.99 * end, k, f"{value:.3g} ▸", ha="right", va="center", fontsize=5.8)
         axes.axvline(0.85, color=plots.GREY, linewidth=0.8, linestyle=(0, (3, 2)))
         axes.set_xlabel("mean |score \u2212 mean over 3 seeds| (% of the mean)")
-        note = f"{_seeds(tables)}. Bars: mean; ticks: largest; dashes: the paper's .85%, of 3 seeds. {tables.facts['note']}"
+        note = f"{_seeds(tables)}. Bars: mean; ticks: largest; dashes: the paper's .85%, of 3 seeds. {chosen.note}{tables.facts['note']}"
         plots.titles(fig, "Variation between seeds", note, handles=plots.category_handles(category.loc[mean.index]))
     return {"": fig}
 

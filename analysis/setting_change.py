@@ -171,7 +171,12 @@ def draw(tables: Tables) -> dict[str, Figure]:
 
     from virb.figures import plots
 
-    facts, tasks = tables.facts, list(tables.facts["tasks"])
+    facts = tables.facts
+    most = max(8, 60 // max(1, tables[""]["value"].nunique()))
+    order = tables[""].groupby("task")["change"].mean().sort_values(ascending=False, kind="stable").index
+    order = [*order, *(task for task in facts["tasks"] if task not in set(order))]
+    chosen = plots.choose(order, most=most, what="tasks", drawn_as=facts["tasks"])
+    tasks = chosen.names
     factor = facts["to_one_scale"]
     table, single = tables[""].copy(), tables["pairs"].copy()
     for name in ("change", "low", "high"):
@@ -180,7 +185,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
     shades = dict(zip(dict.fromkeys(table["value"]), [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 4, strict=False))
     with plots.style():
         groups = list(table.groupby("value", sort=False))
-        fig = plots.figure(plots.COLUMN, 0.42 + 0.15 * len(tasks) * max(1.0, 0.6 * len(groups)))
+        fig = plots.figure(plots.width_for(chosen.names), 0.42 + 0.15 * len(tasks) * max(1.0, 0.6 * len(groups)))
         axes = fig.add_subplot()
         for k, (value, part) in enumerate(groups):
             shift = (k - (len(groups) - 1) / 2) * 0.8 / len(groups)
@@ -194,8 +199,8 @@ def draw(tables: Tables) -> dict[str, Figure]:
             axes.plot(part["change"], place, "|", color=plots.BLACK, markersize=6, markeredgewidth=1.2, zorder=4)
         axes.axvline(0, color=plots.BLACK, linewidth=0.6)
         axes.set_yticks(range(len(tasks)), tasks)
-        for label, category in zip(axes.get_yticklabels(), facts["tasks"].values(), strict=True):
-            if category:
+        for label, task in zip(axes.get_yticklabels(), tasks, strict=True):
+            if category := facts["tasks"][task]:
                 label.set_color(plots.darker(plots.category_colours([category])[category]))
         axes.set_ylim(len(tasks) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
@@ -205,7 +210,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         axes.set_xlabel(f"change in score{' (sd of the task)' * is_z} (less {facts['column']} {facts['baseline']})")
         counts = ", ".join(f"{value} {int(part['n_pairs'].max())}" for value, part in groups)
         lines = " Lines: 95% Student interval over pairs." if table["low"].notna().any() else " One pair: no interval."
-        note = f"Pairs of encoders alike in all else: {counts}; {facts['scale']}. Dots: pairs; ticks: mean.{lines} {facts['note']}"
+        note = f"Pairs of encoders alike in all else: {counts}; {facts['scale']}. Dots: pairs; ticks: mean.{lines} {chosen.note}{facts['note']}"
         handles = plots.colour_handles({f"{facts['column']} {value}": colour for value, colour in shades.items()})
         plots.titles(fig, f"Change in score with {facts['column']}", note, handles=handles)
     return {"": fig}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame, Series
 
+    from virb.figures.tables import Table
+
 
 def compute(
     scores: DataFrame,
@@ -122,14 +124,19 @@ def draw(tables: Tables) -> dict[str, Figure]:
     from virb.figures import plots
 
     facts, (shown, bold), missed = tables.facts, _bold(tables), _missed(tables)
-    tasks, mark = list(facts["tasks"]), bold.to_numpy()
+    rows = plots.choose(shown.index, what="encoders")
+    columns = plots.choose(facts["tasks"], most=24, what="tasks")
+    tasks, shown = columns.names, shown.loc[rows.names, columns.names]
+    mark = bold.loc[rows.names, columns.names].to_numpy()
     with plots.style():
         long = plots.text_width([str(t) for t in tasks], 6.5)
         width = max(plots.COLUMN, min(plots.PAGE, 1.4 + 0.4 * len(tasks)))
         fig = plots.figure(width, 0.2 + long + 0.16 * max(len(shown), 3))
         axes = fig.add_subplot()
         place = axes.imshow(np.where(mark, 1.0, 0.0), cmap=_pale(), vmin=0, vmax=1, aspect="auto")
-        size = 6.0 if len(tasks) <= 14 else 4.8
+        cell = (width - 0.1 - min(0.5 * width, plots.text_width(rows.names, 6.5))) / len(tasks)
+        written = [plots.score_text(value) for value in shown.to_numpy(float).ravel() if np.isfinite(value)]
+        size = min(6.0, 0.9 * cell / max(plots.text_width(written, 1, "bold"), 1e-9))
         for i in range(len(shown)):
             for j in range(len(tasks)):
                 text = plots.score_text(float(shown.iloc[i, j])) if np.isfinite(shown.iloc[i, j]) else "–"
@@ -138,7 +145,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
                 )
         axes.set_xticks(range(len(tasks)), tasks, rotation=90)
         axes.set_yticks(range(len(shown)), list(shown.index))
-        for label, category in zip(axes.get_xticklabels(), facts["tasks"].values(), strict=True):
+        for label, category in zip(axes.get_xticklabels(), map(facts["tasks"].get, tasks), strict=True):
             if category:
                 label.set_color(plots.darker(plots.category_colours([category])[category]))
         place.axes.spines[:].set_visible(False)
@@ -155,7 +162,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
             note += (
                 f"Differences from {missed.min():.3f} to {missed.max():.3f} (by task) are found four times in five. "
             )
-        note += facts["note"]
+        note += rows.note + columns.note + facts["note"]
         handles = plots.category_handles(facts["tasks"].values())
         plots.titles(fig, "Who is not worse than the best", note, handles=handles)
     return {"": fig}
@@ -167,6 +174,30 @@ def _pale():  # type: ignore[no-untyped-def]
     return ListedColormap(["white", "#DCEBF5"])
 
 
+def typeset(tables: Tables) -> Table:
+    import numpy as np
+
+    from virb.figures.plots import score_text
+    from virb.figures.tables import Table
+
+    facts, (wide, bold) = tables.facts, _bold(tables)
+    metric = tables[""].drop_duplicates("task").set_index("task")["metric"]
+    rows = [
+        [str(name), *(score_text(value) if np.isfinite(value) else "–" for value in wide.loc[name].to_numpy(float))]
+        for name in wide.index
+    ]
+    holm = ", Holm's correction" if facts["correction"] == "holm" else ""
+    return Table(
+        ["encoder", *(f"{task} {metric[task]}" for task in wide.columns)],
+        rows,
+        numbers=frozenset(range(1, len(wide.columns) + 1)),
+        groups=["", *facts["tasks"].values()],
+        best=frozenset((int(i), int(j) + 1) for i, j in zip(*np.nonzero(bold.to_numpy()), strict=True)),
+        caption=f"Bold: the best of each task, and those that are not significantly worse (paired permutation test on the test examples"
+        f"{holm}, p > {facts['alpha']:g}; one head each).",
+    )
+
+
 ANALYSIS = Analysis(
     name="significance",
     summary="Comparison table with the encoders not significantly worse than the best in bold",
@@ -174,6 +205,7 @@ ANALYSIS = Analysis(
     compute=compute,
     draw=draw,
     say=say,
+    typeset=typeset,
     needs=("metric", "seed", "probe"),
     min_encoders=2,
     needs_predictions=True,

@@ -12,7 +12,7 @@ from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_wo
 from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError
 from virb.records.columns import LABELS
-from virb.records.store import without_overrides
+from virb.records.names import without_overrides
 from virb.scores.layout import EXCLUDE, as_counts, task_categories
 from virb.scores.roles import roles
 from virb.scores.schema import as_words, encoder_table
@@ -149,7 +149,12 @@ def draw(tables: Tables) -> dict[str, Figure]:
     from virb.figures import plots
 
     curves, x, lines = tables[""], tables.facts["x"], tables.facts["lines"]
-    categories = tables.facts["tasks"]
+    chosen = plots.choose(tables.facts["tasks"], most=28, what="tasks")
+    categories = {task: tables.facts["tasks"][task] for task in chosen.names}
+    most = len({*plots.OKABE_ITO[:6], *plots.TOL_MUTED})
+    ranked = curves.groupby(lines)["score"].mean().sort_values(ascending=False, kind="stable").index
+    kept = plots.choose(ranked, most=most, what=f"lines ({lines})")
+    curves = curves[curves[lines].astype(str).isin(set(kept.names))]
     shades = plots.palette(curves[lines])
     with plots.style():
         columns = min(4, len(categories))
@@ -178,7 +183,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         plots.titles(
             fig,
             f"Score against {x}",
-            f"Horizontal: {x}, logarithmic. Lines: mean of each {lines}.{band}",
+            f"Horizontal: {x}, logarithmic. Lines: mean of each {lines}.{band} {chosen.note}{kept.note}",
             handles=plots.colour_handles(shades),
         )
     return {"": fig}

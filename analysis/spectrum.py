@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option, names_in_words
 from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
-from virb.features.activations import ENCODERS, IMAGES, N_IMAGES, embeddings, load_encoders, open_images
+from virb.features.activations import (
+    DEVICE,
+    ENCODERS,
+    IMAGES,
+    N_IMAGES,
+    embedded,
+    in_blocks,
+    load_encoders,
+    open_images,
+)
 from virb.stats.distances import Moments
 
 if TYPE_CHECKING:
@@ -30,6 +39,7 @@ def compute(
     n: int,
     checkpoint: str,
     tensor: str,
+    device: str,
 ) -> Tables:
     """A row an eigenvalue (or singular value)."""
     import numpy as np
@@ -40,12 +50,12 @@ def compute(
     if checkpoint:
         spectra[tensor or "matrix"] = _singular_values(checkpoint, tensor)
     if encoders or not checkpoint:
-        loaded = load_encoders(encoders)
+        loaded = load_encoders(encoders, device)
         chosen = open_images(images, n=n)
         note = f"n = {len(chosen)} images of {chosen.name}."
-        for encoder in loaded:
+        for encoder, found in zip(loaded, embedded(loaded, chosen), strict=True):
             moments = Moments(encoder.dim)
-            for part in embeddings(encoder, chosen):
+            for part in in_blocks(found):
                 moments.add(part)
             spectra[encoder.name] = np.clip(np.linalg.eigvalsh(moments.covariance)[::-1], 0, None)
             if len(chosen) <= encoder.dim:
@@ -141,5 +151,6 @@ ANALYSIS = Analysis(
         N_IMAGES,
         Option("checkpoint", "", "File that holds a projection matrix."),
         Option("tensor", "", "Name of the matrix in it."),
+        DEVICE,
     ),
 )

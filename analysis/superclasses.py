@@ -78,7 +78,10 @@ def draw(tables: Tables) -> dict[str, Figure]:
 
     table, facts = tables[""], tables.facts
     level, chosen = facts["level"], facts["encoders"]
-    place_of = _wide(tables).mean(axis=1).sort_values(ascending=False, kind="stable").index
+    chosen_groups = plots.choose(
+        _wide(tables).mean(axis=1).sort_values(ascending=False, kind="stable").index, most=50, what=f"values of {level}"
+    )
+    place_of = chosen_groups.names
     shades = plots.palette(chosen, facts["roles"])
     with plots.style():
         longest = plots.text_width([f"{g} (00)" for g in place_of], 6.5)
@@ -101,7 +104,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         axes.grid(axis="y")
         handles = [plots.Patch(facecolor=shades[name], label=name) for name in chosen]
         n = "" if facts["n_images"] is None else f", n = {facts['n_images']} test images"
-        note = f"{facts['task']}{n}; mean over classes, their number in brackets. Lines: 95% Student interval over classes. {facts['note']}"
+        note = f"{facts['task']}{n}; mean over classes, their number in brackets. Lines: 95% Student interval over classes. {chosen_groups.note}{facts['note']}"
         plots.titles(fig, f"Accuracy by {level}", note, handles=handles)
     return {"": fig}
 

@@ -93,7 +93,9 @@ def draw(tables: Tables) -> dict[str, Figure]:
     linkage = np.column_stack([branches[name] for name in ("first", "second", "height", "n_tasks")]).astype(float)
     with plots.style():
         size = len(names)
-        fig = plots.figure(plots.COLUMN, 0.5 + 0.135 * max(size, 4))
+        step = min(0.135, 9.0 / size)  # a tree has no part to leave out: its names are set smaller, and then not at all
+        has_names = step > 0.05
+        fig = plots.figure(plots.COLUMN, 0.5 + step * max(size, 4))
         axes = fig.add_subplot()
         drawn = hierarchy.dendrogram(linkage, orientation="left", no_plot=True)
         order = drawn["leaves"]
@@ -104,7 +106,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
             ya, yb = position[a], position[b]
             axes.plot([heights[a], height, height, heights[b]], [ya, ya, yb, yb], color=plots.BLACK, linewidth=0.8)
             position[node], heights[node] = (ya + yb) / 2, height
-            if k < size - 2:
+            if k < size - 2 and has_names:
                 support = branches["support"][k]
                 strong = support >= 0.7
                 axes.annotate(
@@ -117,7 +119,8 @@ def draw(tables: Tables) -> dict[str, Figure]:
                     color=plots.BLACK if strong else plots.GREY,
                     weight="bold" if strong else "normal",
                 )
-        axes.set_yticks(range(size), [names[k] for k in order])
+        labels = [names[k] if has_names else "" for k in order]
+        axes.set_yticks(range(size), labels, fontsize=min(6.5, 60 * step))
         colours = plots.category_colours(categories)
         for label, k in zip(axes.get_yticklabels(), order, strict=True):
             label.set_color(plots.darker(colours[categories[k]]) if categories[k] else plots.BLACK)

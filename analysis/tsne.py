@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, NotApplicable, Option
 from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
-from virb.features.activations import ENCODERS, embeddings, load_encoders
+from virb.features.activations import DEVICE, ENCODERS, embedded, load_encoders
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +27,7 @@ def compute(
     n: int,
     perplexity: float,
     seed: int,
+    device: str,
 ) -> Tables:
     """A row a point; ``agreement``: the share of neighbours of the same class, in the embedding and in the map."""
     import numpy as np
@@ -38,7 +39,7 @@ def compute(
     from virb.contracts.examples import DataContext
     from virb.images.sets import ImageSubset
 
-    loaded = load_encoders(encoders)
+    loaded = load_encoders(encoders, device)
     if not task:
         raise NotApplicable("It needs the images and classes of an end task: --option task=NAME.")
     declared = registry.load("tasks", task)
@@ -52,8 +53,8 @@ def compute(
     if len(rows) <= 3 * perplexity:
         raise UsageError(f"perplexity={perplexity:g} needs more than {3 * perplexity:g} images; there are {len(rows)}.")
     points, agreement = [], []
-    for encoder in loaded:
-        features = np.concatenate(list(embeddings(encoder, images)))
+    for encoder, found in zip(loaded, embedded(loaded, images), strict=True):
+        features = np.asarray(found)
         features = (features - features.mean(axis=0)) / np.maximum(
             np.linalg.norm(features - features.mean(axis=0), axis=1, keepdims=True), 1e-12
         )
@@ -99,6 +100,8 @@ def draw(tables: Tables) -> dict[str, Figure]:
     names, facts, agreement = tables.facts["classes"], tables.facts, tables["agreement"]
     shades = dict(zip(names, [*plots.OKABE_ITO[:6], *plots.TOL_MUTED] * 80, strict=False))
     with plots.style():
+        chosen = plots.choose(agreement["encoder"], most=12, what="encoders")
+        agreement = agreement[agreement["encoder"].isin(set(chosen.names))]
         columns = min(3, len(agreement))
         n_rows = -(-len(agreement) // columns)
         side = plots.COLUMN if columns == 1 else plots.PAGE / columns
@@ -116,7 +119,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
         for axes in list(grid.flat)[len(agreement) :]:
             axes.remove()
         handles = plots.colour_handles(shades) if len(names) <= 15 else []
-        note = f"n = {facts['n_images']} test images, perplexity {facts['perplexity']:g}. %: of 10 nearest neighbours (cosine, embedding) of the same class."
+        note = f"n = {facts['n_images']} test images, perplexity {facts['perplexity']:g}. %: of 10 nearest neighbours (cosine, embedding) of the same class. {chosen.note}"
         plots.titles(fig, f"{facts['task']}: t-SNE of embeddings", note, handles=handles)
     return {"": fig}
 
@@ -135,5 +138,6 @@ ANALYSIS = Analysis(
         Option("n", 600, "Images, drawn at random.", type=int),
         Option("perplexity", 30.0, "Neighbours that count.", type=float),
         Option("seed", 0, "Of the draw and the map.", type=int),
+        DEVICE,
     ),
 )

@@ -34,11 +34,11 @@ SIZE, VIEW_SIZE = 64, 48
 BATCH_SIZE, LR, WEIGHT_DECAY = 128, 0.003, 1e-4
 
 
-def arguments(description: str | None, names: Sequence[str]) -> argparse.Namespace:
+def arguments(description: str | None, names: Sequence[str], *, images: int = 40960) -> argparse.Namespace:
     """Read the command line that both comparisons have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default=",".join(names), help=f"some of {','.join(names)}")
-    parser.add_argument("--images", type=int, default=40960, help="images seen in a training")
+    parser.add_argument("--images", type=int, default=images, help="images seen in a training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scores", help="a JSON file that keeps the scores, to go on after an interruption")
@@ -116,15 +116,17 @@ class Scores:
 
     def __init__(self, path: str | None) -> None:
         self.path = Path(path) if path else None
-        self.found: dict[str, float] = json.loads(self.path.read_text()) if self.path and self.path.exists() else {}
+        self.found: dict[str, Any] = json.loads(self.path.read_text()) if self.path and self.path.exists() else {}
 
-    def get(self, what: str, compute: Callable[[], float]) -> float:
+    def get(self, what: str, compute: Callable[[], Any]) -> Any:
         """Return the score called ``what``, computed if it is not there yet."""
         if what not in self.found:
             start = time.process_time()
             self.found[what] = compute()
             seconds = time.process_time() - start
-            print(f"  {what}: {self.found[what]:.4f} ({seconds:.0f} s of CPU time)", file=sys.stderr, flush=True)
+            said = self.found[what]
+            said = f"{said:.4f}" if isinstance(said, float) else said
+            print(f"  {what}: {said} ({seconds:.0f} s of CPU time)", file=sys.stderr, flush=True)
             if self.path:
                 self.path.write_text(json.dumps(self.found, indent=1))
         return self.found[what]

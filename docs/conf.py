@@ -15,9 +15,11 @@ import virb  # noqa: E402
 project = "virb"
 author = "the virb authors"
 release = version = virb.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
-source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "releasing.md"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+nb_render_markdown_format = "myst"
+nb_execution_mode = "off"  # docs/run_notebook.py runs it, and a test does
+exclude_patterns = ["_build", "jupyter_execute", "releasing.md"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 # A page is read on its own, too: some begin below a title that another file gives.

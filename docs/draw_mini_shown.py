@@ -1,44 +1,46 @@
-"""Draw docs/mini-shown.png: images, targets and predictions of pixelwise mini tasks, by ``virb show``.
+"""Draw docs/mini-shown/TASK.png, a contact sheet of every task of the mini suite, by ``virb show``.
 
-virb evaluate encoders/supervised-objects.pt --tasks mini-segmentation,mini-depth,... --out results
+virb evaluate encoders/supervised-objects.pt --suite mini --out results
 python docs/draw_mini_shown.py --results results --encoder encoders/supervised-objects.pt
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from PIL import Image
 
 from virb import load_encoder, registry
 from virb.contracts.examples import DataContext
+from virb.errors import DataAbsent
 from virb.evaluation.show import show
 
-TASKS = ("mini-segmentation", "mini-depth", "mini-normals", "mini-walkable", "mini-correspondence")
+FOLDER = Path(__file__).with_name("mini-shown")
+SUITE = [entry.name for entry in registry.entries("tasks") if entry.group == "mini"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", default="results")
     parser.add_argument("--encoder", default="encoders/supervised-objects.pt")
-    parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--out", default=str(Path(__file__).with_name("mini-shown.png")))
+    parser.add_argument("--tasks", default=",".join(SUITE))
+    parser.add_argument("--out", default=str(FOLDER))
+    parser.add_argument("--images", type=int, default=4)
     args = parser.parse_args()
-    encoder = load_encoder(args.encoder)
-    pictures = []
-    with tempfile.TemporaryDirectory() as place:
-        for name in args.tasks.split(","):
-            path = Path(place) / f"{name}.png"
-            show(registry.load("tasks", name), DataContext(), path, encoder=encoder, results=args.results, n=4)
-            pictures.append(Image.open(path).convert("RGB"))
-    sheet = Image.new("RGB", (max(one.width for one in pictures), sum(one.height for one in pictures)), "white")
-    top = 0
-    for one in pictures:
-        sheet.paste(one, (0, top))
-        top += one.height
-    sheet.quantize(128).save(args.out, "PNG", optimize=True)
+    encoder, out = load_encoder(args.encoder), Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in args.tasks.split(","):
+        path = out / f"{name}.png"
+        try:
+            show(
+                registry.load("tasks", name), DataContext(), path, encoder=encoder, results=args.results, n=args.images
+            )
+        except DataAbsent as error:
+            print(f"{name}: left out: {error}")
+            continue
+        Image.open(path).convert("RGB").quantize(64).save(path, "PNG", optimize=True)
+        print(path)
 
 
 if __name__ == "__main__":

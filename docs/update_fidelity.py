@@ -3,7 +3,7 @@
     python docs/update_fidelity.py
 
 Ours is read from the methods themselves. What the authors publish stands below, with where; learning rates are those of
-256 images under the linear rule. A difference needs a reason (``DEVIATIONS``), or tests/pretrain/test_fidelity.py fails.
+256 images under the method's rule. A difference needs a reason (``DEVIATIONS``), or tests/pretrain/test_fidelity.py fails.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("moco-v3", "ViT"): ("CONFIG.md, 300 epochs", {
         "optimizer": "adamw", "lr": 1.5e-4, "weight_decay": 0.1, "epochs": 300, "warmup": 40, "temperature": 0.2,
         "momentum": 0.99, "projector_layers": 3, "predictor_norm": True, "freeze_patches": True,
-        "position": "fixed sin-cos", "initialisation": "Xavier",
+        "fixed_positions": True, "xavier": True,
         "jitter": "0.4,0.4,0.2,0.1", "blur_p": "1,0.1", "solarize_p": "0,0.2", "min_crop": 0.08,
     }),
     ("byol", "ResNet"): ("Appendices B and J, 300 epochs", {
@@ -74,7 +74,34 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("dino", "ViT"): ("main_dino.py", {
         "optimizer": "adamw", "lr": 5e-4, "weight_decay": 0.04, "epochs": 100, "warmup": 10, "momentum": 0.996,
         "student_temperature": 0.1, "first_teacher_temperature": 0.04, "prototypes": 65536, "clip": 3.0,
-        "small_crops": 8, "crop_split": 0.4, "drop path": 0.1, "resampling": "bicubic",
+        "small_crops": 8, "crop_split": 0.4, "drop_path": 0.1, "resampling": "bicubic",
+        "jitter": "0.4,0.4,0.2,0.1", "blur_p": "1,0.1,0.5", "solarize_p": "0,0.2,0", "min_crop": 0.05,
+    }),
+    ("mae", "ViT"): ("Section 4.3, Table 8; PRETRAIN.md", {
+        "optimizer": "adamw", "lr": 1.5e-4, "weight_decay": 0.05, "beta2": 0.95, "epochs": 800, "warmup": 40,
+        "mask_ratio": 0.75, "normalize": True, "decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16,
+        "resampling": "bicubic", "positions": "fixed sin-cos", "initialisation": "Xavier",
+        "strength": 0.0, "gray_p": 0.0, "min_crop": 0.2,
+    }),
+    ("i-jepa", "ViT"): ("Appendix A; configs/in1k_vith14_ep300.yaml", {
+        "optimizer": "adamw", "lr": 1.25e-4, "weight_decay": 0.04, "final_weight_decay": 0.4, "epochs": 300, "warmup": 40,
+        "momentum": 0.996, "n_targets": 4, "min_target": 0.15, "max_target": 0.2, "min_keep": 10, "predictor_dim": 384,
+        "predictor_depth": 12, "positions": "fixed sin-cos", "blocks reach the edges": False,
+        "strength": 0.0, "gray_p": 0.0, "min_crop": 0.3,
+    }),
+    ("ibot", "ViT"): ("Section 4; README, ViT-S/16", {
+        "optimizer": "adamw", "lr": 5e-4, "weight_decay": 0.04, "final_weight_decay": 0.4, "epochs": 800, "warmup": 10,
+        "momentum": 0.996, "student_temperature": 0.1, "first_teacher_temperature": 0.04, "teacher_temperature": 0.07,
+        "center_momentum": 0.9, "prototypes": 8192, "mask_p": 0.5, "min_hidden": 0.1, "max_hidden": 0.5, "clip": 3.0,
+        "drop_path": 0.1, "small_crops": 10, "crop_split": 0.25, "resampling": "bicubic",
+        "jitter": "0.4,0.4,0.2,0.1", "blur_p": "1,0.1,0.5", "solarize_p": "0,0.2,0", "min_crop": 0.05,
+    }),
+    ("dinov2", "ViT"): ("Section 4; configs/train/vitl14.yaml", {
+        "optimizer": "adamw", "lr": 1e-4, "weight_decay": 0.04, "final_weight_decay": 0.2, "epochs": 500, "warmup": 80,
+        "momentum": 0.994, "student_temperature": 0.1, "first_teacher_temperature": 0.04, "teacher_temperature": 0.07,
+        "prototypes": 131072, "bottleneck_dim": 384, "patch_bottleneck_dim": 256, "koleo": 0.1, "koleo is over": "a GPU",
+        "mask_p": 0.5, "min_hidden": 0.1, "max_hidden": 0.5, "masked crops": "exactly half", "clip": 3.0, "drop_path": 0.4,
+        "layer_decay": 1.0, "patch_lr": 0.2, "small_crops": 8, "crop_split": 0.32, "resampling": "bicubic",
         "jitter": "0.4,0.4,0.2,0.1", "blur_p": "1,0.1,0.5", "solarize_p": "0,0.2,0", "min_crop": 0.05,
     }),
     ("dino", "ResNet"): ("README, ResNet-50", {
@@ -93,18 +120,23 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
 
 # What the code does where no option says it.
 FIXED = {
-    "resampling": "bilinear", "position": "learned", "initialisation": "timm's", "drop path": 0.0,
-    "negatives are drawn": "for each batch",
+    "resampling": "bilinear",
+    "negatives are drawn": "for each batch", "positions": "fixed sin-cos", "initialisation": "Xavier",
+    "blocks reach the edges": True, "koleo is over": "the batch", "masked crops": "half on average",
 }  # fmt: skip
 
 DEVIATIONS = {
     ("simclr", "head_norm"): "the paper describes none; head_norm=all is the authors' code",
-    ("moco-v3", "position"): "our Vision Transformers have one kind of position",
-    ("moco-v3", "initialisation"): "as above",
     ("byol", "resampling"): "batched crops are bilinear and antialiased",
     ("barlow-twins", "resampling"): "as above",
     ("dino", "resampling"): "as above",
-    ("dino", "drop path"): "our Vision Transformers have none",
+    ("dino", "drop_path"): "so that encoders from before there was one can be made again",
+    ("mae", "resampling"): "as above",
+    ("i-jepa", "blocks reach the edges"): "on few patches those of the lower and right edge would never be seen",
+    ("ibot", "resampling"): "as above",
+    ("dinov2", "resampling"): "as above",
+    ("dinov2", "koleo is over"): "several processes train what one would",
+    ("dinov2", "masked crops"): "as iBOT's, each crop for itself",
     ("pirl", "negatives are drawn"): "32,000 vectors an image would not fit",
 }
 
@@ -115,10 +147,10 @@ def ours(method: Method, network: str, name: str) -> Any:
     training = method.training
     assert training is not None
     if name == "lr":
-        return round(training.lr * 256 / training.batch_size, 10)
+        return round(training.scaled_lr(256), 10)
     if name == "warmup":
         return training.warmup_epochs
-    if name in ("optimizer", "weight_decay", "epochs"):
+    if name in ("optimizer", "weight_decay", "final_weight_decay", "beta2", "epochs"):
         return getattr(training, name)
     if name in FIXED:
         return FIXED[name]

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from virb.contracts.method import Method, Option, Training, Variant
-from virb.networks import projections
-from virb.pretraining import losses, memory, views
+from virb.pretraining import distillation, initial, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
 from virb.training import augment, distributed
 from virb.training.optimizers import clip_each
@@ -17,13 +16,12 @@ from virb.training.precision import widen
 class DINO(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
-        hidden, bottleneck = options["hidden_dim"], options["bottleneck_dim"]
-        self.last = projections.WeightNormPrototypes(bottleneck, options["prototypes"])
-        self.head = nn.Sequential(
-            nn.Linear(encoder.dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck),
-            self.last,
-        )  # fmt: skip
+        head = distillation.head(encoder.dim, options)
+        self.last = head[-1]
+        self.head = head
         self.teacher = memory.MomentumCopy(nn.Sequential(encoder, self.head))
+        if options["drop_path"]:
+            initial.drop_path(encoder, options["drop_path"])
         self.register_buffer("center", torch.zeros(options["prototypes"]))
         self.outputs = []  # of the teacher in the update under way; they move the centre when it is done
         split, small = options["crop_split"], augment.small_crop_size(setup.image_size)
@@ -35,10 +33,6 @@ class DINO(Learner):
         *small, one, two = augment.together([*[self.small_view] * n, self.view_one, self.view_two], images, generator)
         return [one, two, *small]
 
-    def teacher_temperature(self, epoch):
-        first, last = self.options["first_teacher_temperature"], self.options["teacher_temperature"]
-        return first + (last - first) * min(1.0, epoch / self.options["teacher_warmup_epochs"])
-
     def forward(self, views, batch, progress):
         features = [self.encoder(torch.cat(views[:2]))] + ([self.encoder(torch.cat(views[2:]))] if views[2:] else [])
         student = self.head(torch.cat(features)).chunk(len(views))
@@ -49,7 +43,7 @@ class DINO(Learner):
             teacher,
             self.center,
             student_temperature=self.options["student_temperature"],
-            teacher_temperature=self.teacher_temperature(progress.epoch),
+            teacher_temperature=distillation.teacher_temperature(progress.epoch, self.options),
         )
         return Outcome(loss, teacher[0] - self.center)
 
@@ -103,6 +97,7 @@ METHOD = Method(
         Option("bottleneck_dim", 256, "dimension before the last layer"),
         Option("freeze_epochs", 1.0, "how long the last layer stays as it starts"),
         Option("clip", 3.0, "largest norm of a gradient, tensor by tensor"),
+        Option("drop_path", 0.0, "how often the student's last block is skipped, those before less (ViTs)", low=0.0, high=0.9),
         Option("small_crops", 8, "how many small crops beside the two large ones"),
         Option("crop_split", 0.4, "large crops have at least this share of the image's area, small ones at most"),
         *views.options(

@@ -18,6 +18,10 @@ class MoCoV3(Learner):
         hidden, dim = options["hidden_dim"], options["projection_dim"]
         if options["zero_init_residual"]:
             initial.zero_init_residual(encoder)
+        if options["fixed_positions"]:
+            initial.fix_positions(encoder)
+        if options["xavier"]:
+            initial.xavier(encoder, splits_qkv=True)
         if options["freeze_patches"]:
             initial.freeze_patches(encoder)
         widths = [hidden] * (options["projector_layers"] - 1)
@@ -56,7 +60,7 @@ METHOD = Method(
     training=Training("lars", lr=9.6, batch_size=4096, epochs=100, weight_decay=1e-6, warmup_epochs=10),
     variants={
         "ViT": Variant(
-            r"(timm:)?vit_.*",
+            r"(timm:)?vit(_.*)?",
             Training("adamw", lr=0.0024, batch_size=4096, epochs=300, weight_decay=0.1, warmup_epochs=40),
             {
                 "temperature": 0.2,
@@ -64,6 +68,8 @@ METHOD = Method(
                 "projector_layers": 3,
                 "predictor_norm": True,
                 "freeze_patches": True,
+                "fixed_positions": True,
+                "xavier": True,
                 "zero_init_residual": False,
             },
         )
@@ -76,6 +82,8 @@ METHOD = Method(
         Option("projector_layers", 2, "layers of the projector (the authors: 2 for ResNets, 3 for ViTs)"),
         Option("predictor_norm", False, "batch normalisation at the predictor's end (the authors: for ViTs)"),
         Option("freeze_patches", False, "a ViT's patch embedding stays as it begins"),
+        Option("fixed_positions", False, "a ViT's positions are sines and cosines, and stay so"),
+        Option("xavier", False, "a ViT's layers are drawn from Xavier's distribution"),
         initial.ZERO_INIT,
         *views.options(min_crop=0.2, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),

@@ -136,6 +136,7 @@ ORDINARY = {
 SAID = {
     # The defaults of the command line, which a user is told of.
     "virb/contracts/options.py": {"gradient", "local"},
+    "virb/pretraining/settings.py": {"knn"},
     "virb/evaluation/run.py": {"mini"},
     "virb/cli/evaluate.py": {"mini"},
     "virb/report/provenance.py": {"mini"},  # whose scores the report never lets pass for a paper's
@@ -144,18 +145,20 @@ SAID = {
     "virb/cli/paper.py": {"mini"},
     # Names that were promised to people's scripts, or that fix what a seed draws.
     "virb/stats/permutation.py": {"top1", "mean_per_class"},  # paired_permutation_test(metric=...)
-    "virb/pretraining/trainer.py": {"knn"},  # the random stream of a run's watch
+    "virb/pretraining/looks.py": {"knn"},  # the random stream of a run's watch
     # What another program or another author calls a metric, a method, a number.
     "virb/report/study.py": {"top1"},  # the names a table from elsewhere has for an accuracy
     "virb/scores/importers/timm.py": {"top1"},
     "virb/scores/importers/visbench.py": {"miou", "abs_rel", "top1", "rmse", "mae", "finetune"},
+    "virb/metrics/mae.py": {"mae"},  # the metric, of which a method has the name
+    "virb/metrics/regression.py": {"mae"},
     "virb/metrics/neg_l1.py": {"l1"},  # a number beside the score
     "virb/stats/subset.py": {"r2"},  # a column
     "virb/convert/declared.py": {"dino", "mae"},  # parts of timm's tags
     "virb/convert/named.py": {"random"},  # random:ARCH, an encoder without training
     # How a published checkpoint's positions are meant, by whose code made them.
     "virb/convert/layouts/vit.py": {"dino", "moco-v3"},
-    "virb/convert/layouts/hf_vit.py": {"mae"},
+    "virb/convert/layouts/hf_vit.py": {"mae", "dinov2"},
     "virb/convert/positions.py": {"moco-v3", "mae"},
     "virb/networks/families/vit.py": {"dino"},
 }
@@ -200,12 +203,7 @@ def _code(path: Path) -> str:
 #: Files that are still longer than a few screens. Take one out when it is split; add none.
 LONG = {
     "analysis/decide.py",
-    "virb/evaluation/pieces.py",
-    "virb/evaluation/plan.py",
-    "virb/figures/plots.py",
     "virb/probes/dense.py",
-    "virb/records/store.py",
-    "virb/stats/variance.py",
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,9 +58,16 @@ def test_the_first_page_names_every_page():
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     trees = re.findall(r"```\{toctree\}(.*?)```", index, re.DOTALL)
     named = {line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")}
-    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.glob("*.md")} - {"index", "releasing"}
+    pages = {path.stem for path in (*DOCS.glob("*.md"), *DOCS.glob("*.ipynb"))} - {"index", "releasing"}
     assert pages <= named
     assert {name for name in named if not name.startswith("reference/")} <= pages
+
+
+def test_the_questions_name_every_extra():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    faq = (DOCS / "faq.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", faq, re.MULTILINE)) == sorted(setup["options.extras_require"])
 
 
 @pytest.mark.slow
@@ -77,3 +86,27 @@ def test_the_tutorial_works_as_it_is_written(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "report" / "index.html").exists()
     assert list((tmp_path / "figures").glob("correlation*.png"))
     assert (tmp_path / "scores.csv").exists()
+
+
+def test_the_notebook_was_run_from_top_to_bottom_without_an_error():
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (pip install virb[dev])")
+    notebook = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert all(cell.outputs for cell in cells)
+    assert not [
+        out for cell in cells for out in cell.outputs if out.output_type == "error" or out.get("name") == "stderr"
+    ]
+
+
+@pytest.mark.long
+def test_the_notebook_runs(tmp_path):
+    pytest.importorskip("nbclient", reason="nbclient is not installed (pip install virb[dev])")
+    done = subprocess.run(
+        [sys.executable, str(DOCS / "run_notebook.py"), str(tmp_path / "notebook.ipynb")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "image/png" in (tmp_path / "notebook.ipynb").read_text(encoding="utf-8")

@@ -15,7 +15,10 @@ SUITES = {
     "simclr": "SimCLR's transfer tasks (Chen et al. 2020, Appendix B.8).",
     "cole": "Cole et al. 2022, *When does contrastive visual representation learning work?*",
     "hammoud": "Hammoud et al. 2024, *On pretraining data diversity for self-supervised learning*.",
-    "dense": "Dense tasks beyond those of the ViRB paper.",
+    "dense": (
+        "Dense tasks, retrieval and correspondence beyond the ViRB paper's. Where there is no loss, nothing is trained: the "
+        "head answers by the features alone."
+    ),
 }
 
 _INTRODUCTION = """# The end tasks of the paper
@@ -38,6 +41,7 @@ test split, after the last epoch. Higher is better in every row.
 | unet | convolution and pixel shuffle from the coarsest map up; at every level the encoder's map is added as it is |
 | siamese_unet | the same for two images; at every level a 1x1 convolution joins their maps before they are added |
 | match | nothing is trained: every pixel of the first image goes to the most similar cell (cosine) of the second, at the cell's middle; option `stride` |
+| retrieve | nothing is trained: each query against each image that is searched, by the cosine of their embeddings |
 | deeplabv3plus | atrous spatial pyramid pooling, 256 wide, on the last block dilated to an output stride of 16, joined with the second block's map; dilation 6, 12, 18 |
 
 The paper names the heads and not their widths: those of `fusion` and `unet` are ours, 256 is DeepLabv3+'s. A U-Net is as
@@ -58,6 +62,8 @@ ends. So crops of 513 and images of any size line up with their targets to withi
 | neg_l1 | minus the mean absolute error in metres over all test pixels with a depth |
 | depth_rmse, abs_rel, delta1, delta2, delta3, silog | of depth (Eigen et al. 2014), over all test pixels; `depth_rmse_image` and `silog_image`: of each image, then the mean, as DINOv2 and DINOv3 report them. No task of the paper has them |
 | mean_angle, median_angle | degrees between predicted and true directions, over all test pixels, beside the shares below 11.25, 22.5 and 30; the median to .05. No task of the paper has them |
+| retrieval_map | of retrieval, as revisited Oxford and Paris define it: the mean over queries of the average precision by trapezoids, junk taken out of the ranking first; all that is relevant (Medium), beside `retrieval_map_easy`, `retrieval_map_hard` and `p@1`, `p@5`, `p@10`. No task of the paper has it |
+| pck | of correspondence: the share of points found within .1 (option `alpha`) of the object's box or of the image, of each pair and then the mean; `pck_point`, a metric too, of the points of all pairs. No task of the paper has it |
 | one_minus_all | one minus the share of outliers among all test pixels with flow: off by more than 3 px and by more than 5 % |
 """
 
@@ -136,13 +142,12 @@ def _row(task: Task) -> tuple[str, ...]:
     return (
         f"[{task.name}](#{task.name})",
         head,
-        task.loss,
+        task.loss or "–",
         task.metric,
         "the data's" if task.classes is FROM_DATA else str(task.n_classes or "–"),
         str(task.n_frames),
         *numbers,
-        str(protocol.epochs),
-        str(protocol.batch_size),
+        *((str(protocol.epochs), str(protocol.batch_size)) if task.loss else ("–", "–")),
         size,
     )
 

@@ -8,16 +8,9 @@ import pandas as pd
 from nulls.row import LEVEL, Row, Study
 from virb.stats.aggregation import Runs, improvement, improvement_interval, interquartile_mean, over_runs, over_tasks
 from virb.stats.pairs import ranked
-from virb.stats.ranking import (
-    critical_difference,
-    friedman,
-    holm_wilcoxon,
-    leader_against_others,
-    leader_by_luck,
-    rank_bootstrap,
-    shuffled_friedman_p,
-)
+from virb.stats.ranking import critical_difference, friedman, holm_wilcoxon, leader_against_others
 from virb.stats.signed_rank import signed_rank_p
+from virb.stats.standing import leader_by_luck, rank_bootstrap, shuffled_friedman_p
 
 
 def categories(agree: float, *, spread: float = 0.0, each: int = 4) -> Study:

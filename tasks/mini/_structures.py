@@ -1,4 +1,4 @@
-"""Targets of other structures from the rendered world's annotations: a label tree, several labels, a number."""
+"""Targets of other structures from the rendered world's annotations: a label tree, several labels, a number, what is alike."""
 
 from __future__ import annotations
 
@@ -78,3 +78,22 @@ def distance(context: DataContext, split: str) -> Examples:
         if len(known):
             metres[row] = np.median(known)
     return replace(found, targets=metres)
+
+
+def views(context: DataContext, split: str, *, asks: int = 0) -> Examples:
+    """Return one view of each model (``asks`` of 0, 1, 2) as a query, and as what is searched the other two of all models.
+
+    All are of one set of the world: nothing trains.
+    """
+    import numpy as np
+
+    from virb.contracts.examples import Examples
+
+    found = world("views", "class_id", splits={"train": "test"})(context, split)
+    n, n_views = found.frames.shape
+    others = [k for k in range(n_views) if k != asks]
+    if split == "train":
+        ids = [f"{key}/{k}" for key in found.ids for k in others]
+        return Examples(found.images, found.frames[:, others].reshape(-1, 1), np.arange(len(ids)), ids)
+    relevance = np.repeat(np.eye(n, dtype=np.int8), len(others), axis=1)
+    return Examples(found.images, found.frames[:, [asks]], relevance, [f"{key}/{asks}" for key in found.ids])

@@ -82,6 +82,20 @@ def read_json(name: str, path: Path) -> Any:
         raise DataError(f"{name}: {shown(path)} is not readable JSON ({error}). Fetch it again.") from error
 
 
+def read_mat(name: str, path: Path, key: str) -> Any:
+    """Return one variable of a MATLAB file, without axes of length one."""
+    import io
+
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(io.BytesIO(read_bytes(path)), squeeze_me=True, variable_names=key)[key]
+    except KeyError as error:
+        raise DataError(f"{name}: {path} has no {key}. Fetch it again.") from error
+    except Exception as error:  # scipy has no error of its own for what is no MATLAB file
+        raise DataError(f"{name}: {path} is not a readable MATLAB file ({error}). Fetch it again.") from error
+
+
 def read_pixels(name: str, path: Path, mode: str | None = None) -> np.ndarray:
     """Return the pixels of an annotation image as they are stored, or converted to Pillow's ``mode``."""
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from virb.tasks.readers.common import (
@@ -13,6 +12,7 @@ from virb.tasks.readers.common import (
     labelled_files,
     read_json,
     read_lines,
+    read_mat,
     require,
     require_files,
     with_validation,
@@ -21,7 +21,6 @@ from virb.tasks.readers.common import (
 from virb.contracts.examples import Examples
 from virb.contracts.tree import LabelTree
 from virb.errors import DataError
-from virb.images.decode import read_bytes
 from virb.images.listing import Listing, account
 
 
@@ -92,9 +91,9 @@ def cars(root: Path, split: str, *, n_classes: int = 196) -> Examples:
     expected = "cars_train/, cars_test/, devkit/ and cars_test_annos_withlabels.mat"
     require("stanford-cars", images, meta, table or root / "devkit" / name, expected=expected)
     assert table is not None
-    names = [str(one) for one in np.atleast_1d(_mat("stanford-cars", meta, "class_names"))]
+    names = [str(one) for one in np.atleast_1d(read_mat("stanford-cars", meta, "class_names"))]
     _check_n_classes("stanford-cars", meta, len(names), n_classes)
-    rows = np.atleast_1d(_mat("stanford-cars", table, "annotations"))
+    rows = np.atleast_1d(read_mat("stanford-cars", table, "annotations"))
     try:
         files, labels = [images / str(row["fname"]) for row in rows], [int(row["class"]) - 1 for row in rows]
     except (ValueError, IndexError, TypeError) as error:
@@ -148,10 +147,10 @@ def flowers(root: Path, split: str, *, n_classes: int = 102) -> Examples:
     check_split("flowers-102", split)
     tables = root / "imagelabels.mat", root / "setid.mat"
     require("flowers-102", root / "jpg", *tables, expected="jpg/, imagelabels.mat and setid.mat")
-    labels = np.ravel(_mat("flowers-102", tables[0], "labels")).astype(np.int64)
+    labels = np.ravel(read_mat("flowers-102", tables[0], "labels")).astype(np.int64)
     _check_n_classes("flowers-102", tables[0], int(labels.max(initial=0)), n_classes)
     parts = ("trnid", "valid") if split == "train" else ("tstid",)
-    numbers = np.concatenate([np.ravel(_mat("flowers-102", tables[1], part)) for part in parts]).astype(np.int64)
+    numbers = np.concatenate([np.ravel(read_mat("flowers-102", tables[1], part)) for part in parts]).astype(np.int64)
     if len(numbers) and (numbers.min() < 1 or numbers.max() > len(labels)):
         raise DataError(f"flowers-102: {tables[1]} names image {int(numbers.max())}; {tables[0]} has {len(labels):,}.")
     files = [root / "jpg" / f"image_{number:05d}.jpg" for number in numbers]
@@ -159,7 +158,7 @@ def flowers(root: Path, split: str, *, n_classes: int = 102) -> Examples:
     _check_range("flowers-102", tables[0], files, chosen, n_classes)
     require_files("flowers-102", files, tables[1])
     found = labelled_files("flowers-102", root / "jpg", files, chosen)
-    n_fitted = len(np.ravel(_mat("flowers-102", tables[1], "trnid")))
+    n_fitted = len(np.ravel(read_mat("flowers-102", tables[1], "trnid")))
     return with_validation(found, np.arange(len(found)) >= n_fitted) if split == "train" else found
 
 
@@ -178,17 +177,3 @@ def _tab_table(name: str, path: Path) -> list[dict[str, str]]:
     """Return the rows of a table with tabs between its cells and the names of its columns in the first line."""
     head, *lines = (line.split("\t") for line in read_lines(name, path))
     return [dict(zip(head, line, strict=False)) for line in lines]
-
-
-def _mat(name: str, path: Path, key: str) -> Any:
-    """Return one variable of a MATLAB file."""
-    import io
-
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(io.BytesIO(read_bytes(path)), squeeze_me=True)[key]
-    except KeyError as error:
-        raise DataError(f"{name}: {path} has no {key}. Fetch it again.") from error
-    except Exception as error:  # scipy has no error of its own for what is no MATLAB file
-        raise DataError(f"{name}: {path} is not a readable MATLAB file ({error}). Fetch it again.") from error

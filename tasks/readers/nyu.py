@@ -44,7 +44,7 @@ def depth(root: Path, split: str, *, is_standard: bool = False) -> Examples:
     """
     if _is_split_by_folder(root) and not is_standard:
         return _from_folders(root, split, "depth", ".tiff", _depth_m)
-    images, rows, scenes = _open(root, split, is_standard=is_standard)
+    images, rows, scenes = open_labelled(root, split, is_standard=is_standard)
 
     def read(index: int) -> np.ndarray:
         return _depth_m(images.slice("depths", int(rows[index])).T, f"frame {rows[index]} of {images.path}")
@@ -59,7 +59,7 @@ def walkable(root: Path, split: str) -> Examples:
     """
     if _is_split_by_folder(root):
         return _from_folders(root, split, "walkable", ".png", lambda mask, _: (mask != 0).astype(np.uint8))
-    images, rows, scenes = _open(root, split)
+    images, rows, scenes = open_labelled(root, split)
     names = images.strings("names")
     table = np.array([IGNORE, *(int(name in WALKABLE) for name in names)], dtype=np.uint8)  # label 0: unlabelled
     if "floor" not in names:
@@ -150,7 +150,8 @@ class MatImages(Digested):
             raise DataError(f"nyu: the strings {key!r} in {self.path} cannot be read ({error}).") from error
 
 
-def _open(root: Path, split: str, *, is_standard: bool = False) -> tuple[MatImages, np.ndarray, list[str]]:
+def open_labelled(root: Path, split: str, *, is_standard: bool = False) -> tuple[MatImages, np.ndarray, list[str]]:
+    """Return all frames of the .mat file, the rows (N,) of a split, and the scene of each of these."""
     check_split("nyu", split)
     path = root / FILE
     require("nyu", path, expected=f"the file {FILE}")

@@ -16,6 +16,8 @@ from virb.tasks.world.stage import backdrop, draw_light, draw_materials, draw_su
 
 COUNT_KINDS = ("ball", "cube", "cone", "cylinder", "ring", "chair", "plant", "car")
 
+N_VIEWS = 3  # of a model
+
 Example = dict[str, np.ndarray]
 
 
@@ -199,3 +201,25 @@ def count(rng: Rng, index: int, size: int, split: str) -> Example:
     light = draw_light(rng, where=np.array([_u(rng, -3, 3), _u(rng, -3, 3), _u(rng, 3.5, 6)]))
     frame = render(scene, camera, light, size=size, rng=rng, brightness=_u(rng, 0.35, 0.6))
     return {"images": frame.image[None], "count": np.array([n], "i8")}
+
+
+def views(rng: Rng, index: int, size: int, split: str) -> Example:
+    """One model seen :data:`N_VIEWS` times: of the same materials, turned a little, each time in another room, light and lens."""
+    class_id = index % len(OBJECT_CLASSES)
+    name = OBJECT_CLASSES[class_id]
+    model = draw_model(name, rng, is_test=split == "test")
+    materials, yaw = draw_materials(rng), _u(rng, 0, 2 * math.pi)
+    images = []
+    for _ in range(N_VIEWS):
+        scene = Scene()
+        turned = yaw + _u(rng, -0.5, 0.5)
+        instance = scene.add(model, materials, yaw=turned, class_name=name, contact=0.45)
+        backdrop(scene, rng, patterned=0.15)
+        scene.build()
+        tri = scene.tri[scene.instance == instance].reshape(-1, 3)
+        low, high = tri.min(0).astype("f8"), tri.max(0).astype("f8")
+        elevation, fov = _u(rng, 0.08, 0.7), _u(rng, 0.6, 1.0)
+        camera = frame_box(low, high, rng, fill=_u(rng, 0.85, 1.05), elevation=elevation, fov=fov)
+        frame = render(scene, camera, draw_light(rng), size=size, rng=rng, brightness=_u(rng, 0.3, 0.6))
+        images.append(frame.image)
+    return {"images": np.stack(images), "class_id": np.array([class_id], "i8")}

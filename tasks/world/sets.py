@@ -202,6 +202,15 @@ _SPECS = (
         classes={"class_id": LAND_USES},
     ),
     SetSpec(
+        "views",
+        "one model three times: another room, light and camera each time",
+        "objects:views",
+        {"test": 300},
+        ("class_id",),
+        n_frames=3,
+        classes={"class_id": OBJECT_CLASSES},
+    ),
+    SetSpec(
         "pretrain-objects",
         "unlabelled use: as objects, from its own random stream",
         "objects:pretrain_objects",

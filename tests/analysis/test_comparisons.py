@@ -297,7 +297,7 @@ def test_beyond_sixty_names_a_figure_shows_both_ends(name: str) -> None:
     figure = registry.load("analyses", name).draw(found)[""]
     figure.canvas.draw()
     assert figure.get_size_inches()[1] < 12
-    assert "The first and last 30 of 90 are drawn" in " ".join(
+    assert "The first 40 and the last 20 of 90 encoders are drawn; the table has all." in " ".join(
         text.get_text().replace("\n", " ") for text in figure.texts
     )
     assert len(found[""]) == 90 or {f"e{k:03d}" for k in range(90)} <= set(found[""])

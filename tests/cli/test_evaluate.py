@@ -107,6 +107,44 @@ def test_another_precision_is_recorded_apart(place, capsys):
     assert evaluation.load_encoders([TINY], dtype="bf16")[0].dtype == torch.bfloat16
 
 
+def test_a_compiled_forward_pass_gives_the_same_scores_and_is_recorded_apart(place, capsys, monkeypatch):
+    made = []
+
+    def compile(model, **_):
+        made.append(model)
+        return compile_(model, backend="eager")  # traced as for any backend, in a second
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", compile)
+    encoder = "random:resnet18:width=0.125,size=32,name=tiny"
+    assert call(place, encoder, "--tasks", "textures") == 0
+    assert not made
+    assert call(place, encoder, "--tasks", "textures", "--compile") == 0
+    assert made
+    assert "1 jobs run" in capsys.readouterr().out.splitlines()[-1]
+    scores = {}
+    for path in (Path(place["--out"]) / "tiny" / "textures").glob("*.json"):
+        record = json.loads(path.read_text())
+        scores[record["fingerprint"]["encoder"].get("compiled", False)] = record["score"]
+    assert scores[True] == pytest.approx(scores[False], abs=1e-6)
+    loaded = [evaluation.load_encoders([encoder], is_compiled=how)[0] for how in (False, True)]
+    x = torch.rand(3, 3, 32, 32)
+    torch.testing.assert_close(loaded[1].embed(x), loaded[0].embed(x))
+    for ours, theirs in zip(loaded[1].pyramid(x), loaded[0].pyramid(x), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_where_nothing_can_be_compiled_is_said_before_any_work(place, capsys, monkeypatch):
+    def compile(model, **_):
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", compile)
+    assert call(place, TINY, "--tasks", "textures", "--compile") == 2
+    said = capsys.readouterr().err
+    assert "cannot compile for" in said
+    assert "leave --compile out" in said
+
+
 def test_a_loaded_encoder_runs_where_it_is_asked_to_and_the_callers_stays():
     loaded = load_encoder(TINY)
     found = evaluation.load_encoders([loaded, TINY + ",seed=1"], "meta")

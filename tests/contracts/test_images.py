@@ -14,7 +14,7 @@ from virb.contracts.images import UNREADABLE, Digested, centre_squares
 from virb.contracts.options import RunOptions
 from virb.contracts.task import Category, Protocol, Task
 from virb.errors import RegistryError
-from virb.evaluation import plan
+from virb.evaluation import fields
 from virb.features.encode import resize
 from virb.images.sets import ArrayImages
 from virb.probes import find
@@ -88,11 +88,11 @@ def a_task(**changes: object) -> Task:
 def test_a_task_crops_what_its_reader_returns_and_its_fingerprint_says_so():
     squash, crop = a_task(), a_task(resize="crop", resize_share=0.875)
     assert [task.examples(DataContext(), "test").images.size(0) for task in (squash, crop)] == [(4, 8), (4, 4)]
-    before, after = plan.task_fields(squash, squash), plan.task_fields(crop, crop)
+    before, after = fields.task_fields(squash, squash), fields.task_fields(crop, crop)
     assert after == {**before, "resize": "crop", "resize_share": 0.875}
     assert not {"resize", "resize_share"} & before.keys()
     for probe in ("gradient", "knn", "finetune"):  # squashing is not spelled out: fingerprints are what they were
-        settings = plan.probe_fields(find(probe), squash, RunOptions(), 0)["settings"]
+        settings = fields.probe_fields(find(probe), squash, RunOptions(), 0)["settings"]
         assert not {"resize", "resize_share"} & settings.keys()
 
 

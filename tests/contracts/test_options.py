@@ -67,6 +67,7 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
         "9",
         "--penalties",
         "all",
+        "--compile",
     ]
     options = parsed(*said)
     other = dataclasses.replace(options, epochs=None, steps=7)
@@ -77,7 +78,7 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
     assert options.overrides() == {
         "optimizer": "sgd", "lr": 0.1, "limit": 5, "epochs": 2, "dtype": "bf16", "skip_corrupt": 1, "batch_size": 9,
         "weight_decay": 0.0, "weight_decay_on": "head", "k": "auto", "temperature": 1.0, "memory_patches": 9,
-        "penalties": "all",
+        "penalties": "all", "compile": 1,
     }  # fmt: skip
     assert parsed("--k", "5").k == 5
 

@@ -265,7 +265,7 @@ def test_what_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_what_was_taken_for_granted_is_said_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from virb.evaluation.about import About
-    from virb.evaluation.run import load_encoders
+    from virb.evaluation.encoders import load_encoders
 
     save_file(tensors(), tmp_path / "bare.safetensors")
     source = f"{tmp_path / 'bare.safetensors'}:heads=2"

@@ -16,6 +16,7 @@ from virb.evaluation import run as evaluation
 from virb.features.cache import FeatureCache
 from virb.images.sets import ArrayImages
 from virb.system import devices
+from virb.system.progress import Progress
 
 SMALL = "random:resnet18:width=0.25,size=32"
 KINDS = ("classes", "frames", "segmentation", "depth", "flow", "crops")
@@ -72,6 +73,29 @@ def test_embeddings_and_maps_equal_the_cpus_in_fp32(card, keep, name, request):
         found = differences(arch, images, torch.float32, card)
     keep(largest=max(v[0] for v in found.values()), layers={k: v[0] for k, v in found.items()})
     assert max(v[0] for v in found.values()) < 1e-4, found
+
+
+def test_a_run_on_one_of_several_gpus_says_so(gpu, tmp_path, monkeypatch):
+    several = "This run uses one of 2 GPUs; executor= can give each a worker (virb list executors)."
+    for n, said in ((1, []), (2, [several])):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda n=n: n)
+        notes = []
+        progress = Progress(is_quiet=True)
+        progress.note = notes.append
+        evaluation.run(
+            SMALL, [device_tasks.task("classes")], context=DataContext(cache=tmp_path / "cache"),
+            options=RunOptions(out=tmp_path / "out", probe="knn", device="cuda"), progress=progress,
+        )  # fmt: skip
+        assert [note for note in notes if "GPUs" in note] == said
+
+
+def test_a_compiled_forward_pass_gives_the_cpus_scores(card, tmp_path, monkeypatch, request):
+    if "simulated" in request.node.name:  # which has no program of its own to compile to
+        compile = torch.compile
+        monkeypatch.setattr(torch, "compile", lambda model, **_: compile(model, backend="eager"))
+    ours = scores(SMALL, "classes", card, tmp_path, "knn", compile=True)
+    theirs = scores(SMALL, "classes", "cpu", tmp_path, "knn")
+    assert ours == pytest.approx(theirs, abs=0.02)
 
 
 @pytest.mark.gpu

@@ -126,7 +126,7 @@ def test_a_compiled_encoder_trains(keep, tmp_path):
 
 
 def test_nearest_neighbours_are_counted_during_training(card, tmp_path):
-    made = trainer("simclr", card, tmp_path, knn_epochs=0.5, knn_images=32, knn_size=SIZE)
+    made = trainer("simclr", card, tmp_path, eval_epochs=0.5, eval_own=True, knn_images=32, knn_size=SIZE)
     made.run(Reporter("test", quiet=True))
     assert "knn_top1" in (tmp_path / "log.csv").read_text().splitlines()[0]
 

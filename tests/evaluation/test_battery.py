@@ -60,7 +60,7 @@ BROKEN = [
     ("metric", '"wrong": np.array(self.wrong)}', '"wrong": ~np.array(self.wrong)}', "what single examples make"),
     ("probe", "means) ** 2", "means * np.random.rand()) ** 2", "seeds"),
     ("probe", ".sum(axis=2)", ".sum(axis=1)", "outputs"),
-    ("analysis", "best['mean_z']:+.2f", "tables.parts", "every usual column"),
+    ("analysis", "best['mean_z']:+.2f", "tables.parts", "every usual column, awkward names"),
     ("analysis", "    draw=draw,\n", "", "three functions|loads"),
     ("analysis", "{best['mean_z']:+.2f}", "{id(tables)}", "a sparse table"),
 ]

@@ -185,9 +185,9 @@ def test_several_labels_hold_or_do_not_or_are_not_known(targets, said):
     examples = Examples(images, np.arange(3)[:, None], targets, list("abc"))
     if said:
         with pytest.raises(DataError, match=said):
-            checks.check_labels(parts, "mine", examples)
+            checks.check_labels(parts, "mine", examples, is_train=True)
     else:
-        checks.check_labels(parts, "mine", examples)
+        checks.check_labels(parts, "mine", examples, is_train=True)
 
 
 # ------------------------------------------------------------------------------------------------ both splits, files

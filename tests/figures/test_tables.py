@@ -127,9 +127,23 @@ def test_order_and_columns_are_chosen():
         scores_table(frame, sort="nme")
 
 
+def test_an_encoder_without_most_scores_does_not_take_the_others_ranks():
+    frame = scores(6, seeds=2)
+    frame = frame[(frame["encoder"] != "tv5_c10") | (frame["task"] == "task-0")].iloc[1:]
+    table = scores_table(frame)
+    ranks = {row[0]: row[table.columns.index("mean rank")] for row in table.rows}
+    assert table.rows[0][0] == "tv4_c10"
+    assert table.rows[-1][0] == "tv5_c10"
+    assert (ranks["tv4_c10"], ranks["tv5_c10"]) == ("2.33", "–")  # first on two of three, where less is better the last
+    assert (
+        "mean rank over the 3 of 3 end tasks that all ranked encoders have; mean ± standard deviation over 1 to 2 seeds"
+        in (table.caption)
+    )
+
+
 def test_csv_and_json_hold_every_row_at_full_precision():
     frame = scores(3, seeds=2)
-    read = pd.read_csv(io.StringIO(scores_text(frame, "csv")))
+    read = pd.read_csv(io.StringIO(scores_text(frame, "csv")), float_precision="round_trip")
     assert read["score"].tolist() == frame["score"].tolist()
     assert [row["score"] for row in json.loads(scores_text(frame, "json"))] == frame["score"].tolist()
     assert list(csv.reader(io.StringIO(scores_text(frame, "csv", columns=["task", "seed"]))))[1] == ["task-0", "0"]
@@ -147,7 +161,7 @@ def test_markdown_and_latex_escape_names():
     ]
     tex = render(table, "tex")
     assert r"a\_b & n \\" in tex
-    assert r"x|y & $-$0.5 \\" in tex
+    assert r"x\textbar{}y & $-$0.5 \\" in tex
     assert r"50\% & \textbf{1.0} \\" in tex
 
 

@@ -78,3 +78,17 @@ def test_pck_by_hand():
     other = build_metric("pck", alpha=0.2)
     other.update(guess, truth[..., :2])  # below .2 x 20 = 4 px
     assert other.compute() == {"pck": 0.5, "pck_point": pytest.approx(2 / 3)}
+
+
+@pytest.mark.parametrize(("stride", "offset"), [(8, 3.5), (8, 0), (14, 6.5)])
+def test_a_point_is_found_where_its_pixel_is(stride, offset):
+    size = (112, 126)
+    head = build_head("match", n_out=2, channels=(4,), strides=(stride,), offsets=(offset,), n_frames=2)
+    first, second = places(size, stride, offset), places(size, stride, offset, (stride, -stride))
+    whole = head([first], [second], size)[0]
+    points = torch.tensor([[40.0, 50.0], [0, 0], [125, 111], [77, 3]])
+    found = head.at([first[0]], [second[0]], size, points)
+    wanted = torch.stack([whole[:, int(y), int(x)] + torch.stack([x, y]) for x, y in points])
+    torch.testing.assert_close(found, wanted)
+    between = head.at([first[0]], [second[0]], size, torch.tensor([[50.4, 60.6]]))[0]  # no pixel, and no mean of four
+    assert ((between - offset) % stride == 0).all()

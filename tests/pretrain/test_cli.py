@@ -124,7 +124,7 @@ def test_bad_input_is_said_before_training(virb_pretrain, images, small, tmp_pat
         (("simclr", *small), "needs images"),
         (("supervised", "--data", flat, *small), "needs labels"),
         (("simclr", "--data", flat, *small, "--batch-size", 21), "fewer than a batch"),
-        (("simclr", "--data", flat, *small, "--option", "temprature=1"), "Did you mean 'temperature'"),
+        (("simclr", "--data", flat, *small, "--option", "temprature=1"), "Did you mean temperature"),
         (("simclr", "--data", flat, *small, "--arch", "resnet19"), "resnet18"),
         (("simclr", "--data", flat, *small, "--arch", "pixels"), "pixels"),
         (("simclr", "--data", flat, "--size", 40, "--batch-size", 8, "--arch", "vit_tiny_patch16"), "patches of 16"),

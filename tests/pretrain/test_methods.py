@@ -13,7 +13,11 @@ SMALL_HEADS = {
     "barlow-twins": ("projection_dim=32",),
     "byol": ("hidden_dim=64", "projection_dim=32"),
     "dino": ("hidden_dim=32", "prototypes=64", "small_crops=2"),
+    "dinov2": ("hidden_dim=32", "prototypes=64", "small_crops=2", "bottleneck_dim=16", "patch_bottleneck_dim=16"),
+    "i-jepa": ("predictor_dim=16", "predictor_depth=1", "predictor_heads=2", "min_keep=4"),
+    "ibot": ("hidden_dim=32", "prototypes=64", "small_crops=2"),
     "jigsaw": ("permutations=20", "tile_dim=16"),
+    "mae": ("decoder_dim=16", "decoder_depth=1", "decoder_heads=2"),
     "moco-v3": ("hidden_dim=64", "projection_dim=32"),
     "simsiam": ("projection_dim=64", "bottleneck_dim=16"),
     "pirl": ("projection_dim=32",),
@@ -21,13 +25,24 @@ SMALL_HEADS = {
     "vicreg": ("projection_dim=32",),
 }
 
-WITHOUT_PROJECTION = ("jigsaw", "rotation", "supervised")  # what they predict is read off the embedding itself
+WITHOUT_PROJECTION = (
+    "i-jepa",
+    "jigsaw",
+    "mae",
+    "rotation",
+    "supervised",
+)  # the embedding itself is read, or its patches
+OF_PATCHES = ("dinov2", "i-jepa", "ibot", "mae")
+TRANSFORMER = {"dim": 16, "depth": 2, "heads": 2, "patch": 4, "hidden": 32, "pool": "avg"}
 TRAINED = [name for name in registry.names("methods") if registry.load("methods", name).learner is not None]
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_method_trains_and_repeats(virb_pretrain, images, small, tmp_path, name):
     states = []
+    if name in OF_PATCHES:
+        arch = [text for key, value in TRANSFORMER.items() for text in ("--arch-option", f"{key}={value}")]
+        small = ("--size", "16", "--arch", "vit", *arch, "--batch-size", "8", "--quiet")
     options = [text for option in SMALL_HEADS.get(name, ()) for text in ("--option", option)]
     for k in range(2):
         out = tmp_path / f"{k}.pt"
@@ -46,7 +61,8 @@ def test_a_method_trains_and_repeats(virb_pretrain, images, small, tmp_path, nam
     virb_pretrain("random", *[a for a in small if a not in ("--batch-size", "8")], "--out", tmp_path / "r.pt")
     start = read_checkpoint(tmp_path / "r.pt")["state_dict"]
     assert start.keys() == states[0].keys()
-    assert not torch.equal(start["layer4.1.conv2.weight"], states[0]["layer4.1.conv2.weight"])
+    last = "net.blocks.1.mlp.fc2.weight" if name in OF_PATCHES else "layer4.1.conv2.weight"
+    assert not torch.equal(start[last], states[0][last])
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))

@@ -17,7 +17,7 @@ from virb.pretraining.settings import Settings
 plain = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=6) | st.dates()
 keys = st.sampled_from([
     "method", "data", "arch", "arch_options", "options", "epochs", "budget", "size", "seed", "subset", "accumulate", "lr",
-    "knn_epochs", "device", "skip_unreadable", "milestones", "other",
+    "ema", "eval", "eval_epochs", "eval_probe", "snapshots", "recompute", "device", "skip_unreadable", "milestones", "other",
 ]) | st.integers()  # fmt: skip
 values = st.recursive(
     plain, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(keys, inner, max_size=2), max_leaves=4

@@ -19,7 +19,7 @@ from virb.networks.backbones import Backbone, build_backbone
 from virb.pretraining import losses
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Learner, Outcome
-from virb.pretraining.parts import in_parts
+from virb.pretraining.parts import in_parts, recomputed
 from virb.pretraining.pixels import ArrayPixels
 from virb.pretraining.plan import Plan
 from virb.pretraining.reporting import Reporter
@@ -191,6 +191,26 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole(tmp_path, p
     assert logs[0] == pytest.approx(logs[1], rel=1e-4)
 
 
+def test_blocks_that_are_computed_twice_give_the_same_bits_for_less_memory(tmp_path):
+    once, twice = (trainer(tmp_path / str(is_so), steps=4, recompute=is_so) for is_so in (False, True))
+    run(once), run(twice)
+    assert same(weights(once), weights(twice))  # running statistics among them
+    held = []  # bytes that autograd keeps for the backward pass
+    for is_so in (False, True):
+        seen: dict[int, int] = {}
+
+        def keep(tensor, seen=seen):
+            seen[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        with recomputed(once.learner, is_so), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            once.learner.encoder(torch.rand(8, 3, 16, 16))
+        held.append(sum(seen.values()))
+    assert held[1] < 0.5 * held[0]
+    with pytest.raises(UsageError, match="--recompute does not go with --accumulate"):
+        trainer(tmp_path, recompute=True, accumulate=2)
+
+
 def test_running_statistics_see_each_part_once(tmp_path):
     t = run(trainer(tmp_path, steps=3, accumulate=2))
     assert int(t.learner.encoder.bn1.num_batches_tracked) == 6
@@ -215,12 +235,69 @@ def test_every_image_is_seen_once_an_epoch(tmp_path):
 
 
 def test_online_accuracy_and_precision(tmp_path):
-    t = run(trainer(tmp_path, knn_epochs=1.0, knn_size=16, precision="bf16"))
+    t = run(trainer(tmp_path, eval_epochs=1.0, eval_own=True, knn_size=16, precision="bf16"))
     rows = [row for row in csv.DictReader(t.log_path.open()) if row["knn_top1"]]
     assert [int(row["step"]) for row in rows] == [5, 10, 12]
     assert all(float(row["knn_top1"]) > 0.9 for row in rows)
     assert t.learner.training
     assert all(math.isfinite(float(row["loss"])) for row in rows)
+
+
+def test_the_average_is_that_of_the_updates(tmp_path):
+    states = []
+
+    class Watched(Toy):
+        def before_step(self, progress):
+            states.append({k: v.clone() for k, v in self.encoder.state_dict().items()})
+
+    t = run(trainer(tmp_path, Watched(), steps=4, ema=0.5))
+    states.append(t.learner.encoder.state_dict())
+    expected = states[0]
+    for n, new in enumerate(states[1:]):
+        share = min(0.5, (1 + n) / (10 + n))
+        expected = {
+            k: share * old + (1 - share) * new[k] if old.is_floating_point() else new[k] for k, old in expected.items()
+        }
+    found = t.kept.state_dict()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, msg=key)
+    assert t.kept is not t.learner.encoder
+    assert not any(p.requires_grad for p in t.kept.parameters())
+    assert same(weights(t), weights(run(trainer(tmp_path / "without", steps=4))))  # what is trained does not know of it
+
+
+def test_the_average_goes_on_too(tmp_path):
+    whole = run(trainer(tmp_path / "whole", ema=0.9))
+    broken = trainer(tmp_path / "broken", ema=0.9, checkpoint_steps=5)
+    broken._is_looked = lambda: (_ for _ in ()).throw(KeyboardInterrupt) if broken.step == 7 else False
+    with pytest.raises(KeyboardInterrupt):
+        run(broken)
+    resumed = trainer(tmp_path / "broken", ema=0.9, checkpoint_steps=5)
+    assert resumed.resume()
+    run(resumed)
+    assert same(whole.average.state_dict(), resumed.average.state_dict())
+
+
+def test_looks_and_snapshots_come_when_due_and_change_nothing(tmp_path):
+    looked, kept, said = [], [], []
+    t = trainer(tmp_path / "a", steps=12, eval_epochs=1.0, snapshots=(3, 10))
+
+    def look():
+        looked.append(t.step)
+        torch.rand(3)
+        if t.step == 10:
+            raise UsageError("the task has no data")
+        return {"my-task": 0.25 + t.step}
+
+    t.look, t.snapshot = look, kept.append
+    with Reporter("toy", quiet=True) as reporter:
+        reporter.say = said.append
+        t.run(reporter)
+    assert (looked, kept) == ([5, 10, 12], [3, 10])
+    assert said == ["nothing was evaluated after update 10: the task has no data"]
+    rows = {row["step"]: row["my-task"] for row in csv.DictReader(t.log_path.open())}
+    assert (rows["5"], rows["10"], rows["12"]) == ("5.25", "", "12.25")
+    assert same(weights(t), weights(run(trainer(tmp_path / "b", steps=12))))
 
 
 def test_tensorboard_where_it_is_installed(tmp_path, monkeypatch):
@@ -276,9 +353,14 @@ def test_other_boards_where_their_own_variables_ask_for_them(tmp_path, monkeypat
 
 
 def test_statistics_are_measured_anew_on_whole_images(tmp_path):
-    t = run(trainer(tmp_path, steps=3, knn_size=16))
+    learner = Toy()
+    learner.trains_on_tiles = True
+    t = run(trainer(tmp_path, learner, steps=3, knn_size=16))
     before = weights(t)
-    t.settle_statistics()
+    with t.settled():
+        assert not same(before, weights(t))
+    assert same(before, weights(t))  # a look leaves nothing behind
+    t.settle()
     encoder = t.learner.encoder
     whole = augment.center_view(torch.from_numpy(data().pixels.array), 16, SETUP.mean, SETUP.std)
     with torch.no_grad():

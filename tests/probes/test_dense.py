@@ -55,7 +55,7 @@ def cached(encoder, examples, tmp_path, layer="pyramid16"):
     return dense.CachedSource(rows[layer].parts, examples, size=encoder.preprocess.size)
 
 
-def train(encoder, source, examples, **changes):
+def train(encoder, source, examples, losses=None, **changes):
     options = {"epochs": 12, "batch_size": 4, "lr": 3e-3}
     protocol = Protocol(**{**options, **changes})
     build = builder(encoder)
@@ -68,6 +68,7 @@ def train(encoder, source, examples, **changes):
         seed=0,
         protocol=protocol,
         ignore_index=255,
+        losses=losses,
     )
 
 
@@ -90,8 +91,10 @@ def crops(encoder, examples, protocol=CROPS):
 
 def test_it_learns_from_cached_maps(encoder, tmp_path):
     examples, test = squares(16), squares(4, seed=1)
-    head = train(encoder, cached(encoder, examples, tmp_path), examples)
+    losses: dict[int, float] = {}
+    head = train(encoder, cached(encoder, examples, tmp_path), examples, losses)
     assert overlap(head, cached(encoder, test, tmp_path), test) > 0.5
+    assert losses[max(losses)] < losses[1] / 2
 
 
 def test_computed_maps_give_the_same_head_as_cached_ones(encoder, tmp_path):

@@ -59,9 +59,10 @@ def test_it_learns_by_changing_a_copy_and_the_frozen_encoder_stays_as_it_was():
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     sha = encoder.sha256
     shown = encoder.embed(torch.ones(2, 3, 32, 32))
-    net = trained(
-        encoder, protocol=Protocol(epochs=40, batch_size=25, optimizer="sgd", lr=0.01), augmentations=("flip",)
-    )
+    losses: dict[int, float] = {}
+    protocol = Protocol(epochs=40, batch_size=25, optimizer="sgd", lr=0.01)
+    net = trained(encoder, protocol=protocol, augmentations=("flip",), losses=losses)
+    assert losses[40] < losses[1] / 2
     assert np.mean(logits(net).argmax(axis=1) == TARGETS) > 0.9
     after = encoder.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())

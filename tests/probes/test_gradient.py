@@ -15,6 +15,7 @@ from virb.errors import TrainingError
 from virb.heads import build_head, find_head
 from virb.losses import find_loss
 from virb.probes import gradient
+from virb.training.curves import points
 from virb.training.head_optimizers import Adam
 
 N, D, K = 150, 12, 4
@@ -100,6 +101,26 @@ def test_a_schedule_over_steps_with_decay_is_plain_pytorchs(kind):
         torch.nn.functional.cross_entropy(head(x[rows]), y[rows]).backward()
         optimizer.step()
     assert torch.allclose(weights(found), weights(head), atol=1e-5)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_curve_is_the_loss_on_the_training_examples_and_costs_no_bit(monkeypatch, on_disk):
+    if on_disk:
+        monkeypatch.setattr(gradient, "MAX_STACKED_BYTES", 1)
+    how = Protocol(epochs=30, batch_size=64, lr=1e-2)
+    losses: list[dict[int, float]] = [{}, {}]
+    pair = train_heads(build, [data(0), data(1)], FRAMES, TARGETS, seeds=[5, 6], protocol=how, losses=losses)
+    of_one: dict[int, float] = {}
+    (alone,) = train_heads(build, [data(1)], FRAMES, TARGETS, seeds=[6], protocol=how, losses=[of_one])
+    assert of_one == losses[1]
+    assert sorted(losses[0]) == sorted(points(30))
+    for head, features, found in zip(pair, (data(0), data(1)), losses, strict=True):
+        last = torch.nn.functional.cross_entropy(head(torch.from_numpy(features)), torch.from_numpy(TARGETS))
+        assert found[30] == pytest.approx(last.item(), rel=1e-5)
+        assert found[30] < found[1]
+    monkeypatch.setattr("virb.training.curves.points", lambda n_epochs: frozenset())
+    (unwatched,) = train_heads(build, [data(1)], FRAMES, TARGETS, seeds=[6], protocol=how)
+    assert torch.equal(weights(alone), weights(unwatched))
 
 
 def test_adam_is_torchs_to_the_bit():

@@ -89,6 +89,19 @@ def test_of_equal_similarities_the_first_are_taken(rows, k):
         assert got == [row[place] for place in wanted]
 
 
+@pytest.mark.parametrize(("n", "k"), [(480, 5), (1237, 5), (1237, 14), (12_500, 20)])
+@pytest.mark.parametrize("how_many_values", [3, 1000, 10**9])
+def test_the_largest_of_long_rows_are_found_by_groups(n, k, how_many_values):
+    rng = np.random.default_rng(n)
+    rows = rng.integers(0, how_many_values, (9, n)).astype(np.float32)
+    rows[0] = np.sort(rows[0])
+    rows[1, : n // 2] = -np.inf
+    values, columns = knn.top_k(torch.from_numpy(rows), k)
+    wanted = np.argsort(-rows, axis=1, kind="stable")[:, :k]
+    assert np.array_equal(columns.numpy(), wanted)
+    assert np.array_equal(values.numpy(), np.take_along_axis(rows, wanted, axis=1))
+
+
 @pytest.mark.parametrize("train_block", [4, 7, 40])
 def test_of_training_examples_that_are_the_same_the_first_vote(train_block):
     train = np.tile(np.eye(2, D, dtype=np.float32), (20, 1))  # twenty times each of two embeddings

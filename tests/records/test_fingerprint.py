@@ -36,6 +36,11 @@ def test_every_field_counts_and_differences_name_it() -> None:
     assert prints.differences(one, one) == []
 
 
+def test_the_digest_is_of_all_fields_but_itself() -> None:
+    found = prints.fingerprint(**PARTS)
+    assert found["sha256"] == digest({key: value for key, value in found.items() if key != "sha256"})
+
+
 def test_another_version_of_the_arithmetic_computes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     one = prints.fingerprint(**PARTS)
     monkeypatch.setattr(prints, "NUMERICS", prints.NUMERICS + 1)

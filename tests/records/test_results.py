@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from virb.errors import UsageError, VirbError
-from virb.records.store import ResultStore, probe_name
+from virb.records.names import probe_name
+from virb.records.store import ResultStore
 from virb.system.files import atomic_write
 
 

@@ -38,11 +38,9 @@ return worst;
 
 @pytest.fixture(scope="module")
 def browser():
-    webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="selenium is not installed (pip install virb[browser])"
-    )
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install virb[dev])")
     if BROWSER is None or DRIVER is None:
-        pytest.skip("there is no chromium with chromedriver on this machine")
+        pytest.skip("there is no chromium with chromedriver here (Debian: apt-get install chromium chromium-driver)")
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):

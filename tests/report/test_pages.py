@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from virb.records.predictions import read_predictions, sampling_sd
 from virb.report.build import write_report
+from virb.report.examples import _chosen
 from virb.report.leaderboard import scale
 from virb.report.study import study_of
 from virb.report.task_page import _has_own_head, _protocol
@@ -41,6 +42,8 @@ def test_the_leaderboard_holds_the_means_their_spread_and_a_mark_on_the_best(sco
             assert row[column] == f"{value:.3f} ± {sd[task, row[1]]:.3f}"
             assert page.is_best("Encoders (rows)", k, column) == (value == mean[task].max())
     assert "Mean ± standard deviation over 2 seeds" in page.text
+    fewer = index(scores.drop(index=scores.index[0]), tmp_path / "fewer", check)["index.html"]
+    assert "Mean ± standard deviation over 1 to 2 seeds" in fewer.text
     assert "†" not in page.text
     assert "mini-" not in page.text
 
@@ -158,7 +161,7 @@ def test_records_give_what_the_encoder_is_and_how_the_task_was_measured(results,
     folder = results()
     found = check(write_report(read_scores(folder), tmp_path / "r").index.parent)
     encoder = found["encoders/second.html"].text
-    for said in ("resnet18", "second-sha", "photos", "6,000", '{"crop": 0.2}', "torch 2.6.0"):
+    for said in ("resnet18", "second-sha", "photos", "6,000", "recipe crop 0.2", "torch 2.6.0"):
         assert said in encoder
     task = found["tasks/things.html"]
     for said in (
@@ -239,7 +242,7 @@ def test_how_an_encoder_was_loaded_and_the_commit_are_on_its_page(results, tmp_p
     text = found["encoders/first.html"].text
     for said in (
         "weights from state_dict/module.",
-        "queue (1 tensors)",
+        "queue (1 tensor)",
         "<no> size is in the file: 224",
         "abc+changes",
     ):
@@ -351,12 +354,13 @@ def test_two_probes_stand_side_by_side_each_with_its_own_leaderboard(scores, tmp
     page = found["index.html"]
     assert page.board("Encoders (rows) by end task (columns), gradient")[1][0][1] == "good"  # the papers' probe first
     heads, rows = page.board("Encoders (rows) by end task (columns), knn")
-    mean = scores.groupby(["encoder", "task"])["score"].mean() - 0.1
+    cells = scores.groupby(["encoder", "task"])["score"]
+    mean, sd = cells.mean() - 0.1, cells.std()
     assert rows[0][heads.index("task-3")].startswith(f"{mean['good', 'task-3']:.3f}")
     beside = page.table("gradient and knn, on the 6 end tasks")
     assert beside[0][:3] == ["encoder", "mean rank, gradient", "mean rank, knn"]
     column = beside[0].index("task-3, knn")
-    assert beside[1][column] == f"{mean['good', 'task-3']:.3f}"
+    assert beside[1][column] == f"{mean['good', 'task-3']:.3f} ± {sd['good', 'task-3']:.3f}"
     assert {option["value"] for option in page.all("option") if option.get("value")} >= {"p0", "p1", "beside"}
     # The pages of encoders and tasks have a part for each.
     assert "knn" in found["encoders/good.html"].text
@@ -405,6 +409,16 @@ def test_what_is_taken_for_what_is_counted_from_the_predictions(results, tmp_pat
     assert "confusion" not in {given.get("id") for _, given in check(tmp_path / "r")["tasks/depth.html"].tags}
 
 
+def test_an_encoder_without_a_score_on_a_task_is_missing_there_and_nowhere_else(results, tmp_path, check):
+    folder = results()
+    for path in (folder / "first" / "things").glob("*"):
+        path.unlink()
+    found = check(write_report(read_scores(folder), tmp_path / "r").index.parent)
+    assert found["index.html"].score("first", "things") == "–"
+    assert "the predictions of 1 encoder " in found["tasks/things.html"].text
+    assert "../encoders/first.html" not in found["tasks/things.html"].targets()
+
+
 def test_an_encoders_page_says_what_decides_its_numbers(results, tmp_path, check):
     def change(record):
         record["encoder"]["preprocess"] = {"size": 224, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
@@ -434,7 +448,12 @@ def test_what_changed_since_earlier_scores(results, tmp_path, check):
     assert rows[1][4] == "+0.100"  # the mean over two seeds
     (parts,) = [row for row in rows if row[:2] == ["first", "parts"]]
     assert parts[4:] == ["+0.000", "task"]
+    before = old[(old["encoder"] == "first") & (old["task"] == "things")]["score"]
+    assert rows[1][2] == f"{before.mean():.3f} ± {before.std():.3f}"
+    places = page.table("Places before (of 2, over 3 end tasks) and now (of 2, over 3)")
+    assert [row[:4] for row in places[1:]] == [["first", "2", "1.5", "+0.5"]]
     table = pd.read_csv(tmp_path / "r" / "changes.csv")
+    assert set(table["seeds_before"]) == {0, 2}
     assert len(table) == 9
     assert table["difference"].notna().sum() == 3
 
@@ -476,6 +495,12 @@ def test_examples_with_their_targets_and_what_the_encoders_say(results, tmp_path
         assert given["alt"] == f"i{row}: {names[row % 3]}"
         assert f"second: {names[arrays['prediction'][row]]}" in page.text
     assert not check(tmp_path / "r")["tasks/depth.html"].all("img")
+
+
+def test_examples_are_chosen_from_those_that_were_predicted():
+    said = {"a": np.array([0, 1, -1, 2, 0]), "b": np.array([1, 1, -1, -1, 0])}
+    assert _chosen(said, 5, 9) == ([1, 4, 0], "from those on which the encoders agree to those on which they do not", 3)
+    assert _chosen({}, 5, 2) == ([0, 4], "evenly over the split", 5)
 
 
 def test_kept_predictions_of_pixels_stand_beside_their_targets(results, tmp_path, check):

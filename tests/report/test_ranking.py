@@ -8,7 +8,7 @@ import pytest
 from virb.report.ranking import rank
 from virb.report.study import study_of
 from virb.scores.schema import check_scores
-from virb.stats.ranking import rank_bootstrap
+from virb.stats.standing import rank_bootstrap
 
 
 def ranking(wide: dict[str, list[float]], categories: list[str] | None = None):

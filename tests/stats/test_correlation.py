@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from virb.errors import ScoresError
 from virb.stats import correlation_matrix
-from virb.stats.bootstrap import bootstrap_correlations, bootstrap_p, bootstrap_weights, weighted_correlations
+from virb.stats.bootstrap import bootstrap_correlations
 from virb.stats.correlation import adjust_p, fisher_interval, leave_one_out_range, max_statistic_p
 
 
@@ -75,21 +75,6 @@ def test_tidy_scores_are_averaged_over_seeds() -> None:
     )
 
 
-def test_resamples_by_weights_are_resamples_by_index() -> None:
-    table = scores(9, 4, seed=3).round(1).to_numpy()
-    rng = np.random.default_rng(1)
-    picks = rng.integers(0, 9, size=(40, 9))
-    weights = np.stack([np.bincount(pick, minlength=9) for pick in picks]).astype(float)
-    upper = np.triu_indices(4, 1)
-    for method, reference in (("pearson", np.corrcoef), ("spearman", None)):
-        got = weighted_correlations(table, weights, method)
-        for pick, row in zip(picks, got, strict=True):
-            sample = table[pick] if reference else scipy_stats.rankdata(table[pick], axis=0)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                expected = np.corrcoef(sample.T)[upper]
-            np.testing.assert_allclose(row, expected, atol=1e-10)
-
-
 def test_bootstrap_interval_holds_r_and_narrows_with_n() -> None:
     widths = []
     for n in (10, 1000):
@@ -98,23 +83,6 @@ def test_bootstrap_interval_holds_r_and_narrows_with_n() -> None:
         assert low < r < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2.5
-
-
-def test_cluster_bootstrap_draws_whole_families() -> None:
-    families = ["a", "a", "b", "b", "c", "c"]
-    weights = bootstrap_weights(6, 500, np.random.default_rng(0), families)
-    assert (weights[:, ::2] == weights[:, 1::2]).all()
-    assert (weights.sum(axis=1) == 6).all()
-    # Encoders that are copies of one another carry no more than one of each: the interval must not shrink.
-    once = scores(8, 2, seed=5)
-    copies = pd.concat([once] * 4, keys=range(4))
-    copies.index = [f"{k}-{name}" for k, name in copies.index]
-    honest = correlation_matrix(
-        copies, interval="bootstrap", clusters=[name.split("-")[1] for name in copies.index], resamples=4000
-    )
-    single = correlation_matrix(once, interval="bootstrap", resamples=4000)
-    assert honest.low.loc["t0", "t1"] == pytest.approx(single.low.loc["t0", "t1"], abs=0.05)
-    assert honest.high.loc["t0", "t1"] == pytest.approx(single.high.loc["t0", "t1"], abs=0.05)
 
 
 def test_max_statistic_is_family_wise() -> None:
@@ -229,13 +197,3 @@ def test_family_p_counts_families_and_not_their_copies() -> None:
     assert (found.p.to_numpy()[upper] > naive[upper]).all()
     np.testing.assert_allclose(found.p, correlation_matrix(pd.DataFrame(ten, columns=list("abc"))).p, atol=0.2)
     assert (found.p_adjusted.to_numpy() >= found.p.to_numpy() - 1e-12).all()
-
-
-def test_bootstrap_p_by_hand() -> None:
-    z = np.array([[0.5, 0.0], [1.5, 0.1], [2.5, -0.1], [1.0, np.nan]])
-    alone, largest = bootstrap_p(np.tanh([1.0, 0.05]), np.tanh(z))
-    # |z* - 1| = .5, .5, 1.5, 0 against 1; |z* - .05| = .05, .05, .15 against .05
-    assert alone.tolist() == pytest.approx([2 / 5, 4 / 4])
-    assert (largest >= alone).all()
-    with pytest.raises(ScoresError, match="constant"):
-        bootstrap_p(np.array([0.5]), np.full((3, 1), np.nan))

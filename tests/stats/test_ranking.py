@@ -16,10 +16,10 @@ from virb.stats.ranking import (
     friedman,
     holm_wilcoxon,
     nemenyi,
-    rank_bootstrap,
-    rank_stability,
+    nemenyi_against,
     task_ranks,
 )
+from virb.stats.standing import rank_bootstrap, rank_stability
 
 
 def table(e: int = 5, t: int = 12, seed: int = 0, spread: float = 1.0) -> pd.DataFrame:
@@ -53,6 +53,10 @@ def test_nemenyi_is_scikit_posthocs() -> None:
     scores = table()
     theirs = scikit_posthocs.posthoc_nemenyi_friedman(scores.T.to_numpy())
     np.testing.assert_allclose(nemenyi(scores).to_numpy(), theirs.to_numpy(), atol=1e-6)
+    name = scores.index[1]
+    pd.testing.assert_series_equal(
+        nemenyi_against(scores, name), nemenyi(scores).loc[name].drop(name), check_names=False
+    )
 
 
 def test_critical_difference_is_demsars_table() -> None:

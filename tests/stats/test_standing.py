@@ -8,14 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from virb.stats.ranking import (
-    friedman,
-    leader_by_luck,
-    rank_bootstrap,
-    shuffled_friedman_p,
-    standing,
-    task_ranks,
-)
+from virb.stats.ranking import friedman, task_ranks
+from virb.stats.standing import leader_by_luck, rank_bootstrap, shuffled_friedman_p, standing
 
 
 def equal(k: int, n_categories: int, each: int, agree: float, rng: np.random.Generator) -> pd.DataFrame:

@@ -34,7 +34,13 @@ COUNTERPARTS = {
     "nyu-walkable": "mini-walkable",
     "kitti-flow": "mini-flow",
 }
-BESIDE = {"mini-fashion", "mini-distance", "mini-normals", "mini-correspondence"}  # of no task of the paper's
+BESIDE = {
+    "mini-fashion",
+    "mini-distance",
+    "mini-normals",
+    "mini-correspondence",
+    "mini-retrieval",
+}  # of no task of the paper's
 STRUCTURES = {"mini-kinds": "cole-inat21", "mini-contents": "cole-glc20"}  # and a number, which no paper's task has
 MINI = [entry.name for entry in registry.entries("tasks") if entry.group == "mini"]
 # The annotation of the world that a task's classes name, for the tasks whose names are the world's own.
@@ -137,6 +143,16 @@ def test_it_reads_what_it_declares(name):
 def test_its_class_names_are_the_worlds(name):
     set_name, annotation = NAMED[name]
     assert tuple(registry.load("tasks", name).class_names) == tuple(world.SETS[set_name].classes[annotation])
+
+
+def test_a_query_is_one_view_of_a_model_and_the_others_are_to_be_found():
+    task, rendered = registry.load("tasks", "mini-retrieval"), world.load("views", "test", limit=4)
+    train, test = (task.data(DataContext(limit=4), split) for split in ("train", "test"))
+    assert (len(train), len(test), rendered.n_frames) == (8, 4, 3)
+    for k in range(4):
+        np.testing.assert_array_equal(test.images.image(int(test.frames[k, 0])), rendered.images[3 * k])
+        found = train.frames[np.isin(train.targets, np.flatnonzero(test.targets[k] == 1)), 0]
+        assert found.tolist() == [3 * k + 1, 3 * k + 2]
 
 
 def test_a_pixel_of_the_segmentation_is_of_the_object_s_class():

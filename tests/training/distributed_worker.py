@@ -16,6 +16,7 @@ from torch import nn
 
 from virb import registry
 from virb.contracts.method import Setup, Training
+from virb.networks.backbones import build_backbone
 from virb.networks.base import Backbone
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.pixels import ArrayPixels
@@ -29,7 +30,16 @@ HEADS = {
     "barlow-twins": {"projection_dim": 12},
     "byol": {"hidden_dim": 16, "projection_dim": 8},
     "dino": {"hidden_dim": 16, "bottleneck_dim": 8, "prototypes": 12, "small_crops": 2, "freeze_epochs": 0.5},
+    "dinov2": {
+        "hidden_dim": 16, "bottleneck_dim": 8, "patch_bottleneck_dim": 8, "prototypes": 12, "small_crops": 1,
+        "freeze_epochs": 0.5, "drop_path": 0.0,
+    },
+    "i-jepa": {"predictor_dim": 8, "predictor_depth": 1, "predictor_heads": 2, "min_keep": 4},
+    "ibot": {
+        "hidden_dim": 16, "bottleneck_dim": 8, "prototypes": 12, "small_crops": 1, "freeze_epochs": 0.5, "drop_path": 0.0,
+    },
     "jigsaw": {"permutations": 5, "tile_dim": 8},
+    "mae": {"decoder_dim": 8, "decoder_depth": 1, "decoder_heads": 2},
     "moco-v1": {"queue": 20, "projection_dim": 8, "momentum": 0.9},
     "moco-v2": {"queue": 20, "projection_dim": 8, "momentum": 0.9, "small_crops": 1},
     "moco-v3": {"hidden_dim": 16, "projection_dim": 8},
@@ -49,7 +59,9 @@ VARIANTS = {
     "margin_triplet": ("simclr", {"loss": "margin_triplet"}, 1),
     "swav, in two parts": ("swav", {}, 2),
     "pirl, rotation": ("pirl", {"pretext": "rotation"}, 1),
+    "dinov2, in two parts": ("dinov2", {}, 2),
 }
+OF_PATCHES = ("dinov2", "i-jepa", "ibot", "mae")
 
 
 def cases() -> dict[str, tuple[str, dict, int]]:
@@ -71,6 +83,10 @@ class Small(Backbone):
         return self.layers(x).mean(dim=(2, 3))
 
 
+def transformer() -> Backbone:
+    return build_backbone("vit", dim=8, depth=2, heads=2, patch=4, hidden=16, image_size=16, pool="avg", layer_scale=0)
+
+
 def data() -> PretrainingData:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (N, 16, 16, 3)).astype(np.uint8)
@@ -81,12 +97,13 @@ def train(name: str, options: dict, accumulate: int, folder: Path) -> dict:
     method = registry.load("methods", name)
     setup = Setup(16, N, 2, BATCH // accumulate, STEPS, N // BATCH, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
     torch.manual_seed(0)
-    learner = method.learner(Small(), method.resolve({**HEADS.get(name, {}), **options}), setup).double()
+    encoder = transformer() if name in OF_PATCHES else Small()
+    learner = method.learner(encoder, method.resolve({**HEADS.get(name, {}), **options}), setup).double()
     views, after_backward = learner.views, learner.after_backward
     gradients: list[dict] = []
 
     def wide_views(images, generator):
-        return [view.double() for view in views(images, generator)]
+        return [view.double() if view.is_floating_point() else view for view in views(images, generator)]
 
     def record(progress):
         gradients.append({k: p.grad.clone() for k, p in learner.named_parameters() if p.grad is not None})

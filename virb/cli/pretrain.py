@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from virb.pretraining.runs import Made
+    from virb.pretraining.outputs import Made
 
 HELP = "pretrain an encoder with one of the methods, or all encoders of a recipe"
 EPILOG = """\
@@ -103,14 +103,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"))
     training.add_argument("--compile", action="store_true", help="compile the encoder (torch.compile)")
     training.add_argument(
-        "--knn-epochs", type=float, metavar="E", help="log a nearest-neighbour accuracy every E epochs"
+        "--recompute",
+        action="store_true",
+        help="compute blocks a second time for their gradient: less memory, the same weights",
     )
+    training.add_argument("--ema", type=float, metavar="D", help="keep a moving average of the weights, as 0.999")
 
     run = parser.add_argument_group("the run")
     run.add_argument(
         "--resume", action="store_true", help="go on with an unfinished run; a finished one is left as it is"
     )
     run.add_argument("--force", action="store_true", help="start again, whatever is there")
+    run.add_argument(
+        "--eval",
+        metavar="TASK,...",
+        help="log the scores on end tasks while it trains; own: nearest neighbours among its own labelled images",
+    )
+    run.add_argument("--eval-epochs", type=float, metavar="E", help="every E epochs, and at the end (default 1)")
+    run.add_argument("--eval-probe", metavar="NAME", help="by this probe (default knn)")
+    run.add_argument(
+        "--snapshots", metavar="E,E", help="also write the encoder as it is after these epochs: OUT-epoch10.pt"
+    )
     run.add_argument("--checkpoint-steps", type=int, metavar="N", help="also write the state every N updates")
     run.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -119,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 _FIELDS = (
     "data", "data_root", "subset", "subset_seed", "class_order", "corrupt", "limit", "size", "view_size", "resolution", "arch", "epochs", "budget",
     "batch_size", "accumulate", "optimizer", "lr", "final_lr", "warmup_epochs", "warmup_lr", "weight_decay", "final_weight_decay", "momentum", "schedule", "milestones", "seed", "device",
-    "precision", "knn_epochs", "checkpoint_steps",
+    "precision", "ema", "eval", "eval_epochs", "eval_probe", "snapshots", "checkpoint_steps",
 )  # fmt: skip
 
 
@@ -139,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
                 ("--skip-unreadable", args.skip_unreadable),
                 ("--options", args.options),
                 ("--compile", args.compile),
+                ("--recompute", args.recompute),
             )
             if value
         ]
@@ -179,6 +193,7 @@ def _with_others(do: Callable[[], int]) -> int:
 
 
 def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
+    from virb.evaluation.during import look
     from virb.pretraining.runs import pretrain
     from virb.pretraining.settings import Settings
     from virb.training import distributed
@@ -191,10 +206,12 @@ def _one(args: argparse.Namespace, given: dict[str, Any]) -> int:
             options=_once(args.option),
             skip_unreadable=args.skip_unreadable,
             compile=args.compile,
+            recompute=args.recompute,
             **given,
         )
     )
-    made = pretrain(settings, resume=args.resume, force=args.force, quiet=args.quiet)
+    how = distributed.together(lambda: look(settings))
+    made = pretrain(settings, resume=args.resume, force=args.force, quiet=args.quiet, look=how)
     if distributed.rank() == 0:
         print(_line(made))
     return 0
@@ -235,6 +252,7 @@ def _line(made: Made) -> str:
 
 def _recipe(args: argparse.Namespace) -> int:
     from virb.errors import UsageError
+    from virb.evaluation.during import look
     from virb.pretraining.recipes import run_recipe, run_recipe_in_parallel
     from virb.training import distributed
 
@@ -248,7 +266,7 @@ def _recipe(args: argparse.Namespace) -> int:
             args.recipe, out, jobs=args.jobs, only=only, force=args.force, quiet=args.quiet
         )
         return int(any(statuses.values()))
-    made, failed = run_recipe(args.recipe, out, only=only, force=args.force, quiet=args.quiet)
+    made, failed = run_recipe(args.recipe, out, only=only, force=args.force, quiet=args.quiet, look=look)
     if distributed.rank() == 0:
         for one in made:
             print(_line(one))

@@ -34,6 +34,10 @@ class Analysis:
     - ``draw(tables)`` returns figures by part ("" the main one); none where there is nothing to see.
     - ``say(tables)`` returns sentences: what was found.
 
+    - ``typeset(tables)``, where there is one, lays the main table out as a paper prints it
+      (:class:`virb.figures.tables.Table`): in bold the best and what the analysis's own test does not tell from it, with a
+      caption that names the test.
+
     ``draw`` and ``say`` see the tables alone, as they are read back from their files. ``scores`` is the tidy frame of :func:`virb.scores.read.read_scores`. ``needs`` names columns beyond encoder, task and
     score. ``needs_predictions`` asks for a results folder, whose path is then in ``scores.attrs["results"]``.
     Without ``needs_scores`` the analysis looks at encoders and images that its options name, and ``scores`` may be
@@ -46,6 +50,7 @@ class Analysis:
     compute: Callable[..., Mapping[str, DataFrame]]
     draw: Callable[[Tables], Mapping[str, Figure]]
     say: Callable[[Tables], Sequence[str]]
+    typeset: Callable[[Tables], Any] | None = None
     needs: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     min_encoders: int = 1
@@ -88,7 +93,7 @@ class Analysis:
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option's value, defaults filled in. Raises UsageError for an unknown name or a bad value."""
-        check_names(self.options, given, f"The analysis {self.name!r}")
+        check_names([option.name for option in self.options], given, f"The analysis {self.name!r}")
         return {option.name: option.parse(given.get(option.name, option.default)) for option in self.options}
 
 

@@ -84,7 +84,10 @@ class Examples:
 
     ``frames`` is int (N, F): the F images (in order) of each example, as indices into ``images``. ``targets`` is
     int (N,) for classification; for dense tasks a sequence whose item i is an array (H, W) of class indices, (H, W) of
-    depth in metres or (H, W, 2) of flow in pixels; NaN marks pixels without a target, and so does ``ignore_index``.
+    depth in metres or (H, W, 2) of flow in pixels; NaN marks pixels without a target, and so does ``ignore_index``. For
+    retrieval train is what is searched: a test split's targets are integers (N, M), how relevant each of M things is to the
+    query (0: not; 1, 2, ...: it is, the larger the harder to find; -1: does not count), and train's int (N,), which of the
+    M each example is.
     ``ids`` name the examples in the predictions file. ``classes`` are the names that belong to the numbers of the
     targets, where the data say so themselves (the names of folders); ``accounting`` says what became of every file.
     ``tree`` holds the ancestors of the classes, where the data have some.

@@ -48,7 +48,8 @@ class Head:
 
     ``stack(modules, loss, device)`` may return many such modules as one problem with its gradients written out
     (:class:`virb.training.stacks.Stack`); without it they train by automatic differentiation in the same place.
-    ``trains=False``: a pixelwise head without weights, which answers by the features alone; nothing is fitted.
+    ``trains=False``: a head without weights, which answers by the features alone; nothing is fitted. One on embeddings is
+    shown the train split once, ``module.remember(x, targets)`` with all its rows (N, D) and their targets (N,).
     """
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virb.contracts.parts import Option as Option
+from virb.contracts.parts import resolve
 from virb.contracts.roles import ROLES
 from virb.errors import RegistryError, UsageError
 
@@ -20,8 +20,8 @@ class Training:
     """How a method is trained: its published settings, each of which a command line or recipe may replace.
 
     ``lr`` belongs to ``batch_size`` under ``lr_rule``: "linear" scales it with the batch, "sqrt" with its square root,
-    "fixed" not at all. ``milestones`` are fractions of the run (schedule "step"). ``momentum`` is AdamW's beta 1. With
-    ``final_weight_decay`` the decay goes there on a cosine.
+    "fixed" not at all. ``milestones`` are fractions of the run (schedule "step"). ``momentum`` is AdamW's beta 1, ``beta2``
+    its other one. With ``final_weight_decay`` the decay goes there on a cosine.
     """
 
     optimizer: str
@@ -37,6 +37,14 @@ class Training:
     schedule: str = "cosine"
     milestones: tuple[float, ...] = ()
     final_lr: float = 0.0
+    beta2: float = 0.999
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as plain values; ``beta2`` where it is not AdamW's own, so that a run is called as ever."""
+        values = dataclasses.asdict(self)
+        if self.beta2 == 0.999:
+            del values["beta2"]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def scaled_lr(self, batch_size: int) -> float:
         """Return the peak learning rate for ``batch_size`` images an update."""
@@ -119,22 +127,14 @@ class Method:
         """Return the value of every option: the default, or what ``given`` ("name=value" texts, or a mapping) says.
 
         Raises:
-            UsageError: an option is unknown, malformed or given twice.
+            UsageError: an option is unknown, malformed, out of bounds or given twice.
         """
         pairs = list(given.items()) if isinstance(given, Mapping) else [split_option(text) for text in given]
-        known = {option.name: option for option in self.options}
-        values: dict[str, bool | int | float | str] = {name: option.default for name, option in known.items()}
-        seen: set[str] = set()
-        for name, value in pairs:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known) or 'none'}."
-                raise UsageError(f"{self.name} has no option {name!r}. {hint}")
-            if name in seen:
-                raise UsageError(f"Option {name!r} is given twice.")
-            seen.add(name)
-            values[name] = known[name].parse(value)
-        return values
+        values = dict(pairs)
+        twice = next((name for k, (name, _) in enumerate(pairs) if name in dict(pairs[:k])), None)
+        if twice is not None:
+            raise UsageError(f"{self.name}: the option {twice!r} is given twice.")
+        return resolve(self.options, values, self.name)
 
 
 def split_option(text: str) -> tuple[str, str]:

@@ -119,6 +119,12 @@ class RunOptions:
         choices=("tf32", "bf16", "fp16"),
         overrides=True,
     )
+    compile: bool = _option(
+        False,
+        "compile the encoders' forward pass (torch.compile), which pays on GPUs; recorded as such",
+        bool,
+        overrides=True,
+    )
     skip_corrupt: bool = _option(
         False,
         "leave out examples that cannot be read, naming them, instead of stopping the task; recorded as such",

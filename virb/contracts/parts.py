@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from virb.errors import RegistryError, UsageError
 
-#: What a task's targets may be. Of an example: one class; labels, several of which may hold; a number or some.
-#: Of a pixel: a class (mask), or a number or two (map).
-TARGETS = ("class", "labels", "number", "mask", "map")
+#: What a task's targets may be. Of an example: one class; labels, several of which may hold; a number or some; how relevant
+#: each training example is to it (relevance). Of a pixel: a class (mask), or a number or two (map).
+TARGETS = ("class", "labels", "number", "relevance", "mask", "map")
 PIXELWISE = frozenset({"mask", "map"})
 
 #: What the numbers of a map are, where a task says it: distances, motions in pixels, or directions of surfaces.
@@ -85,13 +85,18 @@ def _refuse() -> Any:
     raise ValueError
 
 
-def check_names(options: Sequence[Option], given: Iterable[str], what: str) -> None:
-    """Raise UsageError if a name in ``given`` is none of ``what``'s options."""
-    known = [option.name for option in options]
+def check_names(known: Collection[str], given: Iterable[str], what: str) -> None:
+    """Raise UsageError if a name in ``given`` is none of ``known``, ``what``'s options.
+
+    >>> check_names(["hidden", "depth"], ["hiden"], "The head 'mlp'")
+    Traceback (most recent call last):
+        ...
+    virb.errors.UsageError: The head 'mlp' has no option 'hiden'; it has hidden, depth. Did you mean hidden?
+    """
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = f" Did you mean {near[0]}?" if near else ""
             raise UsageError(f"{what} has no option {name!r}; it has {', '.join(known) or 'none'}.{hint}")
 
 
@@ -101,7 +106,7 @@ def resolve(options: Sequence[Option], given: Mapping[str, Any], what: str) -> d
     Raises:
         UsageError: a name is none of ``what``'s options, or a value is not what its option takes.
     """
-    check_names(options, given, what)
+    check_names([option.name for option in options], given, what)
     try:
         return {one.name: one.parse(given[one.name]) if one.name in given else one.default for one in options}
     except UsageError as error:

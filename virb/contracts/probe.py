@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 TRAINING_OPTIONS = ("epochs", "steps", "batch_size", "optimizer", "lr", "weight_decay")
 #: Settings of single probes, which reach them by :attr:`Setup.options` and ``Probe.settings``.
 OWN_OPTIONS = ("weight_decay_on", "k", "temperature", "memory_patches", "penalties")
-OPTIONS = (*TRAINING_OPTIONS, *OWN_OPTIONS, "dtype")
+#: How frozen encoders run their forward pass.
+FORWARD_OPTIONS = ("dtype", "compile")
+OPTIONS = (*TRAINING_OPTIONS, *OWN_OPTIONS, *FORWARD_OPTIONS)
 
 Report = Callable[[int, int], None]  # of progress, as report(done, total); it may raise to end the job
 
@@ -106,10 +108,12 @@ class Predictor:
     ``protocol`` is what its record says of how it was made. ``outputs(source, frames, report)`` returns what the metric
     takes, float32 (M, n_out), for the examples ``frames`` (M, F) of a test split: scores of classes or labels, or numbers.
     For pixelwise tasks ``frames`` are the rows of ``source.pixels``, and it returns the outputs and the targets.
+    ``losses`` are the mean training losses by epoch (from 1), where it trains by epochs: records keep them.
     """
 
     protocol: dict[str, Any]
     outputs: Callable[[Source, Any, Report], Any]
+    losses: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Style:
-    """A style, used as soon as it is found.
+    """A style, used as soon as it is found, or where ``--style`` names it if it ``is_asked_for``.
 
     ``files`` are font files to make known; ``fonts`` are families that are looked for, in this order, for letters that
-    the first font lacks; ``settings`` are matplotlib's (rcParams), in place of ours.
+    the first font lacks; ``settings`` are matplotlib's (rcParams), in place of ours. Without ``has_words`` figures have no
+    title and no footnote: they are written to a file beside the figure. ``widths`` are those that a figure may have, in
+    inches: one between is drawn at the next one up. ``formats`` are the files that it writes of each figure.
     """
 
     name: str
@@ -21,3 +23,7 @@ class Style:
     fonts: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    is_asked_for: bool = False
+    has_words: bool = True
+    widths: tuple[float, ...] = ()
+    formats: tuple[str, ...] = ()

@@ -164,7 +164,7 @@ class Task:
     summary: str
     category: Category
     head: str
-    loss: str
+    loss: str  # "" where the head does not train
     metric: str
     data: Callable[[DataContext, str], Examples]
     protocol: Protocol
@@ -225,7 +225,7 @@ class Task:
 
     def names(self) -> dict[str, str]:
         """The parts that it names, by kind; the registry checks that they are there."""
-        return {"heads": self.head, "losses": self.loss, "metrics": self.metric}
+        return {"heads": self.head, **({"losses": self.loss} if self.loss else {}), "metrics": self.metric}
 
     def examples(self, context: DataContext, split: str) -> Examples:
         """Return ``data(context, split)``, whose classes are those of the task, its images cropped as the protocol says.

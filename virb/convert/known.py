@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import nn
 
-import virb
 from virb.convert.load import load_encoder, reference_encoders, split_source
 from virb.errors import CheckpointError, VirbError
 from virb.images.digests import file_key
@@ -29,6 +28,7 @@ from virb.networks.encoder import FrozenEncoder
 from virb.networks.fused import FusedEncoder
 from virb.networks.preprocess import Preprocess
 from virb.networks.spec import split_code, split_fused
+from virb.system.cache import code_state
 from virb.system.files import atomic_write
 from virb.system.paths import cache_root
 
@@ -148,8 +148,5 @@ def _digest(facts: dict[str, Any]) -> str:
 
 @functools.cache
 def _code() -> str:
-    """Return a digest of the state of the code that loads encoders: its files' sizes and times, and torch's version."""
-    here = Path(virb.__file__).parent
-    files = sorted(path for room in ("convert", "networks") for path in (here / room).rglob("*.py"))
-    states = [(str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in files]
-    return hashlib.sha256(repr((states, virb.__version__, str(torch.__version__))).encode()).hexdigest()
+    """Return what a remembered fact hangs on beside its file: the state of the code that loads encoders, and torch's."""
+    return f"{code_state('convert', 'networks')} {torch.__version__}"

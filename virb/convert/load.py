@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from virb.contracts.encoder import MatchReport
+from virb.contracts.parts import check_names
 from virb.convert import hub, published, zoo
 from virb.convert.by_timm import match_by_timm
 from virb.convert.code import load_code
@@ -28,7 +29,6 @@ from virb.convert.options import (
     COMMON,
     PREPROCESS,
     Found,
-    check_known,
     known_options,
     published_preprocess,
     take_preprocess,
@@ -275,7 +275,7 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
         arch, full = detect_architecture(content, prefix=prefix, what=str(path))
         if arch.startswith("timm:"):
             notes.append(f"exactly timm's {arch.removeprefix('timm:')}, the only one of its models with these tensors")
-    check_known(options, (*known_options(arch), "arch", "prefix", "ema"), str(path))
+    check_names((*known_options(arch), "arch", "prefix", "ema"), options, str(path))
     asked = {key: options.pop(key) for key in PREPROCESS if key in options}
     arch, full = canonical_architecture(arch, {**full, **options})
     backbone = blank_backbone(arch, full)
@@ -306,7 +306,7 @@ def _load_file(path: Path, options: dict[str, Any]) -> Found:
 
 def _converted(converted: published.Converted, options: dict[str, Any], path: Path, folder: Folder) -> Found:
     """Return a published network with the preprocessing that its folder says, else its release."""
-    check_known(options, (*known_options(converted.arch), "arch", "prefix", "ema"), str(path))
+    check_names((*known_options(converted.arch), "arch", "prefix", "ema"), options, str(path))
     default = Preprocess(**{**converted.report.preprocess, **folder.preprocess})
     converted.backbone.load_state_dict(converted.state)
     match = converted.match
@@ -329,7 +329,7 @@ def _load_own(path: Path, content: Mapping[str, Any], options: dict[str, Any]) -
             raise CheckpointError(
                 f"{path} says it is {FORMAT!r} but has no proper {key!r}. Write it with save_encoder."
             )
-    check_known(options, ("arch", "features", *COMMON), f"{path} (a virb encoder file)")
+    check_names(("arch", "features", *COMMON), options, f"{path} (a virb encoder file)")
     try:
         arch, full = canonical_architecture(content["arch"], content["arch_options"])
         settings = content["preprocess"]

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
+from virb.contracts.parts import check_names
 from virb.convert.declared import timm_role
 from virb.convert.match import match_state
 from virb.convert.options import (
     COMMON,
     Found,
-    check_known,
     known_options,
     number,
     of_transforms,
@@ -32,7 +32,7 @@ from virb.system.threads import own_generator
 
 def make_random(arch: str, options: dict[str, Any]) -> Found:
     arch, _ = canonical_architecture(arch)
-    check_known(options, (*known_options(arch), "seed"), f"random:{arch}")
+    check_names((*known_options(arch), "seed"), options, f"random:{arch}")
     seed = number(options.pop("seed", 0), "seed")
     preprocess = take_preprocess(options, Preprocess())
     arch, full = canonical_architecture(arch, options)
@@ -45,7 +45,7 @@ def make_pixels(base: str, options: dict[str, Any]) -> Found:
     kind, colon, grid = base.partition(":")
     if kind != "pixels":
         raise CheckpointError(f"There is no file and no encoder called {base!r}. Did you mean pixels or pixels:8?")
-    check_known(options, known_options("pixels"), "pixels")
+    check_names(known_options("pixels"), options, "pixels")
     if colon:
         options.setdefault("grid", grid)
     preprocess = take_preprocess(options, Preprocess(size=64))
@@ -57,7 +57,7 @@ def load_timm(base: str, options: dict[str, Any]) -> Found:
     import timm
 
     name = base.partition(":")[2]
-    check_known(options, COMMON, base)
+    check_names(COMMON, options, base)
     with own_generator(), _without_retries():
         try:
             backbone = build_backbone(base)
@@ -95,7 +95,7 @@ def load_torchvision(base: str, options: dict[str, Any]) -> Found:
     from torchvision import models
 
     name = base.partition(":")[2]
-    check_known(options, ("weights", *COMMON), base)
+    check_names(("weights", *COMMON), options, base)
     arch, full = canonical_architecture(base)
     backbone = blank_backbone(arch, full)
     choices = models.get_model_weights(name)

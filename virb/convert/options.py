@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,14 +47,6 @@ def take_preprocess(options: dict[str, Any], default: Preprocess) -> Preprocess:
         if key in options:
             changes[key] = _triple(options.pop(key), key)
     return replace(default, **changes)
-
-
-def check_known(options: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
-    for key in options:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1, 0.5)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise UsageError(f"{what} has no option {key!r}.{hint} It takes {', '.join(known)}.")
 
 
 PREPROCESS = ("size", "mean", "std")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from virb.contracts.encoder import MatchReport
 from virb.contracts.layout import Facts, Layout, LayoutReport
+from virb.contracts.parts import check_names
 from virb.convert import choice, timm_index
 from virb.convert.layouts import all_layouts
 from virb.convert.match import checked_weight
-from virb.convert.options import check_known
 from virb.convert.tables import tables
 from virb.errors import CheckpointError, UsageError
 from virb.networks.backbones import blank_backbone, canonical_architecture, spell_architecture
@@ -163,7 +163,7 @@ def _convert_one(content: Mapping[str, Any], found: Found) -> Converted:
     own = found.own
     (arch, options), state, report = found.layout.convert(own, found.facts)
     asked = found.facts["asked"]
-    check_known(asked, tuple(canonical_architecture(arch)[1]), f"{found.layout.title} ({arch})")
+    check_names(tuple(canonical_architecture(arch)[1]), asked, f"{found.layout.title} ({arch})")
     try:
         arch, full = canonical_architecture(arch, {**options, **asked})
         backbone = blank_backbone(arch, full)

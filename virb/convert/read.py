@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import pickle
 import re
 import stat
 import warnings
@@ -27,6 +26,7 @@ from virb.convert.archive import check_archive, damaged, is_within, too_large
 from virb.convert.script import read_script
 from virb.convert.standins import NAMESPACE, is_attack, named_globals, stand_in
 from virb.errors import CheckpointError
+from virb.system.pickles import ForbiddenError, load_arrays
 
 FORMAT = "virb-encoder/1"
 State = dict[str, Tensor]
@@ -218,38 +218,11 @@ def _read_safetensors(path: Path) -> State:
         raise damaged(path, error) from error
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds numpy arrays and nothing else."""
-
-    allowed = frozenset(
-        (module, name)
-        for core in ("numpy.core", "numpy._core")
-        for module, name in (
-            (f"{core}.multiarray", "_reconstruct"),
-            (f"{core}.multiarray", "scalar"),
-            (f"{core}.numeric", "_frombuffer"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("_codecs", "encode"),
-            ("collections", "OrderedDict"),
-        )
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.allowed:
-            raise _Forbidden(f"{module}.{name}")
-        return super().find_class(module, name)
-
-
-class _Forbidden(Exception):
-    pass
-
-
 def _read_numpy_pickle(path: Path) -> Any:
     try:
         with path.open("rb") as file:
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-    except _Forbidden as error:
+            content = load_arrays(file)
+    except ForbiddenError as error:
         raise _would_run_code(path, str(error)) from error
     except Exception as error:
         raise damaged(path, error) from error

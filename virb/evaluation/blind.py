@@ -1,7 +1,7 @@
 """What a task gives to a prediction that looks at no image: the fact that every score of it is to be read beside.
 
 It is made from the training targets alone and scored on the test split by the task's own metric: the classes' shares or the
-mean of an image-level task, and of a pixelwise one the majority map, the majority class, the median map, zero flow or the
+mean of an image-level task, a random order where something is to be found, and of a pixelwise one the majority map, the majority class, the median map, zero flow or the
 mean direction. Where a task has several of these, the best on the training targets counts.
 """
 
@@ -69,6 +69,8 @@ def _of_examples(parts: Parts, targets: np.ndarray) -> tuple[str, np.ndarray]:
     if parts.target == "labels":
         counts = (targets >= 0).sum(0)
         return "shares of the labels", (targets == 1).sum(0) / np.maximum(1, counts)
+    if parts.target == "relevance":
+        return "one random order", np.random.default_rng(0).random(int(targets.max()) + 1)
     with np.errstate(invalid="ignore"):
         return "mean", np.nanmean(targets.reshape(len(targets), -1).astype(np.float64), axis=0)
 

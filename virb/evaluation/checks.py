@@ -40,7 +40,7 @@ def notes(task: Task, train: Examples, tests: Sequence[tuple[Task, Examples]]) -
     for of, split, examples in [(task, "train", train), *((of, "test", test) for of, test in tests)]:
         if examples.accounting is not None and not examples.accounting.is_whole:
             found.append(f"{of.name}: {split}: {examples.accounting.line()}.")
-        twice = contradiction(examples)
+        twice = contradiction(examples) if parts_of(of).target == "class" else ""
         if twice:
             found.append(f"{of.name}: {split}: {twice}.")
     found += [check_splits(of, train, test) for of, test in tests]
@@ -66,7 +66,7 @@ def checked(
     if examples.n_frames != task.n_frames:
         raise DataError(f"{where}: examples have {examples.n_frames} frames; the task declares {task.n_frames}.")
     if parts.target not in PIXELWISE:
-        check_labels(parts, where, examples)
+        check_labels(parts, where, examples, is_train=split == "train")
     if examples.tree is not None and (parts.target != "class" or examples.tree.n_classes != task.n_classes):
         raise DataError(
             f"{where}: the label tree is of {examples.tree.n_classes:,} classes; the task has {task.n_classes:,}"
@@ -101,7 +101,7 @@ def check_files(task: Task, split: str, examples: Examples) -> None:
             raise DataError(f"{task.name}: {error}{more}") from error
 
 
-def check_labels(parts: Parts, where: str, examples: Examples) -> None:
+def check_labels(parts: Parts, where: str, examples: Examples, *, is_train: bool) -> None:
     """Raise DataError unless the targets of whole examples are what the task declares; the first wrong one is named."""
     found, n = np.asarray(examples.targets), parts.task.n_classes
     if parts.target == "class":
@@ -115,6 +115,12 @@ def check_labels(parts: Parts, where: str, examples: Examples) -> None:
             np.asarray(~np.isin(found, (-1, 0, 1)).all(axis=-1)),
             "1 (holds), 0 (does not) and -1 (not known)",
         )
+    elif parts.target == "relevance":
+        n_axes, shape = (1, "(N,), the number of each thing") if is_train else (2, "(N, M), how relevant each thing is")
+        if found.ndim != n_axes or not np.issubdtype(found.dtype, np.integer):
+            raise DataError(f"{where}: targets must be integers {shape}; found {found.dtype} {found.shape}.")
+        wrong = np.asarray(found < 0) if is_train else np.asarray((found < -1).any(axis=1))
+        expected = "0, 1, 2, ..." if is_train else "-1 (does not count), 0 (not relevant), 1, 2, ... (relevant)"
     else:
         wide = (len(found), parts.task.n_out)
         if (found.shape != wide and not (wide[1] == 1 and found.ndim == 1)) or not _is_real(found):

@@ -8,6 +8,7 @@ first of each, so that a smaller one is contained in every larger one, and all e
   behind most (the smallest share of its examples; for k a class, the fewest), until f N are there, or each label has k.
   Examples without any label are a label of their own.
 - number: as classes, which are the ten tenths of the train split by the (first) number; examples without it are left out.
+- relevance: refused, as what is searched has no labels.
 - mask, map: a fraction is one of the images, in one random order; k a class is refused, as an image has many.
 """
 
@@ -41,6 +42,8 @@ def rows(target: str, targets: object, budget: Budget, *, n: int, seed: int, nam
     if budget.is_whole:
         return np.arange(n)
     rng = np.random.default_rng(seed)
+    if target == "relevance":
+        raise UsageError(f"{budget} is none for retrieval: what is searched has no labels.")
     if target in PIXELWISE:
         return _images(budget, n, rng)
     known = np.asarray(targets)

@@ -119,6 +119,8 @@ def parts_of(task: Task) -> Parts:
     """
     where = f"Task {task.name!r}"
     head, loss, metric = find_head(task.head), find_loss(task.loss), find_metric(task.metric)
+    if head.trains and not loss.name:
+        raise UsageError(f"{where} names no loss, and its head {head.name} trains. Say which with loss=.")
     target = _target(task, loss, metric, where)
     if head.is_pixelwise != task.category.is_pixelwise:
         raise UsageError(f"{where} is a {task.category.value} task, and its head {head.name} reads {head.reads}.")
@@ -132,7 +134,7 @@ def parts_of(task: Task) -> Parts:
             if fewest
             else "has numbers, and no classes"
         )
-        raise UsageError(f"{where}: {loss.name} {wanted}.")
+        raise UsageError(f"{where}: {loss.name or metric.name} {wanted}.")
     of_head, of_metric = ({option.name for option in part.options} for part in (head, metric))
     for name in task.options:
         if name not in of_head | of_metric | set(OF_TARGETS):
@@ -159,7 +161,8 @@ def _target(task: Task, loss: Loss, metric: Metric, where: str) -> str:
     if not fitting:
         said = f"; the task says {task.target}" if task.target else ""
         raise UsageError(
-            f"{where} is a {task.category.value} task; its loss {loss.name} takes {', '.join(sorted(loss.takes))}, its "
+            f"{where} is a {task.category.value} task; its loss {loss.name or '(none)'} takes "
+            f"{', '.join(sorted(loss.takes))}, its "
             f"metric {metric.name} {', '.join(sorted(metric.takes))}{said}. There is no target that fits them all."
         )
     if len(fitting) > 1:

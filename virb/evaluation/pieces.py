@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +16,10 @@ import torch
 
 import virb
 from virb import probes
-from virb.contracts.examples import DataContext, Examples
+from virb.contracts.examples import DataContext
 from virb.contracts.metric import State
 from virb.contracts.options import RunOptions
-from virb.contracts.probe import Predictor, Probe, Setup, Source
+from virb.contracts.probe import Predictor, Probe, Setup
 from virb.contracts.task import Protocol, Task
 from virb.errors import DataError, VirbError
 from virb.evaluation import checks, levels
@@ -32,34 +29,20 @@ from virb.evaluation.grid import Failure, Job, Piece, effective, own_options
 from virb.evaluation.guard import Guard, StoppedError, is_out_of_memory
 from virb.evaluation.parts import parts_of
 from virb.evaluation.plan import record_name
+from virb.evaluation.reading import Member, Reading
 from virb.evaluation.scoring import score
 from virb.evaluation.shown import Shown
 from virb.evaluation.stages import Encoding, Found, check_finite, make_ready
 from virb.features.cache import FeatureCache
-from virb.features.joined import joined
 from virb.networks.encoder import FrozenEncoder
-from virb.probes import dense
 from virb.records.store import ResultStore
 from virb.system import devices
 from virb.system.commit import commit
 from virb.system.progress import Progress
 from virb.system.threads import core_pool, n_cores
+from virb.training import curves
 
-MOST_DECODERS = 32  # threads; beyond, they wait for the interpreter
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A head of a group that trains as one problem."""
-
-    piece: Piece
-    encoder: int
-    seed: int
-    encode_s: float
-
-    @property
-    def tasks(self) -> list[Task]:
-        return self.piece.jobs[self.encoder, self.seed]
+MOST_DECODERS = 32  # threads; more of them only wait for Python's lock
 
 
 class Runner:
@@ -96,11 +79,9 @@ class Runner:
         self._lock = threading.Lock()
         self._lock_of_blind = threading.Lock()
         self._blind: dict[tuple[int, str], dict[str, Any] | None] = {}
-        self._memos: dict[tuple[int, int | None], dense.Memo] = {}
         self.failures: list[Failure] = []
         self.n_run = 0
-        self._side_by_side: dict[tuple[int, int, int], np.ndarray] = {}
-        self._own_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._reading = Reading(encoders, self._protocol)
 
     def run(self, pieces: Sequence[Piece], failures: list[Failure]) -> int:
         """Run the pieces' jobs and return how many have a record now; what fails is added to ``failures``."""
@@ -126,9 +107,7 @@ class Runner:
                 self._is_stopped.set()  # heads in training stop at their next step; the pool drops those that wait
                 raise
         self._futures.clear()
-        self._side_by_side.clear()
-        if self._own_folder is not None:
-            self._own_folder.cleanup()
+        self._reading.close()
         self.cache.trim()  # what this run held is free to go now
         return self.n_run
 
@@ -186,7 +165,7 @@ class Runner:
 
     def _run_problem(self, together: Sequence[Piece], everything: Sequence[Piece]) -> None:
         features: Found = {}
-        members: list[_Member] = []
+        members: list[Member] = []
         for piece in together:
             task, n_encoders = piece.unit.trains, len(piece.encoders)
             with self._guard(task.name):
@@ -198,23 +177,23 @@ class Runner:
                     self._drop(piece, failed)
                 self.progress.work_done(_n_images(piece) * n_encoders)
                 encode_s = (time.monotonic() - begun) / max(1, len(piece.encoders))
-                members += [_Member(piece, encoder, seed, encode_s) for encoder, seed in piece.jobs]
+                members += [Member(piece, encoder, seed, encode_s) for encoder, seed in piece.jobs]
         for group in self._groups(members, features):
             what = self._name(group[0]) if len(group) == 1 else group[0].piece.unit.trains.name
             self._submit(what, partial(self._run_group, group, features))
 
-    def _name(self, member: _Member) -> str:
+    def _name(self, member: Member) -> str:
         return f"{self.encoders[member.encoder].name} on {member.piece.what}, seed {member.seed}"
 
-    def _groups(self, members: Sequence[_Member], features: Found) -> list[list[_Member]]:
+    def _groups(self, members: Sequence[Member], features: Found) -> list[list[Member]]:
         """Heads of one shape train as one problem, where the probe trains them so; all others are fitted one by one."""
-        groups: dict[Any, list[_Member]] = {}
+        groups: dict[Any, list[Member]] = {}
         for member in members:
             is_pixelwise = member.piece.parts.is_pixelwise
             with self._guard(self._name(member)):
-                shape: Any = self._shape_of_maps(member) if is_pixelwise else None
+                shape: Any = self._reading.shape_of_maps(member) if is_pixelwise else None
                 for split in member.piece.splits if self.probe.is_frozen and not is_pixelwise else ():
-                    rows = self._source(member, split, features).features
+                    rows = self._reading.source(member, split, features).features
                     check_finite(self.encoders[member.encoder].name, rows, split)
                     shape = rows.shape[1]
                 is_together = self.probe.maps_together if is_pixelwise else self.probe.together
@@ -229,74 +208,7 @@ class Runner:
             if (part := group[k * len(group) // n_cores() : (k + 1) * len(group) // n_cores()])
         ]
 
-    def _shape_of_maps(self, member: _Member) -> tuple[Any, ...]:
-        """Return what the maps that a probe of pixels reads have in common where their heads are of one shape."""
-        encoder, layer = self.encoders[member.encoder], member.piece.layer
-        stride = int(layer.removeprefix("pyramid")) if layer.removeprefix("pyramid").isdecimal() else None
-        return (
-            id(member.piece),
-            encoder.channels,
-            encoder.strides_at(stride),
-            encoder.offsets_at(stride),
-            encoder.preprocess.size,
-        )
-
-    def _source(self, member: _Member, split: Examples, features: Found) -> Source:
-        """Return what a probe reads of a split: features, or the images where the encoder runs anew."""
-        encoder, piece = self.encoders[member.encoder], member.piece
-        found = features.get((member.encoder, split.images.digest))
-        if not piece.parts.is_pixelwise:
-            if found is not None and len(encoder.parts) > 1:
-                return Source(encoder, split.images, self._joined(member, split, features))
-            rows = None if found is None else found.parts[0].reshape(len(found.parts[0]), -1)
-            return Source(encoder, split.images, rows)
-        protocol, ignore_index = self._protocol(piece.unit.trains), piece.parts.ignore_index
-        pixels: dense.Source
-        if protocol.crop is not None and split is not piece.train:
-            pixels = dense.WholeSource(encoder, piece.layer, split, short_side=protocol.short_side)
-        elif protocol.crop is not None:
-            assert ignore_index is not None
-            pixels = dense.CropSource(
-                encoder,
-                piece.layer,
-                split,
-                protocol=protocol,
-                seed=member.seed,
-                ignore_index=ignore_index,
-                memo=self._memo(split, member.seed),
-            )
-        elif found is None:
-            pixels = dense.ComputedSource(encoder, piece.layer, split)
-        else:
-            memo = self._memo(split, None)
-            pixels = dense.CachedSource(found.parts, split, size=encoder.preprocess.size, device=self.device, memo=memo)
-        return Source(encoder, split.images, pixels=pixels)
-
-    def _joined(self, member: _Member, split: Examples, features: Found) -> np.ndarray:
-        """Return the embeddings of an encoder that is several, standardised by the examples that this head trains on."""
-        train = member.piece.train
-        found, fitted = (features[member.encoder, part.images.digest] for part in (split, train))
-        assert found is not None
-        assert fitted is not None
-        key = (member.encoder, id(split), id(train))
-        with self._lock:
-            if key not in self._side_by_side:
-                place = self._folder() / f"{len(self._side_by_side)}.npy"
-                n = int(split.used_frames.max()) + 1
-                self._side_by_side[key] = joined(found.parts, fitted.parts, train.frames, n, place)
-            return self._side_by_side[key]
-
-    def _folder(self) -> Path:
-        """Return a folder for what is needed during this run alone."""
-        if self._own_folder is None:
-            self._own_folder = tempfile.TemporaryDirectory(prefix="virb-")
-        return Path(self._own_folder.name)
-
-    def _memo(self, split: Examples, seed: int | None) -> dense.Memo:
-        """Return what the sources of one split share; crops are drawn by the seed."""
-        return self._memos.setdefault((id(split), seed), dense.Memo())
-
-    def _run_group(self, group: Sequence[_Member], features: Found) -> None:
+    def _run_group(self, group: Sequence[Member], features: Found) -> None:
         """Fit the probe for members that share a problem, and score what was fitted."""
         piece = group[0].piece
         task = piece.unit.trains
@@ -312,7 +224,7 @@ class Runner:
             try:
                 setups = [
                     Setup(
-                        self._source(member, piece.train, features),
+                        self._reading.source(member, piece.train, features),
                         member.seed,
                         self._protocol(member.piece.unit.trains),
                         own_options(self.probe, self.options),
@@ -337,9 +249,11 @@ class Runner:
                         state = parts_of(scored).new_state()
                         shown = Shown(parts_of(scored), test) if piece.parts.is_pixelwise else None
                         step = 8192 if shown is None else 1 if task.protocol.crop is not None else 32
-                        score(state, predictor, self._source(member, test, features), test, advance, step, shown)
+                        score(
+                            state, predictor, self._reading.source(member, test, features), test, advance, step, shown
+                        )
                         seconds = {"train": train_s, "predict": time.monotonic() - since}
-                        self._write(member, scored, state, seconds, predictor.protocol, shown)
+                        self._write(member, scored, state, seconds, predictor, shown)
         if not fitted:
             if is_too_large:
                 self._release_networks()
@@ -358,11 +272,11 @@ class Runner:
 
     def _write(
         self,
-        member: _Member,
+        member: Member,
         task: Task,
         metric: State,
         seconds: Mapping[str, float],
-        protocol: Mapping[str, Any],
+        predictor: Predictor,
         shown: Shown | None,
     ) -> None:
         e, piece = self.encoders[member.encoder], member.piece
@@ -384,7 +298,8 @@ class Runner:
             "n_test": len(test),
             "files": checks.account(piece.train, test),
             "overrides": {**self.options.overrides(), **piece.budget.overrides()},
-            "protocol": {**piece.unit.trains.protocol.of_images, **protocol},
+            "protocol": {**piece.unit.trains.protocol.of_images, **predictor.protocol},
+            "loss_by_epoch": curves.as_recorded(predictor.losses.items()),
             "fingerprint": piece.fingerprints[Job(member.encoder, task.name, member.seed, piece.budget)],
             "seconds": {key: round(value, 3) for key, value in {"encode": member.encode_s, **seconds}.items()},
             "device": str(self.device),

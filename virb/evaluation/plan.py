@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -11,23 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from virb import registry
 from virb.contracts.budget import WHOLE, Budget
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
 from virb.contracts.probe import Probe
 from virb.contracts.task import Task
-from virb.errors import BrokenPart, DataAbsent, RecordError, UsageError, VirbError
+from virb.errors import DataAbsent, RecordError, VirbError
 from virb.evaluation import labelled, stages
 from virb.evaluation.about import About
-from virb.evaluation.grid import Failure, Job, Piece, Unit, effective, holds_out, own_options
+from virb.evaluation.fields import digests_of, fingerprint_now, probe_fields, task_fields
+from virb.evaluation.grid import Failure, Job, Piece, Unit, holds_out
 from virb.evaluation.guard import Guard
 from virb.evaluation.parts import Parts, parts_of
 from virb.networks.encoder import FrozenEncoder
+from virb.records import columns
 from virb.records import fingerprint as prints
 from virb.records.fingerprint import Fields
+from virb.records.names import probe_name
 from virb.records.record import FIRST_SCHEMA, Record, digest
-from virb.records.store import ResultStore, probe_name
+from virb.records.remembered import Known
+from virb.records.store import ResultStore
 from virb.system.progress import Progress
 
 
@@ -50,6 +53,7 @@ class Plan:
     failures: list[Failure] = field(default_factory=list)
     left_out: list[Failure] = field(default_factory=list)
     fingerprints: dict[Job, Fields] = field(default_factory=dict)  # of every job whose data are there
+    rows: dict[Job, dict[str, Any]] = field(default_factory=dict)  # of the table, where what was remembered says them
 
     @property
     def unread_jobs(self) -> set[Job]:
@@ -77,8 +81,11 @@ class Planner:
         self.options = options
         self.about = about
         self.progress = progress
-        self._encoder_fields = [prints.encoder_fields(encoder) for encoder in encoders]
+        self._encoder_parts = [prints.part(prints.encoder_fields(encoder)) for encoder in encoders]
         self._said_of = [about.encoder(encoder) for encoder in encoders]
+        self._told_of = [digest({**said, "source": None}) for said in self._said_of]  # where it lies is not compared
+        self._remembered = [store.remembered(encoder.name) for encoder in encoders]
+        self._names: dict[Budget, str] = {}  # of the probe in records
         self._n_old = 0
 
     def plan(self, units: Sequence[Unit], *, may_leave_out: bool) -> Plan:
@@ -98,9 +105,10 @@ class Planner:
         return found
 
     def jobs_of(self, unit: Unit) -> Iterator[Job]:
+        budgets = self.options.budgets()
         for task in unit.scores:
             for encoder in range(len(self.encoders)):
-                for budget in self.options.budgets():
+                for budget in budgets:
                     for seed in range(self._n_seeds(budget)):
                         yield Job(encoder, task.name, seed, budget)
 
@@ -109,8 +117,13 @@ class Planner:
         return self.options.seeds if self.probe.is_random or not budget.is_whole else 1
 
     def path(self, job: Job) -> Path:
-        name = record_name(self.probe, self.options, job.budget)
-        return self.store.path(self.encoders[job.encoder].name, job.task, name, job.seed)
+        return self.store.root / self.encoders[job.encoder].name / self._place(job)
+
+    def _place(self, job: Job) -> str:
+        """Return the path of the job's record below its encoder's folder."""
+        if job.budget not in self._names:
+            self._names[job.budget] = record_name(self.probe, self.options, job.budget)
+        return f"{job.task}/{self._names[job.budget]}-seed{job.seed}.json"
 
     def record(self, job: Job, plan: Plan) -> Record | None:
         """Return the job's record if it is the one that was asked for."""
@@ -143,7 +156,7 @@ class Planner:
                 return
             if may_leave_out and unit.trains.is_optional:
                 found.left_out.append(Failure(unit.trains.name, str(error)))
-                self.progress.note(f"{unit.trains.name}: left out: {error}")
+                self.progress.note(f"{unit.trains.name}: left out: {str(error).removeprefix(f'{unit.trains.name}: ')}")
                 return
             found.unread.append((unit, missing))
             raise
@@ -156,16 +169,25 @@ class Planner:
         pieces = self._pieces(unit, train, tests, parts, layer, found)
         for task in unit.scores:
             data["test"] = digests_of(tests[task.name].without_hold_out())
-            asked, said = task_fields(unit.trains, task), self.about.task(task)
+            tested, asked = prints.part(dict(data)), prints.part(task_fields(unit.trains, task))
+            said = self.about.task(task)
+            told = [digest([of_encoder, said]) for of_encoder in self._told_of]
             for piece, seeds in pieces:
-                probes = {k: probe_fields(self.probe, unit.trains, self.options, k, piece.budget) for k in seeds}
+                probes = {
+                    k: prints.part(probe_fields(self.probe, unit.trains, self.options, k, piece.budget)) for k in seeds
+                }
                 for encoder, seed in product(range(len(self.encoders)), seeds):
                     job = Job(encoder, task.name, seed, piece.budget)
-                    now = prints.fingerprint(
-                        encoder=self._encoder_fields[encoder], data=dict(data), task=asked, probe=probes[seed]
+                    now = prints.joined(
+                        encoder=self._encoder_parts[encoder], data=tested, task=asked, probe=probes[seed]
                     )
                     piece.fingerprints[job] = now
-                    why = self._why_not(job, said, now)
+                    known = self._remembered[encoder].known(self._place(job))
+                    if known is not None and (known.fingerprint, known.told) == (now["sha256"], told[encoder]):
+                        found.present.add(job)
+                        found.rows[job] = known.row
+                        continue
+                    why = self._why_not(job, said, told[encoder], now)
                     if why is None:
                         found.present.add(job)
                         continue
@@ -219,10 +241,10 @@ class Planner:
             more = f" and {n - 1} more" if n > 1 else ""
             self.progress.note(f"{unit.trains.name}: computed again for {first}{more}: {why}")
 
-    def _why_not(self, job: Job, said: Fields, now: Fields) -> str | None:
+    def _why_not(self, job: Job, said: Fields, told: str, now: Fields) -> str | None:
         """Return None if the job's record is there and is what would be computed now; else why not ("" if there is none).
 
-        ``said`` is the part about the task that a record would have now.
+        ``said`` is the part about the task that a record would have now, ``told`` the digest of all that it would say.
         """
         path = self.path(job)
         try:
@@ -241,6 +263,9 @@ class Planner:
         renewed = self.about.renewed(record, self._said_of[job.encoder], said)
         if renewed is not None:
             self.store.relabel(path, renewed)
+        else:
+            known = Known(now["sha256"], told, columns.row(record))
+            self._remembered[job.encoder].keep(self._place(job), known)
         return None
 
     def _now(self, trains: Task, scored: Task, data: Fields, job: Job) -> Fields:
@@ -259,174 +284,3 @@ class Planner:
 def record_name(probe: Probe, options: RunOptions, budget: Budget) -> str:
     """Return the name that the records of a probe carry: with the departures from the protocol, if there are any."""
     return probe_name(probe.name, {**options.overrides(), **budget.overrides()})
-
-
-def fingerprint_now(
-    encoder: FrozenEncoder,
-    data: Fields,
-    trains: Task,
-    scored: Task,
-    probe: Probe,
-    options: RunOptions,
-    seed: int,
-    budget: Budget = WHOLE,
-) -> Fields:
-    """Return the fingerprint of the job as it would be computed now."""
-    return prints.fingerprint(
-        encoder=prints.encoder_fields(encoder),
-        data=data,
-        task=task_fields(trains, scored),
-        probe=probe_fields(probe, trains, options, seed, budget),
-    )
-
-
-def read_data(
-    trains: Task, scored: Task, context: DataContext, options: RunOptions, probe: Probe
-) -> tuple[Unit, Fields]:
-    """Return the digests of a job's data, as far as they decide what the probe computes, and its tasks as the data name
-    their classes.
-
-    Raises:
-        DataError: they are not there or cannot be read.
-    """
-    unit, train, tests = stages.read(Unit(trains, (scored,)), context, options, Progress(is_quiet=True))
-    train = train if holds_out(probe, options) else train.without_hold_out()
-    return unit, {"train": digests_of(train), "test": digests_of(tests[scored.name].without_hold_out())}
-
-
-def task_fields(trains: Task, scored: Task) -> Fields:
-    """What a task asks: of ``trains`` the head and how it learns, of ``scored`` how it is judged.
-
-    Of parts from outside the digest of the file is named too; what the engine's own compute has a version of its own.
-    """
-    fitted, judged = parts_of(trains), parts_of(scored)
-    return {
-        "head": _part("heads", trains.head, fitted.head_options),
-        "loss": _part("losses", trains.loss, {}),
-        "metric": _part("metrics", scored.metric, judged.metric_options),
-        "target": fitted.target,
-        "ignore_index": {"train": fitted.ignore_index, "test": judged.ignore_index},
-        "n_out": trains.n_out,
-        "n_classes": trains.n_classes,
-        "class_names": digest(scored.class_names),
-        "n_frames": trains.n_frames,
-        **({"quantity": trains.quantity} if trains.quantity else {}),
-        **trains.protocol.of_images,  # nothing where images are squashed, as before there was a choice
-    }
-
-
-def _part(kind: str, name: str, options: Mapping[str, Any]) -> Fields:
-    entry = registry.find(kind, name)
-    fields: Fields = {"name": name, "options": prints.plain(options)}
-    return fields if entry.is_built_in else {**fields, "source": entry.digest}
-
-
-def probe_fields(probe: Probe, trains: Task, options: RunOptions, seed: int, budget: Budget = WHOLE) -> Fields:
-    """What a probe does on a task: every setting with its value, the label budget and the seed.
-
-    The data's digests are of the whole train split; which of its examples have labels follows from budget and seed.
-    """
-    protocol = effective(probe.protocol or trains.protocol, options)
-    entry = registry.find("probes", probe.name)
-    outside: Fields = {} if entry.is_built_in else {"source": entry.digest}
-    return {
-        **outside,
-        "name": probe.name,
-        "settings": prints.plain(
-            probe.settings({**protocol.of_training, **own_options(probe, options)}, trains.label_preserving)
-        ),
-        "limit": options.limit,
-        "skip_corrupt": options.skip_corrupt,
-        "precision": options.dtype or "fp32",
-        "seed": seed if probe.is_random or not budget.is_whole else 0,
-        **({} if budget.is_whole else {"labels": {**budget.overrides(), "draw": labelled.VERSION}}),
-    }
-
-
-def digests_of(examples: Examples) -> Fields:
-    """What examples are: digests of their images in order of use, frames, targets, ids and groups, and their number."""
-    return {**examples.digests(), "n": len(examples)}
-
-
-def units_of(tasks: Sequence[Task], probe: Probe) -> list[Unit]:
-    """Put together the tasks that share heads, with the probe's own head where it has one."""
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(task.heads_of or task.name, []).append(task)
-    by_name = {task.name: task for task in tasks}
-    return [
-        Unit(
-            as_probed(by_name[name] if name in by_name else registry.load("tasks", name), probe),
-            tuple(as_probed(task, probe) for task in scored),
-        )
-        for name, scored in groups.items()
-    ]
-
-
-def as_probed(task: Task, probe: Probe) -> Task:
-    """Return ``task`` with the probe's own head in place of the task's, if it has one."""
-    if probe.head is None:
-        return task
-    of_head = {option.name for option in parts_of(task).head.options}
-    return replace(
-        task, head=probe.head, options={name: value for name, value in task.options.items() if name not in of_head}
-    )
-
-
-def select_tasks(
-    names: Sequence[str | Task] | None, suite: str | None, failures: list[Failure]
-) -> tuple[list[Task], dict[str, str]]:
-    """Load the named tasks, or those of the suite; a broken file becomes a failure and the rest goes on.
-
-    Returns:
-        The tasks, and the suite of each by name; a task that was passed as an object has none.
-
-    Raises:
-        UsageError: no task can be loaded.
-        RegistryError: a name is unknown.
-    """
-    if names:
-        found: dict[str, Task] = {}
-        groups: dict[str, str] = {}
-        for name in names:
-            if isinstance(name, Task):
-                parts_of(name)
-                found[name.name] = name
-                continue
-            try:
-                entry = registry.find("tasks", name)
-                found[name] = checked(registry.load_entry(entry))
-                groups[name] = entry.group
-            except BrokenPart as error:
-                failures.append(Failure(name, str(error)))
-        if not found:
-            raise UsageError(" ".join(failure.reason for failure in failures))
-        return list(found.values()), groups
-    entries = registry.entries("tasks")
-    suites = {entry.group for entry in entries}
-    if suite not in suites:
-        raise UsageError(f"Unknown suite {suite!r}. {registry.suggest(str(suite), suites)}")
-    chosen = []
-    for entry in entries:
-        if entry.group != suite:
-            continue
-        try:
-            chosen.append(checked(registry.load_entry(entry)))
-        except VirbError as error:
-            failures.append(Failure(entry.name, str(error)))
-    if not chosen:
-        raise UsageError(f"No task of the suite {suite!r} can be loaded. " + " ".join(f.reason for f in failures))
-    return chosen, {task.name: suite for task in chosen}
-
-
-def checked(task: Task) -> Task:
-    """Return ``task`` if its parts are there and fit together.
-
-    Raises:
-        BrokenPart: they do not.
-    """
-    try:
-        parts_of(task)
-    except UsageError as error:
-        raise BrokenPart(str(error)) from error
-    return task

@@ -7,8 +7,9 @@ from typing import Any
 
 from virb.contracts.options import RunOptions
 from virb.errors import UsageError
+from virb.records.names import base_probe
 from virb.records.record import Record
-from virb.records.store import ResultStore, base_probe
+from virb.records.store import ResultStore
 
 
 def load(path: Path) -> Record:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,25 +16,24 @@ from virb.contracts.options import RunOptions
 from virb.contracts.parts import PIXELWISE
 from virb.contracts.probe import Probe
 from virb.contracts.task import Task
-from virb.convert.known import load_or_recall
 from virb.convert.load import expand_sources
 from virb.errors import RegistryError, UsageError, VirbError, option
 from virb.evaluation.about import About, check_meta
+from virb.evaluation.encoders import Source, load_encoders
 from virb.evaluation.grid import Failure, Job, Unit
 from virb.evaluation.parts import parts_of
 from virb.evaluation.pieces import Runner
-from virb.evaluation.plan import Plan, Planner, select_tasks, units_of
-from virb.networks.encoder import FrozenEncoder
-from virb.records.store import ResultStore, folded
+from virb.evaluation.plan import Plan, Planner
+from virb.evaluation.units import select_tasks, units_of
+from virb.records.names import folded
+from virb.records.store import ResultStore
 from virb.system import devices
-from virb.system.files import collect_leftovers
 from virb.system.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
-from torch import nn
+import torch
 
-Source = str | os.PathLike[str] | FrozenEncoder | nn.Module
 Meta = Mapping[str, Mapping[str, Any]] | str | os.PathLike[str]
 
 
@@ -73,6 +71,7 @@ def evaluate(
     memory_patches: int | None = None,
     penalties: str | None = None,
     dtype: str | None = None,
+    compile: bool = False,
     skip_corrupt: bool = False,
     label_fraction: float | Sequence[float] | None = None,
     labels_per_class: int | Sequence[int] | None = None,
@@ -94,7 +93,7 @@ def evaluate(
         data: the folder of the data sets (default: $VIRB_DATA), or a
             :class:`~virb.contracts.examples.DataContext`, whose ``places`` say where single sets lie.
         probe: "gradient" (the paper's) or another of ``virb list probes``; most of the others take image-level tasks alone.
-        limit: examples a split; with ``epochs``, ``optimizer``, ``lr``, ``dtype`` and ``skip_corrupt`` a departure from
+        limit: examples a split; with ``epochs``, ``optimizer``, ``lr``, ``dtype``, ``compile`` and ``skip_corrupt`` a departure from
             the protocol, whose scores are kept apart from those of full runs. So are ``steps``, ``batch_size``,
             ``weight_decay`` and ``weight_decay_on`` (training), ``k`` and ``temperature`` (knn, knn-dense),
             ``memory_patches`` (knn-dense), ``penalties`` (lbfgs).
@@ -130,6 +129,7 @@ def evaluate(
         limit=limit,
         epochs=epochs,
         dtype=dtype,
+        compile=compile,
         skip_corrupt=skip_corrupt,
         label_fraction=label_fraction,  # type: ignore[arg-type]  # one number or several become a tuple
         labels_per_class=labels_per_class,  # type: ignore[arg-type]
@@ -198,7 +198,11 @@ def run(
     store.check_writable()
     place_of = options.device if executor.is_here else "cpu"
     unread: dict[int, str] = {}
-    loaded = load_encoders(sources, place_of, dtype=options.dtype or "fp32", problems=unread)
+    if options.compile and executor.is_here:
+        devices.check_compiler(devices.resolve(place_of))
+    loaded = load_encoders(
+        sources, place_of, dtype=options.dtype or "fp32", is_compiled=options.compile, problems=unread
+    )
     sources = [source for k, source in enumerate(sources) if k not in unread]
     for k, encoder in enumerate(loaded):
         try:
@@ -214,14 +218,19 @@ def run(
         progress.note(failures[-1].line)
     if options.dtype == "tf32" and executor.is_here and loaded[0].device.type != "cuda":
         raise UsageError(f"{option('dtype', 'tf32')} is a GPU's; {loaded[0].device} computes in fp32. Leave it out.")
+    n_gpus = torch.cuda.device_count() if loaded[0].device.type == "cuda" else 0
+    if executor.is_here and n_gpus > 1:
+        progress.note(
+            f"This run uses one of {n_gpus} GPUs; {option('executor')} can give each a worker (virb list executors)."
+        )
     store.check_names([encoder.name for encoder in loaded])
-    for encoder in loaded:
-        collect_leftovers(store.root / encoder.name)
+    store.collect_leftovers()
     about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
     planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
     units = units_of(chosen, how)
     with devices.tf32(options.dtype == "tf32"):
         plan = planner.plan(units, may_leave_out=may_leave_out)
+        store.save_remembered()
         for line in context.unread():
             progress.note(line)
 
@@ -304,9 +313,16 @@ def _seen(planner: Planner, plan: Plan, missing: Missing, report: Report, option
 
 def _table(planner: Planner, plan: Plan, jobs: Sequence[Job]) -> pd.DataFrame:
     """Return the rows of ``jobs`` that have a record of their fingerprint; empty if none has."""
-    from virb.records.columns import table
+    from virb.records import columns
 
-    return table(record for job in jobs if (record := planner.record(job, plan)) is not None)
+    more = columns.added_columns()
+    rows = []
+    for job in jobs:
+        if job in plan.rows and not more:
+            rows.append(plan.rows[job])
+        elif (record := planner.record(job, plan)) is not None:
+            rows.append(columns.with_columns(columns.row(record), record, more))
+    return columns.table_of(rows)
 
 
 def _fitting(probe: Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
@@ -341,47 +357,3 @@ def check_task_names(tasks: Sequence[Task]) -> None:
         other = names.setdefault(folded(task.name), task.name)
         if other != task.name:
             raise UsageError(f"The tasks {other} and {task.name} differ by case alone; results are kept by name.")
-
-
-def load_encoders(
-    encoders: Sequence[Source], device: str = "auto", *, dtype: str = "fp32", problems: dict[int, str] | None = None
-) -> list[FrozenEncoder]:
-    """Load every encoder; all that cannot be loaded are named in one error, before any work begins.
-
-    With ``problems`` these are left out instead, and their places and reasons are put there; none left is an error still.
-
-    ``dtype`` ("fp32", "tf32", "bf16", "fp16") is that of the forward pass; encoders that come loaded keep theirs under
-    "fp32". They run on ``device`` wherever they were loaded, and the caller's stay as they are.
-    """
-    kind = devices.torch_dtype(dtype)
-    if not encoders:
-        raise UsageError("No encoder was named. Give files (encoders/*.pt) or names such as random:resnet18.")
-    place = devices.resolve(device)
-    loaded: list[FrozenEncoder] = []
-    wrong: dict[int, str] = {}
-    for k, item in enumerate(encoders):
-        try:
-            encoder = item if isinstance(item, FrozenEncoder) else load_or_recall(item, device=place)
-            wanted = (place, encoder.dtype if dtype == "fp32" else kind)
-            loaded.append(encoder if (encoder.device, encoder.dtype) == wanted else copy.copy(encoder).to(*wanted))
-            if encoder.report is not None and encoder.report.is_news:
-                registry.say(f"{encoder.name}: {encoder.report}")
-        except VirbError as error:
-            wrong[k] = str(error)
-    if wrong and (problems is None or not loaded):
-        raise UsageError("\n".join(wrong.values()))
-    if problems is not None:
-        problems.update(wrong)
-    names: dict[str, str] = {}
-    for encoder in loaded:
-        other = names.setdefault(folded(encoder.name), encoder.name)
-        if other != encoder.name:
-            raise UsageError(
-                f"Two encoders are called {other!r} and {encoder.name!r}, which differ by case alone: on many file systems "
-                "their results would be one folder. Rename one of the files."
-            )
-        if sum(one.name == encoder.name for one in loaded) > 1:
-            raise UsageError(
-                f"Two encoders are called {encoder.name!r}; results are kept by name. Rename one of the files."
-            )
-    return loaded

@@ -20,7 +20,7 @@ from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.errors import DataError, UsageError, option
 from virb.evaluation.parts import Parts, parts_of
-from virb.evaluation.shown import MOST, small, small_image, typed
+from virb.evaluation.shown import MOST, beside, kept, small_image
 from virb.features.cache import FeatureCache
 from virb.images import pictures
 from virb.networks.encoder import FrozenEncoder
@@ -32,6 +32,8 @@ from virb.system.files import atomic_write
 TILE, LINE, GAP = 128, 13, 6  # pixels
 WIDEST = 1600  # of a sheet of two columns
 N_NEIGHBOURS, MOST_TRAIN = 3, 2000  # of the training images, those that neighbours are looked for among
+_FOUND = {-1: "does not count", 0: "wrong", 1: "right"}  # of what was found near to a query
+MOST_VOID = 0.93  # of a map; where more has no target, it is shown on the image
 N_BALANCE = 1000  # targets that the caption's balance of classes is counted on, at most
 
 
@@ -99,7 +101,8 @@ def _record(task: Task, encoder: str, results: str | os.PathLike[str], probe: st
 
 def _caption(parts: Parts, train: Examples | None, test: Examples) -> list[str]:
     task = parts.task
-    sizes = f"{len(train):,} training and " if train is not None else ""
+    what = "searched" if parts.target == "relevance" else "training"
+    sizes = f"{len(train):,} {what} and " if train is not None else ""
     lines = [
         f"{task.name}: {task.summary}",
         f"{sizes}{len(test):,} test examples; {parts.head.name}, {parts.metric.name}",
@@ -119,20 +122,28 @@ def _balance(parts: Parts, test: Examples) -> str:
             if parts.target == "class"
             else (targets == 1).mean(0)
         )
+    elif parts.target == "relevance":
+        n = (np.asarray(test.targets) > 0).sum(axis=1)
+        return f"{n.min()}{f' to {n.max()}' if n.max() > n.min() else ''} to be found for each query"
     elif parts.target == "mask":
         counts = np.zeros(len(names))
         for row in rows:
             mask = np.asarray(test.targets[int(row)]).ravel().astype(np.int64)
             counts += np.bincount(mask[(mask >= 0) & (mask < len(names))], minlength=len(names))
         shares = counts / max(1, counts.sum())
+    elif parts.task.quantity == "direction":
+        return ""
     else:
         values = [np.asarray(test.targets[int(row)], np.float64) for row in rows[:100]]
+        if parts.task.quantity == "flow":
+            values = [v[..., :2] for v in values]
         lengths = np.concatenate([(v if v.ndim < 3 else np.linalg.norm(v, axis=-1)).ravel() for v in values])
         lengths = lengths[np.isfinite(lengths)]
         if not len(lengths):
             return "no test example has a target"
         low, middle, high = np.percentile(lengths, (1, 50, 99))
-        return f"1 %, 50 % and 99 % of the targets: {low:.3g}, {middle:.3g}, {high:.3g} {parts.task.unit}".rstrip()
+        unit = "pixels" if parts.task.quantity == "flow" else parts.task.unit
+        return f"1 %, 50 % and 99 % of the targets: {low:.3g}, {middle:.3g}, {high:.3g} {unit}".rstrip()
     order = np.argsort(-shares, kind="stable")
     few = [f"{names[k]} {shares[k]:.1%}" for k in order[:8]]
     absent = int((shares == 0).sum())
@@ -140,24 +151,28 @@ def _balance(parts: Parts, test: Examples) -> str:
     return f"balance: {', '.join(few)}{more}" + (f"; {absent} never occur" if absent else "")
 
 
-def _of_pixels(parts: Parts, test: Examples, n: int, kept: Mapping[str, np.ndarray] | None) -> list[Strip]:
+def _of_pixels(parts: Parts, test: Examples, n: int, found: Mapping[str, np.ndarray] | None) -> list[Strip]:
     strips = []
-    if kept is not None:
-        places = np.unique(np.linspace(0, len(kept["rows"]) - 1, min(n, len(kept["rows"]))).round().astype(int))
+    if found is not None:
+        places = np.unique(np.linspace(0, len(found["rows"]) - 1, min(n, len(found["rows"]))).round().astype(int))
         for k in places:
-            values = [kept[f"target_{k}"], kept[f"prediction_{k}"]]
-            strips.append(_strip(parts, kept[f"image_{k}"], values, str(kept["ids"][k])))
+            values = [found[f"target_{k}"], found[f"prediction_{k}"]]
+            strips.append(_strip(parts, found[f"image_{k}"], values, str(found["ids"][k])))
         return strips
     for row in np.unique(np.linspace(0, len(test) - 1, min(n, len(test))).round().astype(int)):
         frames = [np.asarray(test.images.image(int(frame))) for frame in test.frames[row]]
-        image = np.concatenate([small_image(frame) for frame in frames], axis=1)
-        target = small(typed(np.asarray(test.targets[int(row)]), parts.target == "mask"))
+        image = beside([small_image(frame) for frame in frames])
+        target = np.asarray(test.targets[int(row)])
+        target = kept(parts, target, target)
         strips.append(_strip(parts, image, [target], str(test.ids[int(row)])))
     return strips
 
 
 def _strip(parts: Parts, image: np.ndarray, values: Sequence[np.ndarray], name: str) -> Strip:
-    """Return an image, its target and what was predicted, where the target has no value in magenta there too."""
+    """Return an image, its target and what was predicted, where the target has no value in magenta there too.
+
+    Where few pixels have one they are shown on the image, which is dimmed.
+    """
     first = image[:, : image.shape[1] // parts.task.n_frames]
     span = pictures.span_of(values[0]) if parts.target == "map" else None
     shown = [image]
@@ -167,9 +182,11 @@ def _strip(parts: Parts, image: np.ndarray, values: Sequence[np.ndarray], name: 
             picture = pictures.over(_as_large(first, picture.shape[:2]), picture)
         else:
             picture = pictures.of_map(one, parts.task.quantity, span=span)
-        if k:
-            is_void = (shown[1] == pictures.VOID).all(-1)
-            picture[is_void] = pictures.VOID
+        if not k:
+            is_void = (picture == pictures.VOID).all(-1)
+        picture[is_void] = pictures.VOID
+        if is_void.mean() > MOST_VOID:  # points, on the dimmed image
+            picture[is_void] = _as_large(first, picture.shape[:2])[is_void] // 3
         shown.append(picture)
     return Strip(shown, [name, "target", *(["prediction"] if len(values) > 1 else [])])
 
@@ -200,25 +217,31 @@ def _of_examples(
             said = {row: arrays["prediction"][place[str(key)]] for row, key in enumerate(test.ids) if str(key) in place}
             able = np.array(list(said))
     rows = able[np.unique(np.linspace(0, len(able) - 1, min(n, len(able))).round().astype(int))]
-    near = None if encoder is None or train is None else _neighbours(encoder, train, test, rows, context)
+    near = None
+    if encoder is not None and train is not None:
+        searched = train if parts.target == "relevance" else train.limited(MOST_TRAIN)
+        near = _neighbours(encoder, train, searched, test.subset(rows).with_own_images(), context)
     strips = []
     for k, row in enumerate(rows):
         shown = [_frames(test, int(row))]
-        lines = [_word(parts, np.asarray(test.targets)[row])]
+        lines = [test.ids[int(row)] if parts.target == "relevance" else _word(parts, np.asarray(test.targets)[row])]
         if int(row) in said:
             lines[0] += f" | said: {_word(parts, said[int(row)])}"
         for other in () if near is None or train is None else near[k]:
             assert train is not None
             shown.append(_frames(train, int(other)))
-            lines.append(f"near: {_word(parts, np.asarray(train.targets)[other])}")
+            column = np.asarray(train.targets)[other]
+            if parts.target == "relevance":
+                lines.append(_FOUND.get(int(np.asarray(test.targets)[row, column]), "right, hard to find"))
+            else:
+                lines.append(f"near: {_word(parts, column)}")
         strips.append(Strip(shown, lines))
     return strips
 
 
 def _frames(examples: Examples, row: int) -> np.ndarray:
     frames = [small_image(np.asarray(examples.images.image(int(frame)))) for frame in examples.frames[row]]
-    height = min(frame.shape[0] for frame in frames)
-    return np.concatenate([frame[:height] for frame in frames], axis=1)
+    return beside(frames)
 
 
 def _word(parts: Parts, value: Any) -> str:
@@ -231,12 +254,10 @@ def _word(parts: Parts, value: Any) -> str:
 
 
 def _neighbours(
-    encoder: FrozenEncoder, train: Examples, test: Examples, rows: np.ndarray, context: DataContext
+    encoder: FrozenEncoder, train: Examples, some: Examples, wanted: Examples, context: DataContext
 ) -> np.ndarray:
-    """Return the training examples whose embeddings are nearest by cosine, int (len(rows), N_NEIGHBOURS)."""
-    some = train.limited(MOST_TRAIN)
+    """Return which training examples, of ``some`` of them, are nearest by cosine, int (len(wanted), at most N_NEIGHBOURS)."""
     kept = {str(key): k for k, key in enumerate(train.ids)}
-    wanted = test.subset(rows).with_own_images()
     cache = FeatureCache(context.cache)
     vectors = []
     for part in (some, wanted):
@@ -244,7 +265,8 @@ def _neighbours(
         values = np.asarray(found["embedding"].parts[0][part.frames.reshape(-1)], np.float32)
         values = values.reshape(len(part), -1)
         vectors.append(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
-    order = np.argsort(-(vectors[1] @ vectors[0].T), axis=1, kind="stable")[:, :N_NEIGHBOURS]
+    n = N_NEIGHBOURS if some.n_frames < 3 else 1  # of a film one is as wide as the sheet may be
+    order = np.argsort(-(vectors[1] @ vectors[0].T), axis=1, kind="stable")[:, :n]
     return np.array([[kept[str(some.ids[int(k)])] for k in row] for row in order])
 
 
@@ -269,7 +291,10 @@ def _write(out: str | os.PathLike[str], caption: Sequence[str], strips: Sequence
         left, down = k // n_rows * width + GAP, top + k % n_rows * high
         for tile, line in zip(row, [*strip.lines, *[""] * len(row)], strict=False):
             sheet.paste(tile, (left, down))
-            draw.text((left, down + TILE), _plain(line)[: max(8, tile.width // 6)], fill="black")
+            line = _plain(line)
+            while draw.textlength(line) > tile.width + GAP // 2:
+                line = line[:-1]
+            draw.text((left, down + TILE), line, fill="black")
             left += tile.width + GAP
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)

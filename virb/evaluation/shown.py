@@ -14,6 +14,8 @@ from virb.evaluation.parts import Parts
 
 MOST = 16  # test examples, evenly over the split
 SIDE = 128  # pixels of the longer side, at most
+SPARSE = 0.02  # the share of pixels with a target below which they are points, kept as spots
+SPOT = 2  # pixels around the middle of a spot
 
 
 class Shown:
@@ -40,16 +42,40 @@ class Shown:
                 prediction = output.argmax(0)
             else:
                 prediction = output[0] if len(output) == 1 else np.moveaxis(output, 0, -1)
-            self.arrays[f"prediction_{k}"] = small(typed(prediction, is_mask))
-            self.arrays[f"target_{k}"] = small(typed(np.asarray(targets[place]), is_mask))
+            target = np.asarray(targets[place])
+            self.arrays[f"prediction_{k}"] = kept(self.parts, prediction, target)
+            self.arrays[f"target_{k}"] = kept(self.parts, target, target)
             frames = [self.test.images.image(int(frame)) for frame in self.test.frames[self.rows[k]]]
-            self.arrays[f"image_{k}"] = np.concatenate([small_image(np.asarray(frame)) for frame in frames], axis=1)
+            self.arrays[f"image_{k}"] = beside([small_image(np.asarray(frame)) for frame in frames])
+
+
+def kept(parts: Parts, values: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return a target, or what was predicted for it, as it is kept: small, of a flow the motion alone, single points as spots."""
+    if parts.target == "mask":
+        return small(typed(values, is_mask=True))
+    if parts.task.quantity == "flow":
+        values, target = values[..., :2], target[..., :2]
+    is_there = np.isfinite(target) if target.ndim == 2 else np.isfinite(target).all(-1)
+    if is_there.mean() > SPARSE:
+        return small(typed(values, is_mask=False))
+    height, width = small_size(*is_there.shape)
+    spots = np.full((height, width, *values.shape[2:]), np.nan, np.float16)
+    for y, x in zip(*np.nonzero(is_there), strict=True):
+        top, left = (int(at * new / old) for at, new, old in zip((y, x), (height, width), is_there.shape, strict=True))
+        spots[max(0, top - SPOT) : top + SPOT + 1, max(0, left - SPOT) : left + SPOT + 1] = values[y, x]
+    return spots
 
 
 def typed(values: np.ndarray, is_mask: bool) -> np.ndarray:
     if is_mask:
         return values.astype(np.uint8 if values.min() >= 0 and values.max() < 256 else np.int32)
     return values.astype(np.float32).clip(-65504, 65504).astype(np.float16)
+
+
+def beside(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return images (h, w, 3) side by side; below those that are not as high as others it is black."""
+    height = max(image.shape[0] for image in images)
+    return np.concatenate([np.pad(image, ((0, height - len(image)), (0, 0), (0, 0))) for image in images], axis=1)
 
 
 def small_size(height: int, width: int) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from virb.errors import UsageError, option
 from virb.evaluation import run as evaluation
 from virb.evaluation.grid import Failure
 from virb.evaluation.parts import parts_of
-from virb.evaluation.plan import select_tasks
+from virb.evaluation.units import select_tasks
 from virb.networks.encoder import FrozenEncoder
 from virb.system.progress import Progress
 

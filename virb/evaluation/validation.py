@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from virb.contracts.examples import DataContext, Examples
 from virb.contracts.images import UNREADABLE, in_threads, of_array
 from virb.contracts.parts import PIXELWISE
 from virb.contracts.task import FROM_DATA, Task
-from virb.errors import DataError, VirbError
+from virb.errors import DataError, UsageError, VirbError
 from virb.evaluation import checks
 from virb.evaluation.parts import Parts, parts_of
 from virb.images.sheet import Tile, as_picture, write_sheet
@@ -94,15 +95,15 @@ def validate(
         check("images show something", lambda: _contrast(of_each))
         if sheet is not None:
             write_sheet(sheet, [(f"{task.name}: {split}", _tiles(task, part)) for split, part in few.items()])
-    check("no image has two classes", lambda: _one_class(splits))
+    check("no image has two classes", lambda: _one_class(task, splits))
     if not check("its parts fit together", lambda: _parts(task)):
         return found
     are_in_range = check("targets are in range", lambda: _targets(task, splits, few))
     parts = parts_of(task)
     if not parts.is_pixelwise and are_in_range:
-        name = "the numbers differ" if parts.target == "number" else "every class occurs"
-        check(name, lambda: _classes(parts, splits))
-    if are_readable and are_in_range:
+        names = {"number": "the numbers differ", "relevance": "there is something to be found"}
+        check(names.get(parts.target, "every class occurs"), lambda: _classes(parts, splits))
+    if are_readable and are_in_range and parts.head.trains:
         check("a head trains", lambda: _trains(parts, few["train"], encoder))
     return found
 
@@ -242,7 +243,7 @@ def _targets(task: Task, splits: dict[str, Examples], few: dict[str, Examples]) 
     parts = parts_of(task)
     if parts.target not in PIXELWISE:
         for split, examples in splits.items():
-            checks.check_labels(parts, split, examples)
+            checks.check_labels(parts, split, examples, is_train=split == "train")
         return f"all labels lie in 0..{task.n_classes - 1}" if parts.target == "class" else "all are as declared"
     low, high, n_valid, n_pixels = math.inf, -math.inf, 0, 0
     for split, examples in few.items():
@@ -266,7 +267,10 @@ def _parts(task: Task) -> str:
     return f"{parts.head.name}, {parts.loss.name}, {parts.metric.name}: targets are {parts.target}"
 
 
-def _one_class(splits: dict[str, Examples]) -> str:
+def _one_class(task: Task, splits: dict[str, Examples]) -> str:
+    with contextlib.suppress(UsageError):  # of parts that do not fit another check tells
+        if parts_of(task).target == "relevance":
+            return "what is searched has no classes"
     for split, examples in splits.items():
         twice = checks.contradiction(examples)
         if twice:
@@ -277,6 +281,8 @@ def _one_class(splits: dict[str, Examples]) -> str:
 def _classes(parts: Parts, splits: dict[str, Examples]) -> str:
     names = parts.task.class_names
     found = {split: np.asarray(examples.targets) for split, examples in splits.items()}
+    if parts.target == "relevance":
+        return _findable(found["train"], found["test"], splits["test"].ids)
     if parts.target == "number":
         for split, values in found.items():
             rows = values.reshape(len(values), -1).astype(np.float64)
@@ -295,6 +301,21 @@ def _classes(parts: Parts, splits: dict[str, Examples]) -> str:
                 f"{len(missing)} of {len(names)} classes have no example in {split}; the first is {names[missing[0]]!r}."
             )
     return ", ".join(f"{split}: {n.min():,} to {n.max():,} examples a class" for split, n in counts.items())
+
+
+def _findable(numbers: np.ndarray, relevance: np.ndarray, ids: Sequence[str]) -> str:
+    """Look at whether every query has something to be found among the things ``numbers`` that are searched."""
+    twice = len(numbers) - len(np.unique(numbers))
+    if twice or numbers.max() >= relevance.shape[1]:
+        return _fail(
+            f"the numbers of what is searched must be different ones of 0..{relevance.shape[1] - 1}, one for each column of "
+            f"the test split's targets; found {twice} twice, the largest {numbers.max()}."
+        )
+    n = (relevance[:, numbers] > 0).sum(axis=1)
+    if not n.any():
+        return _fail(f"none of the {len(n)} queries has anything to be found.")
+    few = f"; {int((n == 0).sum())} have nothing, as {ids[int(np.argmin(n))]}, and are left out" if not n.all() else ""
+    return f"{len(n):,} queries, {n.min():,} to {n.max():,} of {len(numbers):,} things to be found{few}"
 
 
 def _trains(parts: Parts, examples: Examples, encoder_name: str) -> str:

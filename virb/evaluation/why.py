@@ -8,8 +8,9 @@ from virb import probes, registry
 from virb.contracts.examples import DataContext
 from virb.errors import DataError, RecordError
 from virb.evaluation import recorded
-from virb.evaluation.plan import as_probed, fingerprint_now, read_data
-from virb.evaluation.run import load_encoders
+from virb.evaluation.encoders import load_encoders
+from virb.evaluation.fields import fingerprint_now, read_data
+from virb.evaluation.units import as_probed
 from virb.records.fingerprint import differences
 from virb.records.record import FIRST_SCHEMA
 
@@ -36,7 +37,7 @@ def why(path: Path, *, context: DataContext, encoder: str | None = None) -> list
     trains = registry.load("tasks", task.heads_of) if task.heads_of else task
     probe = probes.find(options.probe)
     trains, task = as_probed(trains, probe), as_probed(task, probe)
-    (loaded,) = load_encoders([source], dtype=options.dtype or "fp32")
+    (loaded,) = load_encoders([source], dtype=options.dtype or "fp32", is_compiled=options.compile)
     was, out = record["fingerprint"], []
     try:
         unit, data = read_data(trains, task, context, options, probes.find(options.probe))

@@ -31,20 +31,26 @@ IMAGES = Option("images", "", "A folder of images, or an end task whose test ima
 N_IMAGES = Option("n", 2048, "Images drawn at random (fixed seed) from larger sets.", type=int)
 
 
-def load_encoders(named: Sequence[str]) -> list[FrozenEncoder]:
-    """Load the encoders that an option names.
+DEVICE = Option("device", "auto", "Where encoders run: auto, cpu, cuda, cuda:1, mps.")
+
+
+def load_encoders(named: Sequence[str], device: str = "auto") -> list[FrozenEncoder]:
+    """Load the encoders that an option names, to run on ``device``.
 
     Raises:
         NotApplicable: none is named.
         CheckpointError: one cannot be loaded.
+        UsageError: two have one name, or there is no such device here.
     """
     if not named:
         raise NotApplicable(
             "It looks through encoders: --option encoders=a.pt,b.pt; `--option help` says what else it takes."
         )
     from virb.convert.load import expand_sources, load_encoder
+    from virb.system import devices
 
-    loaded = [load_encoder(name) for name in expand_sources(named)]
+    place = devices.resolve(device)
+    loaded = [load_encoder(name, device=place) for name in expand_sources(named)]
     names = [encoder.name for encoder in loaded]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -95,10 +101,19 @@ def batches(encoder: FrozenEncoder, images: ImageSet, *, batch: int = 64) -> Ite
         yield torch.cat([encoder.prepare(torch.from_numpy(images.image(i).copy())[None]) for i in rows])
 
 
-def embeddings(encoder: FrozenEncoder, images: ImageSet, *, batch: int = 64) -> Iterator[np.ndarray]:
-    """Yield embeddings (b, D) in float32."""
-    for x in batches(encoder, images, batch=batch):
-        yield encoder.embed(x).cpu().numpy()
+def embedded(encoders: Sequence[FrozenEncoder], images: ImageSet) -> list[np.ndarray]:
+    """Return each encoder's embeddings (N, D), float32, from the feature cache: what is not there is computed in one pass
+    over the images. The arrays are mapped files, to be read block by block (:func:`in_blocks`).
+    """
+    from virb.features.cache import FeatureCache
+
+    return [found["embedding"].embedding for found in FeatureCache().encode(encoders, images)]
+
+
+def in_blocks(rows: np.ndarray, *, block: int = 1024) -> Iterator[np.ndarray]:
+    """Yield ``rows`` (N, D) a block at a time."""
+    for start in range(0, len(rows), block):
+        yield np.asarray(rows[start : start + block])
 
 
 def watch_blocks(

@@ -158,6 +158,7 @@ class FeatureCache:
             "device": torch.device(encoder.device).type,
             "dtype": "tf32" if devices.precision(encoder.device, encoder.dtype) == "tf32" else str(encoder.dtype),
             "is_optimized": encoder.optimize,
+            **({"is_compiled": True} if encoder.is_compiled else {}),
             "batch_size": self.batch_size,
         }
         return self.root / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]

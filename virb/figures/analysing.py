@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from virb import registry
 from virb.contracts.analysis import NotApplicable
 from virb.contracts.tables import Notes, Tables
 from virb.errors import ScoresError, UsageError, VirbError
+from virb.figures.look import now
 from virb.system.files import atomic_write
 
 if TYPE_CHECKING:
@@ -27,37 +28,66 @@ class Outputs:
     name: str
     files: list[Path] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
     def _path(self, part: str, ending: str) -> Path:
         stem = f"{self.name}-{part}" if part else self.name
         return Path(self.folder) / f"{stem}.{ending}"
 
     def figure(self, figure: Figure, part: str = "") -> None:
-        """Write ``figure`` as PNG and SVG and close it."""
-        from virb.figures import plots  # matplotlib is not loaded for what draws nothing
+        """Write ``figure`` in the kinds of file asked for (PNG and SVG else), with its caption where it has no words of its
+        own, and close it."""
+        from virb.figures import fonts, plots  # matplotlib is not loaded for what draws nothing
 
-        for ending in ("png", "svg"):
+        for ending in now().formats:
             path = self._path(part, ending)
             with atomic_write(path) as file:
-                plots.save(figure, file, ending)
+                spelled = plots.save(figure, file, ending)
             self.files.append(path)
             figure.set_layout_engine("none")  # what is laid out once need not be again
+            if spelled and (line := fonts.spelled_note(spelled)) not in self.lines:
+                self.lines.append(line)
+        if words := plots.caption(figure):
+            path = self._path(f"{part}-caption" if part else "caption", "txt")
+            with atomic_write(path) as file:
+                file.write(f"{words}\n".encode())
+            self.files.append(path)
         plots.close(figure)
 
-    def tables(self, tables: Tables) -> None:
-        """Write ``tables`` as CSV."""
+    def tables(self, tables: Tables, typeset: Callable[[Tables], Any] | None = None) -> None:
+        """Write ``tables`` as CSV, and set them in the form asked for: Markdown and LaTeX go to files as well."""
         self.files += tables.write(self.folder, self.name)
+        form = now().table
+        if not form:
+            return
+        from virb.figures.tables import render, table_of
+
+        for part, frame in tables.items():
+            if frame.empty:
+                continue
+            rows = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+            text = render(typeset(tables) if typeset is not None and part == "" else table_of(rows), form)
+            self.texts.append(text)
+            if form in ("md", "tex"):
+                path = self._path(part, form)
+                with atomic_write(path) as file:
+                    file.write(f"{text}\n".encode())
+                self.files.append(path)
 
 
 @dataclass
 class AnalysisRun:
-    """What came of one analysis: "done", "skipped" (it does not apply; ``reason`` says why) or "failed"."""
+    """What came of one analysis: "done", "skipped" (it does not apply; ``reason`` says why) or "failed".
+
+    ``texts`` are its tables in the form asked for.
+    """
 
     name: str
     status: str
     reason: str
     files: list[Path]
     lines: list[str]
+    texts: list[str] = field(default_factory=list)
 
     @property
     def headline(self) -> str:
@@ -118,17 +148,18 @@ def run_by_name(
             tables = analysis.tables(scores, notes, **given)
         finally:
             outputs.lines += notes
-        outputs.tables(tables)
+        outputs.tables(tables, analysis.typeset)
         outputs.lines += analysis.say(tables)
         for part, figure in analysis.draw(tables).items():
             outputs.figure(figure, part)
     except VirbError as error:
         if is_alone:
             # What was left out on the way is often why the rest is too little.
-            raise type(error)(" ".join([str(error), *outputs.lines])) from error
+            said = [str(error), *outputs.lines]
+            raise type(error)(" ".join(line if line.endswith(".") else f"{line}." for line in said)) from error
         status, reason = "skipped" if isinstance(error, (NotApplicable, ScoresError)) else "failed", str(error)
     except Exception as error:
         if is_alone:
             raise
         status, reason = "failed", f"{type(error).__name__}: {error}"
-    return AnalysisRun(name, status, reason, outputs.files, outputs.lines)
+    return AnalysisRun(name, status, reason, outputs.files, outputs.lines, outputs.texts)

@@ -5,11 +5,10 @@ Figures are made without pyplot, so that importing or drawing never touches a di
 
 from __future__ import annotations
 
-import functools
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, Any
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import numpy as np
@@ -17,32 +16,46 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch as Patch
+from matplotlib.patches import Rectangle as Rectangle
 
-from virb.contracts.task import Category
-from virb.figures.fonts import drawable, families, settings, spell_out
+from virb.figures.canvas import LARGEST, faults, settle
+from virb.figures.colours import BLACK as BLACK
+from virb.figures.colours import DIVERGING as DIVERGING
+from virb.figures.colours import GREY as GREY
+from virb.figures.colours import LIGHT as LIGHT
+from virb.figures.colours import OKABE_ITO as OKABE_ITO
+from virb.figures.colours import SEQUENTIAL as SEQUENTIAL
+from virb.figures.colours import TOL_MUTED as TOL_MUTED
+from virb.figures.colours import category_colours as category_colours
+from virb.figures.colours import category_handles as category_handles
+from virb.figures.colours import colour_handles as colour_handles
+from virb.figures.colours import darker as darker
+from virb.figures.colours import palette as palette
+from virb.figures.colours import role_colours as role_colours
+from virb.figures.colours import task_colours as task_colours
+from virb.figures.colours import text_on as text_on
+from virb.figures.fonts import families
+from virb.figures.look import now
+from virb.figures.names import Rows as Rows
+from virb.figures.names import choose as choose
+from virb.figures.scales import one_axis_each as one_axis_each
+from virb.figures.text import count_text as count_text
+from virb.figures.text import score_text as score_text
+from virb.figures.text import sentence as sentence
+from virb.figures.text import shortened as shortened
+from virb.figures.text import shortened_names as shortened_names
+from virb.figures.text import text_width as text_width
+from virb.figures.text import wrapped as wrapped
 
 COLUMN = 3.3  # inches: one column of a two-column paper
 PAGE = 6.9  # inches: the full width
 
-# Okabe and Ito's colours, told apart with any of the common colour deficiencies; then Tol's "muted".
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-TOL_MUTED = ("#332288", "#999933", "#882255", "#44AA99", "#AA4499", "#117733", "#DDCC77", "#88CCEE", "#CC6677")
-BLACK, GREY, LIGHT = "#222222", "#8C8C8C", "#D9D9D9"
-CATEGORY_COLOURS: Mapping[str, str] = {
-    Category.SEMANTIC_IMAGE.value: "#0072B2",
-    Category.STRUCTURAL_IMAGE.value: "#E69F00",
-    Category.SEMANTIC_PIXEL.value: "#009E73",
-    Category.STRUCTURAL_PIXEL.value: "#CC79A7",
-}
-DIVERGING = "RdBu_r"  # blue to red through white: safe for the colour blind, and 0 is no colour
-SEQUENTIAL = "cividis"
 DPI = 300
+MOST_HANDLES = 30  # entries that a legend has room for; colours repeat long before
 
 STYLE: dict[str, Any] = {
     "font.family": list(families()),
@@ -82,7 +95,7 @@ class style:
     """Context in which a figure is drawn: ``with plots.style(): ...``; leaves matplotlib's settings as they were."""
 
     def __enter__(self) -> style:
-        chosen: Any = {**STYLE, **settings()}
+        chosen: Any = {**STYLE, **now().settings}
         self._context = mpl.rc_context(chosen)
         self._context.__enter__()
         return self
@@ -91,55 +104,47 @@ class style:
         self._context.__exit__(*exc)
 
 
-def figure(width: float = COLUMN, height: float = 2.4, *, layout: str | None = "constrained") -> Figure:
+class Page(Figure):
+    """A figure that knows what is wrong with it."""
+
+    def faults(self) -> list[str]:
+        """Fit the texts, and return what is cut or covered, or leaves a page (:func:`virb.figures.canvas.faults`)."""
+        with style():
+            settle(self)
+            return faults(self)
+
+
+def figure(width: float = COLUMN, height: float = 2.4, *, layout: str | None = "constrained") -> Page:
     """Return an empty figure, ``width`` x ``height`` inches, laid out so that no label is cut or overlapped.
 
-    With ``layout=None`` the caller places its axes itself.
+    With ``layout=None`` the caller places its axes itself. A style may ask for another width.
     """
     with style():
-        engine = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03) if layout else None
-        made = Figure(figsize=(width, height), layout=engine)
+        # A third of a millimetre more than letters need, for what is measured at another resolution than it is drawn at.
+        engine = ConstrainedLayoutEngine(w_pad=0.035, h_pad=0.02, wspace=0.03, hspace=0.03) if layout else None
+        made = Page(figsize=(now().width(width), height), layout=engine)
         FigureCanvasAgg(made)
     return made
 
 
-def text_width(texts: Iterable[str], size: float, weight: str = "normal") -> float:
-    """Width in inches of the widest of ``texts`` set at ``size`` points."""
-    return max((_width_at_100(text, weight) for text in texts if text.strip()), default=0.0) * size / 100
+def width_for(names: Iterable[str], size: float = 6.5) -> float:
+    """Width in inches of a figure with ``names`` beside its rows: a column, or more where they are long, so that they need
+    not be shortened."""
+    return min(PAGE, max(COLUMN, text_width(names, size) + 1.75))
 
 
-@functools.lru_cache(maxsize=4096)
-def _width_at_100(text: str, weight: str) -> float:
-    files = [findfont(FontProperties(family=family, weight=weight)) for family in families()]
-    font = get_font(files)
-    font.set_size(100, 72)
-    font.set_text(drawable(text), 0.0)
-    return font.get_width_height()[0] / 64 / 72
+def save(fig: Figure, file: str | os.PathLike[str] | IO[bytes], kind: str) -> list[str]:
+    """Write ``fig`` as ``kind`` ("png", "svg", "pdf"). The same figure gives the same bytes: no date, fixed ids.
 
-
-def legend_below(fig: Figure, handles: Sequence[Artist], *, ncols: int) -> None:
-    """Put a legend in the lower left corner of a figure whose axes leave 0.13 inch a row for it."""
-    fig.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0.0, 0.0),
-        ncols=ncols,
-        fontsize=6,
-        columnspacing=1.0,
-        handlelength=0.8,
-        handleheight=0.8,
-        borderpad=0.1,
-        borderaxespad=0.25,
-        labelspacing=0.25,
-    )
-
-
-def save(fig: Figure, file: str | os.PathLike[str] | IO[bytes], kind: str) -> None:
-    """Write ``fig`` as ``kind`` ("png", "svg", "pdf"). The same figure gives the same bytes: no date, fixed ids."""
-    spell_out(fig)
+    Returns:
+        Letters of its texts that no font of this machine has, which were spelled.
+    """
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {"Software": None})
     with style():
-        fig.savefig(file, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
+        spelled = settle(fig)
+        dpi = min([DPI, *(DPI * most / side for most, side in zip(LARGEST, fig.get_size_inches(), strict=True))])
+        fig.savefig(file, format=kind, dpi=dpi, metadata=metadata, facecolor="white")
+    return spelled
 
 
 def close(fig: Figure) -> None:
@@ -147,61 +152,12 @@ def close(fig: Figure) -> None:
     fig.clear()
 
 
-ROLE_COLOURS: Mapping[str, str] = {
-    "self-supervised": OKABE_ITO[0],
-    "supervised": BLACK,
-    "language-supervised": OKABE_ITO[2],
-    "untrained": GREY,
-    "baseline": "#BDBDBD",
-    "unknown": OKABE_ITO[3],
-}
+_captions: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()
 
 
-def role_colours(roles: Iterable[str]) -> dict[str, str]:
-    """Colour of each role that occurs, in the order of ``ROLE_COLOURS``."""
-    found = set(roles)
-    return {role: colour for role, colour in ROLE_COLOURS.items() if role in found}
-
-
-def palette(names: Iterable[str], roles: Mapping[str, str] | pd.Series | None = None) -> dict[str, str]:
-    """Give every name a colour that depends on the set of names alone, so that figures of one study agree.
-
-    With the ``roles`` of the names the first supervised one is black, and untrained ones and baselines are grey.
-    """
-    colours, greys = (*OKABE_ITO[:6], *TOL_MUTED), (GREY, "#BDBDBD", "#5F5F5F")
-    out: dict[str, str] = {}
-    rest = []
-    for name in sorted({str(name) for name in names}, key=lambda text: (text.lower(), text)):
-        role = "" if roles is None else roles[name]
-        if role == "supervised" and BLACK not in out.values():
-            out[name] = BLACK
-        elif role in ("untrained", "baseline"):
-            out[name] = greys[sum(colour in greys for colour in out.values()) % len(greys)]
-        else:
-            rest.append(name)
-    for k, name in enumerate(rest):
-        out[name] = colours[k % len(colours)]
-    return out
-
-
-def category_colours(categories: Iterable[str]) -> dict[str, str]:
-    """Colour of each category: the four of ViRB have theirs; others follow; tasks without one ("") are grey."""
-    out: dict[str, str] = {}
-    spare = [colour for colour in (*OKABE_ITO, *TOL_MUTED) if colour not in CATEGORY_COLOURS.values()]
-    for category in dict.fromkeys(categories):
-        if category == "":
-            out[category] = GREY
-        elif category in CATEGORY_COLOURS:
-            out[category] = CATEGORY_COLOURS[category]
-        else:
-            out[category] = spare[sum(c not in CATEGORY_COLOURS and c != "" for c in out) % len(spare)]
-    return out
-
-
-def category_handles(categories: Iterable[str]) -> list[Patch]:
-    """Legend entries of the categories present, in order; none where tasks have no category."""
-    colours = category_colours(categories)
-    return [Patch(facecolor=colour, label=name, linewidth=0) for name, colour in colours.items() if name]
+def caption(fig: Figure) -> str:
+    """What a style that has no words took off a figure: its title and its footnote; "" where it has them."""
+    return _captions.get(fig, "")
 
 
 def blocks(labels: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -237,18 +193,6 @@ def box_categories(axes: Axes, categories: Sequence[str], *, linewidth: float = 
                 )
 
 
-def text_on(colour: Sequence[float]) -> str:
-    """Black or white, whichever reads better on an RGB(A) colour with parts in [0, 1]."""
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "white" if luminance < 0.3 else BLACK
-
-
-def darker(colour: str) -> tuple[float, ...]:
-    """The colour as text: letters need more contrast with white paper than a filled box does."""
-    return tuple(0.72 * part for part in to_rgb(colour))
-
-
 def titles(
     fig: Figure,
     title: str,
@@ -259,33 +203,48 @@ def titles(
     legend_title: str = "",
 ) -> None:
     """Add a title above, and below a legend and, in small type, what a reader must know: n, the interval, what is left
-    out.
+    out. A style without words keeps the legend alone (:func:`caption` has the others).
 
     The figure grows by what they need, so that its height at creation is that of the axes alone.
     """
     width, height = fig.get_size_inches()
     note = " ".join(note.split())
+    if not now().has_words:
+        _captions[fig], title, note = f"{title}. {note}".strip(), "", ""
+    head = wrapped(title, 7.5, width - 0.08, "bold") if title else []
     lines = wrapped(note, 6, width - 0.08) if note else []
-    labels = [str(handle.get_label()) for handle in handles]
-    if handles and not ncols:
-        ncols = max(1, min(len(labels), int((width - 0.1) / (text_width(labels, 6) + 0.28))))
+    handles = list(handles)
+    if len(handles) > MOST_HANDLES:
+        rest = f"and {len(handles) - MOST_HANDLES + 1} more"
+        handles = [*handles[: MOST_HANDLES - 1], Patch(facecolor="none", linewidth=0, label=rest)]
+    labels = shortened_names([str(handle.get_label()) for handle in handles], 6, width - 0.45)
+    if handles:
+        fits = max(1, min(len(labels), int((width - 0.1) / (text_width(labels, 6) + 0.28))))
+        ncols = min(ncols, fits) if ncols else fits
     rows = -(-len(labels) // ncols) + bool(legend_title) if handles else 0
-    top = 0.2 + 0.14 * (len(wrapped(title, 7.5, width - 0.08, "bold")) - 1)
+    top = 0.06 + 0.14 * len(head) if head else 0.02
     note_height, legend_height = 0.115 * len(lines) + 0.05 * bool(lines), 0.13 * rows + 0.05 * bool(rows)
-    total = height + top + note_height + legend_height
+    under = note_height + legend_height
+    total = height + top + under
     with style():
         fig.set_size_inches(width, total)
         engine = fig.get_layout_engine()
         if isinstance(engine, ConstrainedLayoutEngine):
-            engine.set(rect=(0, (note_height + legend_height) / total, 1, height / total))
-        head = "\n".join(wrapped(title, 7.5, width - 0.08, "bold"))
-        fig.text(0.04 / width, 1 - 0.05 / total, head, va="top", fontsize=7.5, weight="bold", linespacing=1.2)
+            engine.set(rect=(0, under / total, 1, height / total))
+        elif engine is None:
+            for axes in fig.axes:
+                box = axes.get_position(original=True)
+                axes.set_position((box.x0, (under + box.y0 * height) / total, box.width, box.height * height / total))
+        if head:
+            text = "\n".join(head)
+            fig.text(0.04 / width, 1 - 0.05 / total, text, va="top", fontsize=7.5, weight="bold", linespacing=1.2)
         if lines:
             text = "\n".join(lines)
             fig.text(0.04 / width, 0.03 / total, text, va="bottom", fontsize=6, color="#444444", linespacing=1.25)
         if handles:
             made = fig.legend(
-                handles=list(handles),
+                handles=handles,
+                labels=labels,
                 loc="lower left",
                 bbox_to_anchor=(0.0, note_height / total),
                 ncols=ncols,
@@ -303,38 +262,6 @@ def titles(
             made.set_in_layout(False)
 
 
-def shortened(text: str, size: float, width: float) -> str:
-    """``text`` with its middle left out (…) where it is wider than ``width`` inches at ``size`` points."""
-    if text_width([text], size) <= width:
-        return text
-    for kept in range(len(text) - 1, 3, -1):
-        short = f"{text[: -(-kept // 2)]}…{text[len(text) - kept // 2 :]}"
-        if text_width([short], size) <= width:
-            return short
-    return text[:3] + "…"
-
-
-def wrapped(text: str, size: float, width: float, weight: str = "normal") -> list[str]:
-    """Break ``text`` into lines of at most ``width`` inches, between words if it can be."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and text_width([f"{lines[-1]} {word}"], size, weight) <= width:
-            lines[-1] += f" {word}"
-            continue
-        lines.append(word)
-        while len(lines[-1]) > 1 and text_width(lines[-1:], size, weight) > width:
-            word = lines[-1]
-            fits = max(1, sum(text_width([word[:n]], size, weight) <= width for n in range(1, len(word))))
-            lines[-1:] = [word[:fits], word[fits:]]
-    return lines or [""]
-
-
-def colour_handles(colours: Mapping[str, str], used: Iterable[str] | None = None) -> list[Patch]:
-    """Legend entries of coloured groups, of those ``used`` if given."""
-    wanted = set(colours) if used is None else set(used)
-    return [Patch(facecolor=colour, label=name, linewidth=0) for name, colour in colours.items() if name in wanted]
-
-
 def bars(
     axes: Axes,
     labels: Sequence[str],
@@ -344,25 +271,28 @@ def bars(
     low: Sequence[float] | None = None,
     high: Sequence[float] | None = None,
     size: float = 6.5,
+    rows: Rows | None = None,
 ) -> None:
-    """Horizontal bars from 0, the first at the top, with intervals where they are finite."""
-    place = np.arange(len(labels))
+    """Horizontal bars from 0, the first at the top, with intervals where they are finite.
+
+    ``rows`` say where they lie, where not all names are drawn.
+    """
+    rows = rows or Rows([str(label) for label in labels], {}, "")
+    place = np.array(rows.places)
     axes.barh(place, values, color=colours, height=0.72, linewidth=0)
     if low is not None and high is not None:
         ends = np.array([low, high], float)
         has = np.isfinite(ends).all(axis=0)
         axes.hlines(place[has], ends[0, has], ends[1, has], color=BLACK, linewidth=0.8)
-    axes.set_yticks(place, labels, fontsize=size)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
+    rows.label_rows(axes, [str(label) for label in labels], size=size)
     axes.axvline(0, color=BLACK, linewidth=0.6)
-    axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
 
 
 def bars_height(n: int) -> float:
     """Height in inches of axes with ``n`` horizontal bars."""
-    return 0.42 + 0.135 * max(n, 2)
+    return 0.42 + 0.135 * min(max(n, 2), 30) + 0.12 * max(n - 30, 0)
 
 
 def heatmap(
@@ -400,33 +330,6 @@ def heatmap(
     return image
 
 
-def ends_of(names: Sequence[str], most: int = 60) -> tuple[list[str], str]:
-    """Names in order that a figure has room for: all, or the first and the last; and what to say of the others."""
-    if len(names) <= most:
-        return list(names), ""
-    half = most // 2
-    return [*names[:half], *names[-half:]], f"The first and last {half} of {len(names)} are drawn; the table has all. "
-
-
-def sentence(text: str) -> str:
-    """``text`` as the beginning of a sentence: a name of one word stays as it is written."""
-    return text[:1].upper() + text[1:] if " " in text else text
-
-
-def score_text(value: float) -> str:
-    """A score as tables print it: .653, −.042, 4.21, 85.3; a zero before the point is left out, and no other."""
-    digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1
-    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}").replace("-", "−")
-
-
-def count_text(value: float) -> str:
-    """A number of images as papers write it: 98M, 1.28M, 500k."""
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
-
-
 def log_counts(axes: Axes, values: Iterable[float], *, most: int = 4, size: float = 5.8) -> None:
     """Make the horizontal axis logarithmic with ticks at values that occur: at most ``most``, and none beside another."""
     known = sorted(set(values))
@@ -443,7 +346,13 @@ def log_counts(axes: Axes, values: Iterable[float], *, most: int = 4, size: floa
     axes.minorticks_off()
 
 
-def task_colours(categories: Mapping[str, str] | pd.Series, tasks: Iterable[str]) -> list[str]:
-    """Colour of each task: that of its category."""
-    colours = category_colours([categories[task] for task in tasks])
-    return [colours[categories[task]] for task in tasks]
+def apart(values: Sequence[float], gap: float) -> list[float]:
+    """Move sorted positions apart to at least ``gap``, as little as possible (the sum of squares of the moves is least)."""
+    groups: list[list[float]] = []  # of each run of labels that touch: the mean of where it would begin, and its length
+    for k, value in enumerate(values):
+        groups.append([value - k * gap, 1.0])
+        while len(groups) > 1 and groups[-2][0] > groups[-1][0]:
+            mean, n = groups.pop()
+            groups[-1] = [(groups[-1][0] * groups[-1][1] + mean * n) / (groups[-1][1] + n), groups[-1][1] + n]
+    starts = [mean for mean, n in groups for _ in range(int(n))]
+    return [start + k * gap for k, start in enumerate(starts)]

@@ -12,7 +12,8 @@ from virb import registry
 from virb.errors import UsageError
 from virb.figures.tables import Table, records, render, shown
 from virb.records.columns import natural_key
-from virb.records.store import base_probe
+from virb.records.names import base_probe
+from virb.scores.layout import ranked_part, seeds_in_words
 from virb.scores.schema import encoder_table
 
 MANY = 4  # encoders, beyond which they stand in rows
@@ -62,11 +63,11 @@ def _signed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean_rank(wide: pd.DataFrame) -> pd.Series | None:
-    """Mean rank over the tasks that all encoders have; None where that is fewer than two."""
-    complete = wide.dropna(axis=1)
-    if complete.shape[1] < 2 or len(wide) < 2:
+    """Mean rank over the part that encoders are ranked over, NaN for those outside it; None where it is of fewer than two tasks."""
+    part = ranked_part(wide)
+    if part.shape[1] < 2 or len(part) < 2:
         return None
-    return complete.rank(ascending=False).mean(axis=1)
+    return part.rank(ascending=False).mean(axis=1).reindex(wide.index)
 
 
 def _ordered(frame: pd.DataFrame, wide: pd.DataFrame, mean_rank: pd.Series | None, sort: str) -> list[str]:
@@ -130,7 +131,7 @@ def _by_encoder(
             heads.append(MEAN_RANK)
             groups.append("")
             numbers.add(k)
-            column = [f"{mean_rank[encoder]:.2f}" for encoder in order]
+            column = ["–" if np.isnan(mean_rank[encoder]) else f"{mean_rank[encoder]:.2f}" for encoder in order]
             best |= {(r, k) for r, encoder in enumerate(order) if mean_rank[encoder] == lowest}
         elif name in about:
             heads.append(name.replace("_", " "))
@@ -142,7 +143,13 @@ def _by_encoder(
             raise _unknown("--columns", name, [MEAN_RANK, *wide.columns, *about.columns])
         for row, text in zip(cells, column, strict=True):
             row.append(text)
-    return Table(heads, cells, frozenset(numbers), groups, best=frozenset(best), caption=_caption(frame, "column"))
+    caption = _caption(frame, "column")
+    part = ranked_part(wide)
+    if MEAN_RANK in heads and part.shape != wide.shape:
+        caption = (
+            f"mean rank over the {part.shape[1]} of {wide.shape[1]} end tasks that all ranked encoders have; {caption}"
+        )
+    return Table(heads, cells, frozenset(numbers), groups, best=frozenset(best), caption=caption)
 
 
 def _about(value: Any) -> str:
@@ -164,11 +171,11 @@ def _cell(rows: pd.DataFrame | None) -> str:
 
 def _caption(frame: pd.DataFrame, line: str) -> str:
     """What the numbers are: seeds, which way is better, and what departs from the protocol."""
-    n_seeds = frame.groupby(["task", "encoder"]).size().max()
     overrides = sorted({text for text in frame["overrides"] if text})
     names = {base_probe(name) for name in frame["probe"]}
-    if n_seeds > 1:
-        notes = [f"mean ± standard deviation over {n_seeds} seeds"]
+    sizes = frame.groupby(["task", "encoder"]).size()
+    if sizes.max() > 1:
+        notes = [f"mean ± standard deviation over {seeds_in_words(sizes.min(), sizes.max())}"]
     else:
         is_fixed = {probe.name for probe in registry.load_all(registry.entries("probes"))[0] if not probe.is_random}
         # Else a seed draws which examples have labels.

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -275,7 +276,8 @@ def _markdown(table: Table) -> str:
 
 
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--",
-        "≤": r"$\leq$", "≥": r"$\geq$", "×": r"$\times$", **{letter: f"\\{letter}" for letter in "&%$#_{}"}}  # fmt: skip
+        "≤": r"$\leq$", "≥": r"$\geq$", "×": r"$\times$", "−": r"$-$", "…": r"\dots{}", "ρ": r"$\rho$", "χ": r"$\chi$",
+        "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", **{letter: f"\\{letter}" for letter in "&%$#_{}"}}  # fmt: skip
 
 
 def _tex(text: str) -> str:
@@ -299,8 +301,8 @@ def _latex(table: Table) -> str:
         texts = []
         for k, text in enumerate(row):
             made = _tex(text)
-            if k in table.numbers and text.startswith("-"):
-                made = f"$-${made[1:]}"
+            if k in table.numbers:
+                made = re.sub(r"(^|\s)-(?=[\d.])", r"\1$-$", made)
             texts.append(rf"\textbf{{{made}}}" if (r, k) in table.best else made)
         lines.append(" & ".join(texts) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]

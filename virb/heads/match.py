@@ -23,7 +23,9 @@ class Match(nn.Module):
     a cell off). Of a pyramid the coarsest map is read whose stride is at most ``stride``, else the finest.
     """
 
-    is_in_pixels = True  # its outputs are lengths in the image that it is given, not what it learnt of targets
+    is_in_pixels = (
+        True  # its outputs are lengths in the image that it is given: asked by the point where targets are larger
+    )
 
     def __init__(self, strides: Sequence[float], offsets: Sequence[float], stride: int, n_out: int = 2) -> None:
         super().__init__()
@@ -37,11 +39,34 @@ class Match(nn.Module):
         pairs = zip(first[self.level], second[self.level], strict=True)
         return torch.stack([self._one(a, b, size) for a, b in pairs])
 
+    def at(self, a: Sequence[Tensor], b: Sequence[Tensor], size: tuple[int, int], points: Tensor) -> Tensor:
+        """Return where in the second image the ``points`` (K, 2) of the first are found, both (x, y) in pixels.
+
+        ``a`` and ``b`` are the maps (C, h', w') of one pair; the points may lie between pixels.
+        """
+        first, second = a[self.level], b[self.level]
+        x, y = self._cells(second, size)
+        axes = (self.place.columns, self.place.rows)
+        # In cells of the map, of which the first and the last go on.
+        where = torch.stack([(points[:, k] - axis.offset) / axis.stride for k, axis in enumerate(axes)], dim=1)
+        sides = where.new_tensor([first.shape[2], first.shape[1]])
+        grid = (2 * where + 1) / sides - 1
+        here = F.grid_sample(
+            first[None], grid[None, None].to(first), mode="bilinear", padding_mode="border", align_corners=False
+        )
+        nearest = (here[0, :, 0].t() @ F.normalize(second.flatten(1), dim=0)).argmax(1)
+        return torch.stack([x[nearest % len(x)], y[nearest // len(x)]], dim=1)
+
+    def _cells(self, found: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return the middles of a map's columns and of its rows, in pixels of the image that it is of."""
+        rows, columns = self.place.rows, self.place.columns
+        y = (torch.arange(found.shape[1], device=found.device) * rows.stride + rows.offset).clamp(0, size[0] - 1)
+        x = (torch.arange(found.shape[2], device=found.device) * columns.stride + columns.offset).clamp(0, size[1] - 1)
+        return x, y
+
     def _one(self, a: Tensor, b: Tensor, size: tuple[int, int]) -> Tensor:
         height, width = size
-        rows, columns = self.place.rows, self.place.columns
-        y = (torch.arange(b.shape[1], device=b.device) * rows.stride + rows.offset).clamp(0, height - 1)
-        x = (torch.arange(b.shape[2], device=b.device) * columns.stride + columns.offset).clamp(0, width - 1)
+        x, y = self._cells(b, size)
         cells = F.normalize(b.flatten(1), dim=0)  # (C, n)
         here = resample(a[None], self.place, PIXELS, size)[0]  # (C, h, w)
         flow = torch.zeros(max(2, self.n_out), height, width, device=a.device)

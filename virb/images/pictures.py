@@ -51,7 +51,7 @@ def of_map(values: np.ndarray, quantity: str = "", *, span: tuple[float, float] 
     if quantity == "direction" and found.ndim == 3 and found.shape[-1] == 3:
         length = np.linalg.norm(found, axis=-1, keepdims=True)
         out = ((found / np.where(length > 0, length, 1) + 1) * 127.5).astype(np.uint8)
-    elif found.ndim == 3 and found.shape[-1] == 2:
+    elif found.ndim == 3 and (found.shape[-1] == 2 or quantity == "flow"):
         length = np.hypot(found[..., 0], found[..., 1])
         most = span[1] if span else max(float(length[valid].max()) if valid.any() else 1.0, 1e-9)
         hue = (np.arctan2(found[..., 1], found[..., 0]) / (2 * np.pi)) % 1

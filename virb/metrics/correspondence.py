@@ -1,4 +1,4 @@
-"""Errors of correspondences; pck is its metric."""
+"""Errors of correspondences; pck and pck_point are its metrics."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from virb.metrics.arrays import as_array, pairs
 class CorrespondenceMetric(State):
     """The share of points that are found within ``alpha`` of a length (PCK; Yang and Ramanan 2013, Min et al. 2019).
 
-    ``prediction`` holds, for each pair of images, the motion (2, H, W) in pixels (right, down); ``target`` (H, W, 2), where NaN
-    has no target, or (H, W, 3), whose third number is the length in pixels: of SPair-71k the longer side of the target
+    ``prediction`` holds, for each pair of images, the motion in pixels (right, down), the first two of (2 or more, H, W);
+    ``target`` is (H, W, 2), where NaN has no target, or (H, W, 3), whose third number is the length in pixels: of SPair-71k the longer side of the target
     object's box. Without it the length is the longer side of the image. A point counts whose error is below alpha times the length.
 
     ``pck`` is of each pair and then the mean over pairs that have a point; ``pck_point`` is of all points.
@@ -31,7 +31,8 @@ class CorrespondenceMetric(State):
     def update(self, prediction: Any, target: Any) -> None:
         for one, wanted in pairs(prediction, target):
             guess, truth = as_array(one).astype(np.float64), as_array(wanted).astype(np.float64)
-            if truth.ndim != 3 or truth.shape[2] not in (2, 3) or guess.shape != (2, *truth.shape[:2]):
+            fits = truth.ndim == 3 and truth.shape[2] in (2, 3)
+            if not fits or guess.ndim != 3 or len(guess) < 2 or guess.shape[1:] != truth.shape[:2]:
                 raise UsageError(
                     f"A prediction of shape {guess.shape} for a target of shape {truth.shape}; "
                     "expected (2, H, W) for (H, W, 2) or (H, W, 3)."
@@ -46,8 +47,8 @@ class CorrespondenceMetric(State):
         self.check_not_empty()
         shares = [right / n for right, n in zip(self._right, self._counts, strict=True) if n]
         if not shares:
-            return {self.name: math.nan, "pck_point": math.nan}
-        return {self.name: math.fsum(shares) / len(shares), "pck_point": sum(self._right) / sum(self._counts)}
+            return {"pck": math.nan, "pck_point": math.nan}
+        return {"pck": math.fsum(shares) / len(shares), "pck_point": sum(self._right) / sum(self._counts)}
 
     def per_example(self) -> dict[str, np.ndarray]:
         return {

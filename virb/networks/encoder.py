@@ -25,7 +25,7 @@ from virb.system import devices
 
 
 class FrozenEncoder:
-    """A network that only looks: eval mode always, no gradient, no buffer ever updated.
+    """A frozen network: always in evaluation mode, without gradients, and no buffer is ever updated.
 
     It is deliberately no ``nn.Module``: a head may hold one without its weights joining the head's. The network passed
     in is copied, so what is trained elsewhere is neither frozen nor followed. Inference runs on a second private copy,
@@ -43,6 +43,8 @@ class FrozenEncoder:
         source: what ``load_encoder`` was asked for, so that another process can load the same.
         report: where in a foreign checkpoint the weights were, and what was dropped.
     """
+
+    is_compiled = False  # see compiled()
 
     def __init__(
         self,
@@ -194,6 +196,9 @@ class FrozenEncoder:
                 network.eval()  # the placeholders of the folded layers too
             network.to(self.device, self.dtype)
             network.to(memory_format=torch.channels_last)
+            if self.is_compiled:
+                for name in ("embed", "pyramid", "features"):
+                    setattr(network, name, torch.compile(getattr(network, name)))
             self._network = network
         return self._network
 
@@ -233,6 +238,12 @@ class FrozenEncoder:
         if (moved, kind) != (self.device, self.dtype):
             self.device, self.dtype, self._network = moved, kind, None
         return self
+
+    def compiled(self) -> FrozenEncoder:
+        """Return this encoder with a forward pass that torch.compile makes one program of when it is first used."""
+        made = copy.copy(self)
+        made.is_compiled, made._network = True, None
+        return made
 
     def trainable_copy(self) -> Backbone:
         """Return an independent copy of the original network that may be trained (to finetune it)."""

@@ -76,6 +76,11 @@ class FusedEncoder(FrozenEncoder):
             return torch.cat([part.embed(images) for part in self._parts], dim=1)
         return torch.cat([part.embed(_as_seen(images, part.preprocess)) for part in self._parts], dim=1)
 
+    def compiled(self) -> FrozenEncoder:
+        made = FusedEncoder([part.compiled() for part in self._parts], name=self.name, source=self.source)
+        made.is_compiled = True
+        return made
+
     def pyramid(self, images: Tensor, output_stride: int | None = None) -> list[Tensor]:
         raise UsageError(f"{self.name} has embeddings alone; name one of its parts for maps.")
 

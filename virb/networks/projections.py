@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from virb.errors import UsageError
@@ -62,14 +63,19 @@ def projection(
 
 
 class WeightNormPrototypes(nn.Module):
-    """Prototypes on the sphere: (N, D) normalised projections to (N, K) cosine scores (SwAV; DINO's last layer)."""
+    """Prototypes on the sphere: normalised projections (..., D) to cosine scores (..., K) (SwAV; DINO's last layer).
 
-    def __init__(self, dim: int, prototypes: int) -> None:
+    With ``has_scale`` each score is multiplied by a trained number, 1 at first.
+    """
+
+    def __init__(self, dim: int, prototypes: int, *, has_scale: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(nn.init.trunc_normal_(Tensor(prototypes, dim), std=0.02))
+        self.scale = nn.Parameter(torch.ones(prototypes)) if has_scale else None
 
     def forward(self, z: Tensor) -> Tensor:
-        return nn.functional.normalize(z, dim=1) @ nn.functional.normalize(self.weight, dim=1).T
+        scores = nn.functional.normalize(z, dim=-1) @ nn.functional.normalize(self.weight, dim=1).T
+        return scores if self.scale is None else scores * self.scale
 
 
 # --------------------------------------------------------------------------------------------- heads as plain values

@@ -87,6 +87,7 @@ def trained(
         "batch_size": plan.batch_size,
         "lr_rule": str(identity["training"].get("lr_rule", "")),
         "accumulate": plan.accumulate,
+        **({"ema": plan.ema} if plan.ema else {}),
         "view_size": identity["view_size"],
         "short_side": identity["short_side"],
         "steps": plan.steps,

@@ -7,7 +7,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.errors import UsageError
 from virb.networks.base import Backbone
+from virb.networks.token_encoder import TokenEncoder
 from virb.pretraining.learner import Learner
+from virb.system import devices
 from virb.training import distributed
 
 
@@ -17,7 +19,7 @@ def compile_encoders(learner: Learner, device: torch.device) -> None:
     Raises:
         UsageError: nothing can be compiled here, or batch normalisation would have to wait for other processes.
     """
-    encoders = [module for module in learner.modules() if isinstance(module, Backbone)]
+    encoders = [module for module in learner.modules() if isinstance(module, Backbone | TokenEncoder)]
     if distributed.world_size() > 1 and any(isinstance(m, _BatchNorm) for e in encoders for m in e.modules()):
         raise distributed.shared(
             UsageError(
@@ -25,13 +27,6 @@ def compile_encoders(learner: Learner, device: torch.device) -> None:
                 "without --compile, or a network without it (a ViT)."
             )
         )
-    try:
-        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(
-            f"--compile: PyTorch cannot compile for {device.type} here: {reason}. It needs a C++ compiler (on GPUs "
-            "Triton); install it, or train without --compile."
-        ) from error
+    devices.check_compiler(device)
     for encoder in encoders:
         encoder.compile(dynamic=False)  # one program a view size

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from virb.contracts.method import Setup
 from virb.networks.base import Backbone
+from virb.networks.token_encoder import TokenEncoder
 from virb.training.canvas import Canvas
 from virb.training.optimizers import parameter_groups
 
@@ -66,14 +67,14 @@ class Learner(nn.Module):
     sync_batch_norm = True
     trains_on_tiles = False
 
-    def __init__(self, encoder: Backbone, options: Mapping[str, Any], setup: Setup) -> None:
+    def __init__(self, encoder: Backbone | TokenEncoder, options: Mapping[str, Any], setup: Setup) -> None:
         super().__init__()
         self.encoder = encoder
         self.options = dict(options)
         self.setup = setup
 
     def views(self, images: Tensor | Canvas, generator: torch.Generator) -> list[Tensor]:
-        """Return the views of uint8 ``images``, each (N, 3, h, w), normalised; without gradient.
+        """Return the views of uint8 ``images``, each (N, 3, h, w), normalised; without gradient. Masks may follow them.
 
         The images are (N, H, W, 3), or a canvas where they differ in size; ``augment.View`` takes either.
         """
@@ -98,7 +99,7 @@ class Learner(nn.Module):
 
     def exported(self) -> Backbone:
         """Return the network that is kept when training ends."""
-        return self.encoder
+        return self.encoder.backbone if isinstance(self.encoder, TokenEncoder) else self.encoder
 
     def projection(self) -> nn.Module | None:
         """Return the head from that network's embedding to the loss, kept beside it; None if the method has none."""

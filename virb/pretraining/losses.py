@@ -41,6 +41,10 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1, *, normalize: bool
 
     Raises:
         ValueError: shapes differ.
+
+    >>> z = torch.eye(4)  # four images, whose two views are the same and unlike the others
+    >>> round(float(nt_xent(z, z, temperature=0.1)), 4)  # log(1 + 6 exp(-10))
+    0.0003
     """
     _pair(z1, z2, "nt_xent")
     n = len(z1)
@@ -140,6 +144,10 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float = 0.07) -> 
 
     Raises:
         ValueError: shapes do not fit.
+
+    >>> q, queue = torch.eye(2, 4), torch.eye(4)[2:]
+    >>> round(float(info_nce(q, q, queue, temperature=1.0)), 4)  # log(1 + 2 / e)
+    0.5514
     """
     _pair(q, k, "info_nce")
     if queue.ndim != 2 or queue.shape[1] != q.shape[1]:
@@ -186,6 +194,12 @@ def sinkhorn(
 
     Raises:
         ValueError: ``scores`` is not (N, K), or ``iterations`` < 1.
+
+    >>> codes = sinkhorn(torch.eye(4, 2), iterations=50)
+    >>> codes.sum(dim=1).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    >>> [round(column, 3) for column in codes.sum(dim=0).tolist()]  # N / K
+    [2.0, 2.0]
     """
     if scores.ndim != 2:
         raise ValueError(f"sinkhorn: expected scores of shape (N, K); found {tuple(scores.shape)}.")
@@ -234,6 +248,10 @@ def barlow_twins(z1: Tensor, z2: Tensor, lambd: float = 0.005) -> Tensor:
     Args:
         z1, z2: projections of the two views, (N, D), N >= 2.
         lambd: weight of the off-diagonal terms.
+
+    >>> z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # uncorrelated over the batch
+    >>> float(barlow_twins(z, z))
+    0.0
     """
     _pair(z1, z2, "barlow_twins", least=2)
 
@@ -258,6 +276,10 @@ def vicreg(z1: Tensor, z2: Tensor, invariance: float = 25.0, variance: float = 2
 
     Args:
         z1, z2: projections of the two views, (N, D), N >= 2.
+
+    >>> z = torch.zeros(4, 2)  # collapsed: the views agree, and no dimension varies
+    >>> round(float(vicreg(z, z)), 2)  # 25 times what each standard deviation lacks of 1, but for the root's 1e-4
+    24.75
     """
     _pair(z1, z2, "vicreg", least=2)
     z1, z2 = widen(z1), widen(z2)
@@ -277,6 +299,10 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
 
     Chen and He 2021 (SimSiam), Equation 1; Grill et al. 2020 (BYOL), Equation 2, is 2 + 2 times it. Symmetrise by
     calling it twice.
+
+    >>> p = torch.tensor([[2.0, 0.0]])
+    >>> float(negative_cosine(p, torch.tensor([[3.0, 0.0]])))
+    -1.0
     """
     _pair(p, z, "negative_cosine")
     return -(_unit(p) * _unit(z).detach()).sum(dim=1).mean()

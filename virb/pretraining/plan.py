@@ -25,7 +25,8 @@ def stream_seed(seed: int, *keys: int | str) -> int:
 class Plan:
     """How long and how a run goes. ``lr`` is the peak; counts are in updates, ``checkpoint_s`` in seconds.
 
-    ``batch_size`` counts the images of all processes. ``compile`` has PyTorch compile the encoder's forward pass.
+    ``batch_size`` counts the images of all processes. ``compile`` has PyTorch compile the encoder's forward pass; ``recompute``
+    has its blocks computed a second time for their gradient, which takes less memory.
     """
 
     training: Training
@@ -39,10 +40,14 @@ class Plan:
     checkpoint_s: float = 60.0
     checkpoint_steps: int = 0
     log_steps: int = 10
-    knn_epochs: float = 0.0
+    eval_epochs: float = 0.0  # how often the run looks at what it makes
+    eval_own: bool = False  # whether at nearest neighbours among its own images
+    snapshots: tuple[int, ...] = ()  # the updates after which it is also written down
+    ema: float = 0.0  # decay of the average of the weights that is kept; 0: the weights themselves are
     knn_images: int = 2000
     knn_size: int = 64  # side in pixels at which the network is used afterwards
     compile: bool = False
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -51,6 +56,9 @@ class Plan:
             raise UsageError(f"{self.precision} trains on a GPU only; on a CPU choose --precision bf16 or fp32.")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide the batch of {self.batch_size}.")
+        if self.recompute and (self.compile or self.accumulate > 1):
+            other = "--compile" if self.compile else "--accumulate, which computes the whole encoder a second time"
+            raise UsageError(f"--recompute does not go with {other}.")
         if self.accumulate > 1 and self.compile:
             raise UsageError(
                 "--compile and --accumulate exclude each other: parts are computed a second time, uncompiled."

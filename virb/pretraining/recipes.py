@@ -8,14 +8,15 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from virb import registry
 from virb.errors import UsageError, VirbError
-from virb.pretraining.runs import Made, pretrain
+from virb.pretraining.outputs import Made
+from virb.pretraining.runs import Look, pretrain
 from virb.pretraining.settings import Settings
 from virb.pretraining.state import StaleRun
 from virb.system import documents
@@ -133,12 +134,18 @@ def check_names(path: str | os.PathLike[str], runs: Mapping[str, Any], only: tup
 
 
 def run_recipe(
-    path: str | os.PathLike[str], out: Path, *, only: tuple[str, ...] = (), force: bool = False, quiet: bool = False
+    path: str | os.PathLike[str],
+    out: Path,
+    *,
+    only: tuple[str, ...] = (),
+    force: bool = False,
+    quiet: bool = False,
+    look: Callable[[Settings], Look | None] = lambda settings: None,
 ) -> tuple[list[Made], dict[str, str]]:
     """Make the encoders of a recipe in ``out``; return those that are there now, and why the others are not.
 
     An encoder that is there with the same settings and data is left; one that differs is made again; an unfinished run
-    goes on if it is the same run. One that fails does not stop the rest.
+    goes on if it is the same run. One that fails does not stop the rest. ``look`` returns what scores one while it trains.
     """
     runs = read_recipe(path)
     check_names(path, runs, only)
@@ -147,7 +154,9 @@ def run_recipe(
         if only and name not in only:
             continue
         try:
-            made.append(_up_to_date(Settings(out=out / f"{name}.pt", **run), force=force, quiet=quiet))
+            settings = Settings(out=out / f"{name}.pt", **run)
+            how = distributed.together(lambda settings=settings: look(settings))  # type: ignore[misc]
+            made.append(_up_to_date(settings, force=force, quiet=quiet, look=how))
         except VirbError as error:
             if distributed.world_size() > 1 and not distributed.is_shared(error):
                 raise  # the others are still at it: they cannot go on to the next one
@@ -192,10 +201,10 @@ def run_recipe_in_parallel(
         return dict(zip(names, pool.map(make, names), strict=True))
 
 
-def _up_to_date(settings: Settings, *, force: bool, quiet: bool) -> Made:
+def _up_to_date(settings: Settings, *, force: bool, quiet: bool, look: Look | None) -> Made:
     if force:
-        return pretrain(settings, force=True, quiet=quiet)
+        return pretrain(settings, force=True, quiet=quiet, look=look)
     try:
-        return pretrain(settings, resume=True, quiet=quiet)
+        return pretrain(settings, resume=True, quiet=quiet, look=look)
     except StaleRun:
-        return pretrain(settings, force=True, quiet=quiet)
+        return pretrain(settings, force=True, quiet=quiet, look=look)

@@ -5,48 +5,39 @@ from __future__ import annotations
 import dataclasses
 import platform
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from virb import registry
 from virb.contracts.method import Method, Setup
-from virb.convert.load import read_checkpoint, save_encoder
 from virb.errors import UsageError
 from virb.networks import projections
 from virb.networks.backbones import build_backbone, canonical_architecture
 from virb.networks.base import Backbone
+from virb.networks.encoder import FrozenEncoder
 from virb.pretraining import about, sources
 from virb.pretraining.data import PretrainingData, check_batch_size
 from virb.pretraining.learner import Learner, check_batch
+from virb.pretraining.outputs import MEAN, STD, Made, clear, existing, frozen, snapshot_path, write_encoder
 from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.settings import Settings, training_of
-from virb.pretraining.state import StaleRun
 from virb.pretraining.subsets import Manifest
 from virb.pretraining.trainer import Trainer
 from virb.system import files
 from virb.system.threads import own_generator
-from virb.training import augment, distributed
+from virb.training import distributed
 
-MEAN, STD = augment.IMAGENET_MEAN, augment.IMAGENET_STD
-
-
-@dataclass(frozen=True)
-class Made:
-    """An encoder file, and whether it was made now or had been there."""
-
-    path: Path
-    is_new: bool
-    meta: Mapping[str, Any]
+Look = Callable[[FrozenEncoder], Mapping[str, float]]
 
 
-def pretrain(settings: Settings, *, resume: bool = False, force: bool = False, quiet: bool = False) -> Made:
+def pretrain(
+    settings: Settings, *, resume: bool = False, force: bool = False, quiet: bool = False, look: Look | None = None
+) -> Made:
     """Train an encoder and write it to ``settings.out``; return it.
 
     The run's state lies in ``<out without .pt>.run/`` while it trains (checkpoint.pt, log.csv); of it the log stays.
@@ -57,12 +48,16 @@ def pretrain(settings: Settings, *, resume: bool = False, force: bool = False, q
         resume: go on from that state if there is one; a finished encoder of the same settings is left as it is.
         force: start again, whatever is there.
         quiet: no progress.
+        look: scores the encoder on the end tasks that ``settings.eval`` names (:func:`virb.evaluation.during.look`).
 
     Raises:
         VirbError: the settings, the data or the training are at fault; the text says which.
     """
 
     def check() -> tuple[Method, dict[str, Any]]:
+        tasks = [name for name in settings.looks if name != "own"]
+        if tasks and look is None:
+            raise UsageError(f"--eval {tasks[0]}: pass pretrain(look=...) with what scores an encoder on it.")
         method: Method = registry.load("methods", settings.method).at(settings.arch)
         if settings.out.suffix != ".pt":
             raise UsageError(f"--out {settings.out}: an encoder file's name ends in .pt.")
@@ -77,7 +72,7 @@ def pretrain(settings: Settings, *, resume: bool = False, force: bool = False, q
     with Reporter(settings.out.stem, quiet=quiet or distributed.rank() > 0) as reporter:
         if method.learner is None:
             return _untrained(method, settings, options, resume=resume, force=force)
-        return _trained(method, settings, options, reporter, resume=resume, force=force)
+        return _trained(method, settings, options, reporter, resume=resume, force=force, look=look)
 
 
 def resolve_device(name: str) -> str:
@@ -98,7 +93,7 @@ def resolve_device(name: str) -> str:
 
 def _backbone(settings: Settings, size: int) -> tuple[str, dict[str, Any], Backbone]:
     given = dict(settings.arch_options)
-    if settings.arch.startswith("vit_"):
+    if re.fullmatch("vit(_.*)?", settings.arch):
         given.setdefault("image_size", size)
     arch, arch_options = canonical_architecture(settings.arch, given)
     patch = re.fullmatch(r"vit_\w+_patch(\d+)", arch)
@@ -107,20 +102,6 @@ def _backbone(settings: Settings, size: int) -> tuple[str, dict[str, Any], Backb
             raise UsageError(f"{arch} cuts images into patches of {patch[1]} px; {side} px is no multiple of that.")
     with own_generator(stream_seed(settings.seed, "encoder")):
         return arch, arch_options, build_backbone(arch, **arch_options)
-
-
-def _existing(out: Path, digest: str, *, resume: bool, force: bool) -> Made | None:
-    """The finished encoder at ``out`` if it is this run's; refuse to overwrite any other."""
-    if force or not out.exists():
-        return None
-    if not resume:
-        raise UsageError(
-            f"{out} exists. Choose another --out, pass --resume to keep it if it is this run's, or --force."
-        )
-    meta = read_checkpoint(out).get("meta", {})
-    if not isinstance(meta, Mapping) or meta.get("run") != digest:
-        raise StaleRun(f"{out} was made with other settings or other data. Choose another --out, or pass --force.")
-    return Made(out, False, meta)
 
 
 def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *, resume: bool, force: bool) -> Made:
@@ -136,32 +117,12 @@ def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *
         "seed": settings.seed if has_parameters else 0,
     }
     digest = about.digest(identity)
-    found = distributed.by_first(lambda: _existing(settings.out, digest, resume=resume, force=force))
+    found = distributed.by_first(lambda: existing(settings.out, digest, resume=resume, force=force))
     if found:
         return found
     meta = about.untrained(method, settings, identity, has_parameters=has_parameters)
-    distributed.by_first(lambda: _write(settings.out, arch, arch_options, backbone, size, meta))
+    distributed.by_first(lambda: write_encoder(settings.out, arch, arch_options, backbone, size, meta))
     return Made(settings.out, True, meta)
-
-
-def _write(
-    out: Path,
-    arch: str,
-    arch_options: Mapping[str, Any],
-    backbone: Backbone,
-    size: int,
-    meta: Mapping[str, Any],
-    projection: nn.Module | None = None,
-) -> None:
-    save_encoder(
-        out,
-        arch=arch,
-        arch_options=arch_options,
-        state_dict={k: v.detach().cpu().contiguous() for k, v in backbone.state_dict().items()},
-        preprocess={"size": size, "mean": list(MEAN), "std": list(STD)},
-        meta=meta,
-        projection=projection,
-    )
 
 
 @dataclass(frozen=True)
@@ -181,15 +142,24 @@ class _Run:
 
     @property
     def n_bytes(self) -> int:
-        """About what the run writes: two checkpoints (the new one beside the old), with the optimiser's moments, and the encoder."""
+        """About what the run writes: two checkpoints (the new one beside the old), with the optimiser's moments, and the encoders."""
         state = sum(x.nbytes for x in self.learner.state_dict().values())
         moments = 2 if self.plan.training.optimizer == "adamw" else 1
         trained = sum(p.nbytes for p in self.learner.parameters() if p.requires_grad)
-        return 2 * (state + moments * trained) + sum(x.nbytes for x in self.learner.encoder.state_dict().values())
+        encoder = sum(x.nbytes for x in self.learner.encoder.state_dict().values())
+        average = encoder if self.plan.ema else 0
+        return 2 * (state + moments * trained + average) + encoder * (1 + len(self.plan.snapshots))
 
 
 def _trained(
-    method: Method, settings: Settings, options: Mapping[str, Any], reporter: Reporter, *, resume: bool, force: bool
+    method: Method,
+    settings: Settings,
+    options: Mapping[str, Any],
+    reporter: Reporter,
+    *,
+    resume: bool,
+    force: bool,
+    look: Look | None,
 ) -> Made:
     device = distributed.together(lambda: resolve_device(settings.device))
     data, dataset, manifest = distributed.machine_by_machine(lambda: _images(method, settings, reporter))
@@ -200,15 +170,18 @@ def _trained(
     state = folder / "checkpoint.pt"
 
     def begin() -> Made | None:
-        found = _existing(settings.out, digest, resume=resume, force=force)
+        found = existing(settings.out, digest, resume=resume, force=force)
         if found:
             return found
+        for epochs in settings.snapshot_epochs:
+            if not resume and not force and snapshot_path(settings.out, epochs).exists():
+                raise UsageError(f"{snapshot_path(settings.out, epochs)} exists; pass --force to write it again.")
         if state.exists() and not resume and not force:
             raise UsageError(
                 f"{folder} holds an unfinished run. Pass --resume to go on with it, or --force to start again."
             )
         if not resume:
-            _clear(folder)
+            clear(folder)
         files.check_room(settings.out.parent, run.n_bytes, f"The state of {settings.out.name} while it trains")
         if manifest is not None:
             manifest.save(folder / "subset.json")
@@ -217,26 +190,42 @@ def _trained(
     found = distributed.by_first(begin)
     if found:
         return found
-    trainer = Trainer(run.learner, data, run.plan, folder=folder, identity=run.identity)
+    where = device if device != "cpu" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+    def write(out: Path, identity: Mapping[str, Any], steps: int) -> Mapping[str, Any]:
+        plan = dataclasses.replace(run.plan, steps=steps)
+        meta = about.trained(
+            method, settings, identity, plan, data, dataset, manifest, run.head,
+            seconds=trainer.seconds, device=where, processes=distributed.world_size(),
+        )  # fmt: skip
+        write_encoder(out, run.arch, run.arch_options, trainer.kept, run.size, meta, trainer.projection)
+        return meta
+
+    def snapshot(step: int) -> None:
+        epochs = settings.snapshot_epochs[run.plan.snapshots.index(step)]
+        with trainer.settled():
+            write(snapshot_path(settings.out, epochs), {**run.identity, "snapshot": step}, step)
+
+    def scores() -> Mapping[str, float]:
+        assert look is not None
+        with trainer.settled():
+            return look(frozen(settings.out.stem, run.arch, run.arch_options, trainer.kept, run.size, run.plan.device))
+
+    trainer = Trainer(
+        run.learner, data, run.plan, folder=folder, identity=run.identity, snapshot=snapshot,
+        look=scores if set(settings.looks) - {"own"} else None,
+    )  # fmt: skip
     if resume:
         trainer.resume()
     trainer.run(reporter)
-    if run.learner.trains_on_tiles:
-        trainer.settle_statistics()
+    trainer.settle()
 
-    where = device if device != "cpu" else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    meta = about.trained(
-        method, settings, run.identity, run.plan, data, dataset, manifest, run.head,
-        seconds=trainer.seconds, device=where, processes=distributed.world_size(),
-    )  # fmt: skip
-
-    def finish() -> None:
-        learner = run.learner
-        _write(settings.out, run.arch, run.arch_options, learner.exported(), run.size, meta, learner.projection())
+    def finish() -> Mapping[str, Any]:
+        meta = write(settings.out, run.identity, run.plan.steps)
         state.unlink(missing_ok=True)
+        return meta
 
-    distributed.by_first(finish)
-    return Made(settings.out, True, meta)
+    return Made(settings.out, True, distributed.by_first(finish))
 
 
 def _images(method: Method, settings: Settings, reporter: Reporter) -> tuple[PretrainingData, str, Manifest | None]:
@@ -299,9 +288,13 @@ def _planned(
         precision=settings.precision,
         accumulate=settings.accumulate,
         checkpoint_steps=settings.checkpoint_steps,
-        knn_epochs=settings.knn_epochs,
+        eval_epochs=(settings.eval_epochs or 1.0) if settings.looks else 0.0,
+        eval_own="own" in settings.looks,
+        snapshots=_snapshot_steps(settings, per_epoch, steps),
+        ema=settings.ema or 0.0,
         knn_size=size,
         compile=settings.compile,
+        recompute=settings.recompute,
     )
     setup = Setup(
         image_size=settings.view_size or size,
@@ -333,25 +326,34 @@ def _planned(
         "steps": steps,
         "batch_size": batch_size,
         "lr": lr,
-        "training": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(training).items()},
+        "training": training.plain(),
         "seed": settings.seed,
         "precision": settings.precision,
         "accumulate": settings.accumulate,
+        **({"ema": settings.ema} if settings.ema else {}),  # so that runs without it are called as ever
     }
+    exported = learner.exported()
+    if settings.ema and not any(p.requires_grad for p in exported.parameters()):
+        raise UsageError(f"--ema: what {method.name} keeps is a moving average already; change its option momentum.")
     head = projections.head_meta(learner.projection(), backbone.dim)  # now, so that nothing is trained in vain
     return _Run(data, dataset, manifest, size, plan, arch, arch_options, learner, head, identity)
+
+
+def _snapshot_steps(settings: Settings, per_epoch: int, steps: int) -> tuple[int, ...]:
+    """Return after which updates snapshots are due.
+
+    Raises:
+        UsageError: an epoch is past the run, or two are the same update.
+    """
+    found = tuple(round(epochs * per_epoch) for epochs in settings.snapshot_epochs)
+    if any(not 0 < step <= steps for step in found) or len(set(found)) < len(found):
+        raise UsageError(
+            f"--snapshots {settings.snapshots}: the run is {steps / per_epoch:g} epochs of {per_epoch} updates; expected "
+            "epochs within it, an update or more apart."
+        )
+    return found
 
 
 def _is_world(source: str) -> bool:
     """Whether all of a source has the world's own size."""
     return all(sources.split_amount(part)[0] in sources.named() for part in source.split("+"))
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run left in its folder, and nothing else."""
-    for name in ("checkpoint.pt", "log.csv", "log.damaged.csv", "subset.json"):
-        try:
-            (folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder / name} cannot be removed: {error.strerror or error}. Remove it.") from error
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)

@@ -26,7 +26,11 @@ class Settings:
 
     ``subset`` is a rule of ``virb.pretraining.subsets`` or a manifest's file; ``subset_seed`` draws it, so that runs of several
     seeds can share one. ``corrupt`` is a kind of ``virb.pretraining.corruptions``. ``compile`` changes the speed, and the weights
-    by rounding: it does not make another encoder.
+    by rounding: it does not make another encoder. Nor does ``recompute``, which saves memory.
+
+    ``ema`` keeps a moving average of the weights, of that decay. ``eval`` names end tasks, and "own" for the nearest neighbours
+    among the run's own labelled images, that it is scored on every ``eval_epochs`` epochs (1), by the probe ``eval_probe``;
+    ``snapshots`` are epochs, as 10,50, after which the encoder as it is then is also written, to ``OUT-epoch10.pt``.
     """
 
     method: str
@@ -62,27 +66,49 @@ class Settings:
     final_lr: float | None = None
     schedule: str | None = None
     milestones: str | None = None
-    knn_epochs: float = 0.0
+    ema: float | None = None
+    eval: str | None = None
+    eval_epochs: float | None = None
+    eval_probe: str = "knn"
+    snapshots: str | None = None
     checkpoint_steps: int = 0
     compile: bool = False
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         for field_ in dataclasses.fields(self):
             _check_type(field_.name, field_.type, getattr(self, field_.name))
         if self.epochs is not None and self.budget is not None:
             raise UsageError("--epochs and --budget both say how long to train; give one of them.")
-        for name in ("epochs", "budget", "batch_size", "size", "view_size", "resolution", "limit", "lr"):
+        for name in (
+            "epochs", "budget", "batch_size", "size", "view_size", "resolution", "limit", "lr", "eval_epochs",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0; found {value}.")
         for name in (
-            "weight_decay", "final_weight_decay", "warmup_epochs", "warmup_lr", "final_lr", "knn_epochs", "checkpoint_steps",
+            "weight_decay", "final_weight_decay", "warmup_epochs", "warmup_lr", "final_lr", "checkpoint_steps",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 0; found {value}.")
-        if self.momentum is not None and not 0 <= self.momentum < 1:
-            raise UsageError(f"--momentum must be at least 0 and below 1; found {self.momentum}.")
+        for name in ("momentum", "ema"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UsageError(f"--{name} must be at least 0 and below 1; found {value}.")
+        if self.snapshots is not None:
+            _ascending("--snapshots", self.snapshots, math.inf, "epochs, ascending, as 10,50")
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """What ``eval`` names; its own images where only ``eval_epochs`` is given."""
+        if self.eval is None:
+            return () if self.eval_epochs is None else ("own",)
+        return tuple(dict.fromkeys(name.strip() for name in self.eval.split(",") if name.strip()))
+
+    @property
+    def snapshot_epochs(self) -> tuple[float, ...]:
+        return () if self.snapshots is None else _ascending("--snapshots", self.snapshots, math.inf, "")
 
     @property
     def resolution_px(self) -> int:
@@ -176,14 +202,16 @@ def training_of(published: Training, settings: Settings, batch_size: int, epochs
 
 def _milestones(text: str | None) -> tuple[float, ...] | None:
     """Read "0.6,0.8": fractions of the run, ascending."""
-    if text is None:
-        return None
+    expected = "fractions of the run between 0 and 1, ascending, as 0.6,0.8"
+    return None if text is None else _ascending("--milestones", text, 1.0, expected)
+
+
+def _ascending(flag: str, text: str, below: float, expected: str) -> tuple[float, ...]:
+    """Read numbers apart by commas, each above 0, below ``below`` and above the one before."""
     try:
         found = tuple(float(part) for part in text.split(","))
     except ValueError:
         found = ()
-    if not found or not all(0 < x < 1 for x in found) or list(found) != sorted(set(found)):
-        raise UsageError(
-            f"--milestones {text!r}: expected fractions of the run between 0 and 1, ascending, as 0.6,0.8."
-        )
+    if not found or not all(0 < x < below for x in found) or list(found) != sorted(set(found)):
+        raise UsageError(f"{flag} {text!r}: expected {expected}.")
     return found

@@ -125,10 +125,11 @@ def restore(
     learner: nn.Module,
     optimizer: Optimizer,
     scaler: torch.amp.GradScaler,
+    average: nn.Module | None = None,
     *,
     steps: int,
 ) -> None:
-    """Load a state that :func:`read_state` returned into ``learner`` and ``optimizer``.
+    """Load a state that :func:`read_state` returned into ``learner``, ``optimizer`` and the ``average`` of its weights.
 
     Raises:
         CheckpointError: it is not one of this learner at an update up to ``steps``; nothing is kept of it then that matters,
@@ -139,18 +140,12 @@ def restore(
         raise _damaged(path, f"update {step!r} of {steps}, collapse {low_spread!r}")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not (0 <= seconds < math.inf):
         raise _damaged(path, f"it took {seconds!r} seconds")
-    tensors = state.get("learner")
-    own = learner.state_dict()
-    if not isinstance(tensors, dict) or tensors.keys() != own.keys():
-        raise _damaged(path, "it has other tensors than the method")
-    for name, tensor in tensors.items():
-        here = own[name]
-        if not isinstance(tensor, Tensor) or tensor.shape != here.shape or tensor.dtype != here.dtype:
-            raise _damaged(path, f"its {name} is not of shape {tuple(here.shape)} and type {here.dtype}")
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise _damaged(path, f"its {name} is not finite")
+    modules = {"learner": learner} if average is None else {"learner": learner, "average": average}
+    for what, module in modules.items():
+        _check_tensors(path, state.get(what), module)
     try:
-        learner.load_state_dict(tensors)
+        for what, module in modules.items():
+            module.load_state_dict(state[what])
         settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         optimizer.load_state_dict(state["optimizer"])
         for group, own_settings in zip(optimizer.param_groups, settings, strict=True):
@@ -162,6 +157,19 @@ def restore(
         for name, value in kept.items():
             if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
                 raise _damaged(path, f"the optimiser's {name} is not of its parameter's shape")
+
+
+def _check_tensors(path: Path, tensors: Any, module: nn.Module) -> None:
+    """Refuse tensors that are not those of ``module``, by name, shape and type, or not finite."""
+    own = module.state_dict()
+    if not isinstance(tensors, dict) or tensors.keys() != own.keys():
+        raise _damaged(path, "it has other tensors than the method")
+    for name, tensor in tensors.items():
+        here = own[name]
+        if not isinstance(tensor, Tensor) or tensor.shape != here.shape or tensor.dtype != here.dtype:
+            raise _damaged(path, f"its {name} is not of shape {tuple(here.shape)} and type {here.dtype}")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise _damaged(path, f"its {name} is not finite")
 
 
 def _is_count(value: Any) -> bool:

@@ -14,49 +14,58 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
 
 from virb.errors import TrainingError, VirbError
+from virb.networks.base import Backbone
 from virb.pretraining import watch
+from virb.pretraining.average import Average
 from virb.pretraining.compiled import compile_encoders
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
 from virb.pretraining.log import Log
-from virb.pretraining.parts import in_parts
+from virb.pretraining.looks import Looks, on_device
+from virb.pretraining.parts import in_parts, recomputed
 from virb.pretraining.pixels import Padded
 from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.state import read_state, restore, write_state
 from virb.pretraining.stopping import Stopped, on_request
 from virb.system import devices
-from virb.training import augment, distributed, schedules
-from virb.training.canvas import Canvas
+from virb.training import distributed, schedules
 from virb.training.optimizers import build_optimizer
 
 COLLAPSED_SPREAD = 0.01  # of outputs that fill the sphere (1); random ones of any depth stay above 0.05
 COLLAPSED_STEPS = 50
-
-
 Numbers = dict[str, Tensor | float | None]
 
 
 class Trainer:
     """Trains ``learner`` on ``data`` as ``plan`` says, keeping its state in ``folder``.
 
-    ``identity`` says what run this is; a checkpoint of another run is refused with what differs.
+    ``identity`` says what run this is; a checkpoint of another run is refused with what differs. ``look`` gives numbers for
+    the log when the run looks at what it makes, and ``snapshot`` writes it down when a snapshot is due; process 0 calls both.
     """
 
     def __init__(
-        self, learner: Learner, data: PretrainingData, plan: Plan, *, folder: Path, identity: Mapping[str, Any]
+        self,
+        learner: Learner,
+        data: PretrainingData,
+        plan: Plan,
+        *,
+        folder: Path,
+        identity: Mapping[str, Any],
+        look: Callable[[], Mapping[str, float]] | None = None,
+        snapshot: Callable[[int], None] | None = None,
     ) -> None:
+        self.look, self.snapshot = look, snapshot
         self.data = data
         self.plan = plan
         self.folder = folder
@@ -65,6 +74,7 @@ class Trainer:
         self.learner = learner.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if distributed.world_size() > 1 and learner.sync_batch_norm:
             distributed.synchronise_batch_norm(self.learner, self.device)
+        self.average = Average(self.learner, plan.ema) if plan.ema else None
         if plan.compile:
             compile_encoders(self.learner, self.device)
         self.model = distributed.averaging(self.learner)
@@ -76,6 +86,7 @@ class Trainer:
             lr=plan.lr,
             momentum=training.momentum,
             weight_decay=training.weight_decay,
+            beta2=training.beta2,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "fp16")
         self.warmup = round(training.warmup_epochs * self.steps_per_epoch)
@@ -85,6 +96,17 @@ class Trainer:
         self._low_spread = 0
         self._order: tuple[int, np.ndarray] | None = None
         self._labels = None if data.label is None else torch.from_numpy(np.array(data.label))
+        self._looks = Looks(data, plan, learner.setup)
+
+    @property
+    def kept(self) -> Backbone:
+        """The network that the run keeps, as it is now."""
+        return self.learner.exported() if self.average is None else self.average.encoder
+
+    @property
+    def projection(self) -> nn.Module | None:
+        """The head that is kept beside it."""
+        return self.learner.projection() if self.average is None else self.average.projection
 
     @property
     def checkpoint_path(self) -> Path:
@@ -108,6 +130,7 @@ class Trainer:
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            **({} if self.average is None else {"average": self.average.state_dict()}),
         }
         write_state(self.checkpoint_path, self.identity, state)
 
@@ -121,7 +144,9 @@ class Trainer:
         state = distributed.by_first(lambda: read_state(self.checkpoint_path, self.identity))
         if state is None:
             return False
-        restore(self.checkpoint_path, state, self.learner, self.optimizer, self.scaler, steps=self.plan.steps)
+        restore(
+            self.checkpoint_path, state, self.learner, self.optimizer, self.scaler, self.average, steps=self.plan.steps
+        )
         self.step, self.seconds, self._low_spread = state["step"], state["seconds"], state["low_spread"]
         self.last_good = self.step
         return True
@@ -166,12 +191,15 @@ class Trainer:
                 by_time = distributed.flag(time.perf_counter() - saved_at > plan.checkpoint_s)
                 is_asked = distributed.mean_number(float(request.number is not None)) > 0
                 is_saved = is_last or by_step or by_time or is_asked
-                is_logged = self.step % plan.log_steps == 0 or is_last or self._knn_is_due()
+                is_looked = self._is_looked()
+                is_logged = self.step % plan.log_steps == 0 or is_last or is_looked
                 if is_logged or is_saved or self.device.type == "cpu":
                     seen = self._look(pending)
                     pending = []
-                if self._knn_is_due() and log is not None:  # once, by the process that writes it down
-                    seen["knn_top1"] = self.knn()
+                if is_looked and log is not None:  # once, by the process that writes it down
+                    seen |= self._numbers(reporter)
+                if self.snapshot is not None and self.step in plan.snapshots and distributed.rank() == 0:
+                    self.snapshot(self.step)
                 if log is not None and is_logged:
                     log.write(
                         {
@@ -267,7 +295,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(stream_seed(plan.seed, "views", self.step))
         self.learner.before_step(progress)
         self.optimizer.zero_grad(set_to_none=True)
-        with in_parts(self.learner, plan.accumulate):
+        with in_parts(self.learner, plan.accumulate), recomputed(self.learner, plan.recompute):
             outcome = self._outcome(index, images, generator, progress)
             self.scaler.scale(outcome.loss).backward()
         numbers: Numbers = {"lr": lr, "loss": distributed.mean_number(outcome.loss), "spread": None}
@@ -279,13 +307,18 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.learner.after_step(progress)
+        if self.average is not None:
+            self.average.follow(self.learner)
         return numbers
 
     def _outcome(
         self, index: np.ndarray, images: np.ndarray | Padded, generator: torch.Generator, progress: Progress
     ) -> Outcome:
-        pixels = self._on_device(images)
-        views = [v.contiguous(memory_format=torch.channels_last) for v in self.learner.views(pixels, generator)]
+        pixels = on_device(images, self.device)
+        views = [
+            view.contiguous(memory_format=torch.channels_last) if view.ndim == 4 else devices.upload(view, self.device)
+            for view in self.learner.views(pixels, generator)
+        ]
         position = torch.from_numpy(index)
         label = None if self._labels is None else devices.upload(self._labels[position], self.device)
         with self._autocast():
@@ -333,56 +366,35 @@ class Trainer:
                 f"{self._kept()} Lower --lr or train in fp32, and start again with --force."
             )
 
-    def _knn_is_due(self) -> bool:
-        every = round(self.plan.knn_epochs * self.steps_per_epoch)
-        return bool(every) and self._labels is not None and (self.step % every == 0 or self.step == self.plan.steps)
+    # -------------------------------------------------------------------------------------------------------- looks
 
-    @torch.no_grad()
-    def knn(self) -> float:
-        """Return the leave-one-out nearest-neighbour accuracy of the exported network on a fixed part of the data."""
-        assert self._labels is not None
-        chosen = self._draw("knn", self.plan.knn_images)
-        encoder = self.learner.exported()
-        was_training = encoder.training
-        encoder.eval()
-        features = []
-        with self._autocast():
-            for start in range(0, len(chosen), 256):
-                view = self._whole(chosen[start : start + 256])
-                features.append(encoder.forward(view).float())  # not compiled: another mode and another size
-        encoder.train(was_training)
-        return watch.knn_accuracy(torch.cat(features), self._labels[torch.from_numpy(chosen)].to(self.device))
+    def _is_looked(self) -> bool:
+        every = round(self.plan.eval_epochs * self.steps_per_epoch)
+        is_asked = self.look is not None or (self.plan.eval_own and self._labels is not None)
+        return is_asked and bool(every) and (self.step % every == 0 or self.step == self.plan.steps)
 
-    @torch.no_grad()
-    def settle_statistics(self, n_images: int = 2048) -> None:
-        """Measure the exported network's batch statistics anew, on whole training images at the size it will see."""
-        encoder = self.learner.exported()
-        layers = [layer for layer in encoder.modules() if isinstance(layer, _BatchNorm)]
-        if not layers:
-            return
-        momenta = [layer.momentum for layer in layers]
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # the plain mean over the batches
-        chosen = self._draw("statistics", n_images)
-        encoder.train()
-        for part in np.array_split(chosen, -(-len(chosen) // 256)):
-            encoder.forward(self._whole(np.sort(part)))
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+    def _numbers(self, reporter: Reporter) -> dict[str, float | None]:
+        """Return what is seen of the kept network; what cannot be seen is said and costs nothing else."""
+        numbers: dict[str, float | None] = {}
+        if self.plan.eval_own and self._labels is not None:
+            numbers["knn_top1"] = self._looks.knn(self.kept, self._labels, self._autocast)
+        if self.look is not None:
+            try:
+                numbers |= self.look()
+            except VirbError as error:
+                reporter.say(f"nothing was evaluated after update {self.step}: {error}")
+        return numbers
 
-    def _draw(self, stream: str, n_images: int) -> np.ndarray:
-        """Return the positions of at most ``n_images`` images, drawn without replacement: the same ones every time."""
-        rng = np.random.Generator(np.random.PCG64(stream_seed(self.plan.seed, stream)))
-        return rng.permutation(len(self.data))[:n_images]
+    def settle(self) -> None:
+        """Measure the kept network's batch statistics anew, on whole training images, if it was trained on tiles."""
+        if self.learner.trains_on_tiles:
+            self._looks.settle_statistics(self.kept)
 
-    def _whole(self, index: np.ndarray) -> Tensor:
-        """Return the images at ``index`` whole, at the size that the exported network will see."""
-        setup = self.learner.setup
-        pixels = self._on_device(self.data.batch(index))
-        return augment.center_view(pixels, self.plan.knn_size, setup.mean, setup.std)
-
-    def _on_device(self, images: np.ndarray | Padded) -> Tensor | Canvas:
-        if isinstance(images, Padded):
-            return Canvas(devices.upload(torch.from_numpy(images.pixels), self.device), torch.from_numpy(images.sizes))
-        return devices.upload(torch.from_numpy(np.ascontiguousarray(images)), self.device)
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """Have the kept network as it would be if training ended here, for the block; nothing of it stays."""
+        before = {name: value.clone() for name, value in self.kept.named_buffers()}
+        self.settle()
+        yield
+        for name, value in self.kept.named_buffers():
+            value.copy_(before[name])

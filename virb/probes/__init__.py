@@ -96,6 +96,6 @@ def fit(
             return back(found.outputs(source, frames, report))
 
         about = {"target_mean": mean.tolist(), "target_scale": scale.tolist()}
-        return Predictor({**found.protocol, **about}, outputs)
+        return Predictor({**found.protocol, **about}, outputs, found.losses)
 
     return [predictor(found) for found in probe.fit(standard, setups, device, progress)]

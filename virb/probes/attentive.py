@@ -7,7 +7,7 @@ as masked autoencoders, are read where they have something to say.
 
 from __future__ import annotations
 
-from virb.contracts.probe import TRAINING_OPTIONS, Probe
+from virb.contracts.probe import FORWARD_OPTIONS, TRAINING_OPTIONS, Probe
 from virb.heads.attentive_pool import HEAD as ATTENTIVE
 from virb.probes import gradient
 
@@ -16,7 +16,7 @@ PROBE = Probe(
     summary="a learned query that pools the cells of the last map, and a linear layer",
     takes=frozenset({"class", "labels", "number"}),
     fit=gradient.fit,
-    options=frozenset({*TRAINING_OPTIONS, "dtype"}),
+    options=frozenset({*TRAINING_OPTIONS, *FORWARD_OPTIONS}),
     head=ATTENTIVE.name,
     together=True,
     trains_head=True,

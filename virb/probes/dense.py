@@ -36,6 +36,7 @@ from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import core_pool, memory_bytes
 from virb.training import schedules
+from virb.training.curves import Curve
 from virb.training.head_optimizers import make_optimizer, set_lr
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ def train_dense_head(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] | None = None,
+    losses: dict[int, float] | None = None,
 ) -> nn.Module:
     """Train one decoder and return it in evaluation mode.
 
@@ -244,6 +246,7 @@ def train_dense_head(
         ignore_index: the class of pixels without a target in a mask; in a map those are NaN.
         dtype: the encoder's; beside one in half precision the head trains in bfloat16 where it is on a GPU.
         progress: called as ``progress(done, total)`` in batches.
+        losses: gets the mean training loss by epoch.
 
     Raises:
         TrainingError: the loss was not finite.
@@ -261,6 +264,7 @@ def train_dense_head(
     n_batches = -(-source.n // protocol.batch_size)
     n_steps = protocol.n_steps(n_batches)
     is_good = torch.ones((), dtype=torch.bool, device=device)
+    curve = Curve({} if losses is None else losses, n_batches=n_batches, n_steps=n_steps)
     asked = asked_rows(source.n, protocol, generator)
     for step, (pyramids, wanted, size) in enumerate(made_ahead(asked, lambda ask: source.batch(*ask), device)):
         if protocol.schedule == "cosine":
@@ -282,6 +286,7 @@ def train_dense_head(
             )
         if value is not None:
             optimizer.step()
+        curve.add(step, value)
         if progress is not None:
             progress(step + 1, n_steps)
     return head.eval()
@@ -328,19 +333,39 @@ def predict_dense(
     """Return the outputs (C, H, W) at the targets' resolutions, and the targets; ``dtype`` as in training."""
     with torch.inference_mode():
         pyramids, targets, size = source.batch(rows, 0)
+        if getattr(head, "is_in_pixels", False) and any(target.shape[:2] != tuple(size) for target in targets):
+            return _asked_by_point(head, pyramids, targets, size), targets
         with _autocast(pyramids[0][0].device, dtype):
             output = head(*pyramids, size)
         output = output.float()
-        there = [fitted(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)]
-        if getattr(head, "is_in_pixels", False):  # of the resized image; a target's are its own
-            for one, target in zip(there, targets, strict=True):
-                one *= one.new_tensor([target.shape[1] / size[1], target.shape[0] / size[0]])[:, None, None]
-        return there, targets
+        return [fitted(output[k : k + 1], target.shape)[0] for k, target in enumerate(targets)], targets
+
+
+def _asked_by_point(
+    head: Any, pyramids: Sequence[Sequence[Tensor]], targets: Sequence[np.ndarray], size: tuple[int, int]
+) -> list[Tensor]:
+    """Return the motions (C, H, W) of the points that have a target, in its pixels; 0 elsewhere.
+
+    Between two pixels of the resized image nothing is interpolated: neighbours may be found at places far apart.
+    """
+    found = []
+    for k, target in enumerate(targets):
+        y, x = np.nonzero(np.isfinite(target).all(-1))
+        there = torch.from_numpy(np.stack([x, y], axis=1)).to(pyramids[0][0])
+        scale = there.new_tensor([target.shape[1] / size[1], target.shape[0] / size[0]])
+        here = (there + 0.5) / scale - 0.5
+        first, second = ([one[k] for one in maps] for maps in pyramids)
+        moved = (head.at(first, second, size, here) + 0.5) * scale - 0.5 - there
+        flow = torch.zeros(target.shape[-1], *target.shape[:2], device=there.device)
+        flow[:2, y, x] = moved.t()
+        found.append(flow)
+    return found
 
 
 def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) -> Predictor:
     """Train the task's decoder on ``setup.source.pixels``."""
     dtype = setup.source.encoder.dtype
+    losses: dict[int, float] = {}
     head = train_dense_head(
         lambda seed, initial_output: problem.build_head(setup.source.encoder, seed, initial_output),
         setup.source.pixels,
@@ -353,13 +378,14 @@ def fit(problem: Problem, setup: Setup, device: torch.device, report: Report) ->
         device=device,
         dtype=dtype,
         progress=report,
+        losses=losses,
     )
 
     def outputs(source: ProbeSource, rows: np.ndarray, report: Report) -> tuple[list[Tensor], list[np.ndarray]]:
         return predict_dense(head, source.pixels, rows, dtype=dtype)
 
     is_half = device.type == "cuda" and dtype != torch.float32
-    return Predictor({**training(setup.protocol), **({"autocast": "bf16"} if is_half else {})}, outputs)
+    return Predictor({**training(setup.protocol), **({"autocast": "bf16"} if is_half else {})}, outputs, losses)
 
 
 def _targets(examples: Examples, rows: np.ndarray) -> list[np.ndarray]:

@@ -32,6 +32,7 @@ from virb.networks.preprocess import Preprocess
 from virb.system import devices
 from virb.system.threads import MemoryShare, core_pool, memory_bytes, one_thread, own_generator
 from virb.training import augment, image_ops, schedules
+from virb.training.curves import Curve
 
 MOMENTUM = 0.9
 # Encoders in training take gigabytes each: on a machine of many cores not every core may have one.
@@ -74,6 +75,7 @@ def train(
     decays: str = "all",
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
+    losses: dict[int, float] | None = None,
 ) -> Network:
     """Train ``network`` in place, and return it in evaluation mode.
 
@@ -86,6 +88,7 @@ def train(
         augmentations: "crop" and "flip", or one of them, or none; all frames of an example get the same.
         decays: "all" or "head", the weights that ``protocol.weight_decay`` is of.
         progress: called as ``progress(done, total)`` in batches.
+        losses: gets the mean training loss by epoch.
 
     Raises:
         TrainingError: the loss was not finite.
@@ -120,6 +123,7 @@ def train(
     draws = torch.Generator().manual_seed(seed)
     on_cpu = torch.device(device).type == "cpu"
     is_good = torch.ones((), dtype=torch.bool, device=device)
+    curve = Curve({} if losses is None else losses, n_batches=n_batches, n_steps=n_steps)
 
     def orders() -> Iterator[Tensor]:
         while True:
@@ -147,6 +151,7 @@ def train(
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
+            curve.add(step, value)
             if progress is not None:
                 progress(step + 1, n_steps)
     return network.eval()
@@ -237,6 +242,7 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
         encoder.trainable_copy(), encoder.preprocess, n_frames=n_frames, n_classes=problem.n_out, seed=setup.seed
     )
     batch_size = min(setup.protocol.batch_size, len(problem.frames))
+    losses: dict[int, float] = {}
     with MEMORY.take(bytes_needed(network, n_frames, batch_size)):
         train(
             network,
@@ -250,6 +256,7 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
             decays=setup.options.get("weight_decay_on", "all"),
             device=device,
             progress=report,
+            losses=losses,
         )
     protocol = {
         **training(setup.protocol),
@@ -263,7 +270,7 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
     def outputs(source: Source, frames: np.ndarray, report: Report) -> np.ndarray:
         return predict(network, source.images, frames, device=device, progress=report)
 
-    return [Predictor(protocol, outputs)]
+    return [Predictor(protocol, outputs, losses)]
 
 
 def settings(protocol: Mapping[str, Any], augmentations: Sequence[str]) -> dict[str, Any]:

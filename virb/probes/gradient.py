@@ -12,6 +12,7 @@ by side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,14 +24,24 @@ from torch import Tensor, nn
 from virb.contracts.head import Head
 from virb.contracts.loss import Loss
 from virb.contracts.parts import PIXELWISE, TARGETS
-from virb.contracts.probe import TRAINING_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source, training
+from virb.contracts.probe import (
+    FORWARD_OPTIONS,
+    TRAINING_OPTIONS,
+    Predictor,
+    Probe,
+    Problem,
+    Report,
+    Setup,
+    Source,
+    training,
+)
 from virb.contracts.task import Protocol
 from virb.errors import TrainingError
 from virb.probes import dense
 from virb.system import devices
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
-from virb.training import schedules
+from virb.training import curves, schedules
 from virb.training.head_optimizers import make_optimizer, set_lr
 from virb.training.stacks import Stack, aligned, stack_heads
 
@@ -43,6 +54,7 @@ MAX_STACKED_BYTES = 64 << 20
 SHARE_OF_A_GPU = 0.4
 BYTES_A_PARAMETER = 32  # the weight, its gradient, Adam's two moments, and as much again on the way
 BLOCK_BYTES = 8 << 20
+MOST_WATCHED, WATCHED_AT_ONCE = 512, 128  # training examples whose loss a curve is of
 
 
 def train_heads(
@@ -58,6 +70,7 @@ def train_heads(
     settings: Sequence[tuple[str, float]] | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
+    losses: Sequence[dict[int, float]] | None = None,
 ) -> list[nn.Module]:
     """Train one head for each pair of ``features[k]`` and ``seeds[k]``.
 
@@ -71,6 +84,8 @@ def train_heads(
         seeds: of the initial weights and of the order of the examples.
         settings: each head's optimiser and learning rate, where they are not the protocol's.
         progress: called as ``progress(done, total)`` in epochs.
+        losses: one for each head; gets its mean loss after an epoch (:func:`virb.training.curves.points`), on at most
+            ``MOST_WATCHED`` of the examples.
 
     Returns:
         The trained heads, in evaluation mode, on the CPU.
@@ -87,7 +102,8 @@ def train_heads(
     group = _group_size(len(heads), n_parameters, n_bytes, len({id(array) for array in features}), device)
     n_groups = -(-len(heads) // group)
     for k in range(n_groups):
-        members = [_Member(heads[i], features[i], seeds[i], *settings[i]) for i in order[k * group : (k + 1) * group]]
+        chosen = order[k * group : (k + 1) * group]
+        members = [_Member(heads[i], features[i], seeds[i], *settings[i], losses[i] if losses else {}) for i in chosen]
 
         def tick(done: int, total: int, k: int = k) -> None:
             if progress is not None:
@@ -95,7 +111,7 @@ def train_heads(
 
         with one_thread():
             stack = stack_heads(head, [member.head for member in members], loss, device, dim=features[0].shape[1])
-            _train_together(members, stack, frames, targets, protocol, device, tick)
+            _train_together(members, stack, frames, targets, loss, protocol, device, tick)
     return heads
 
 
@@ -122,6 +138,7 @@ class _Member:
     seed: int
     optimizer: str
     lr: float
+    losses: dict[int, float]
 
 
 def _train_together(
@@ -129,6 +146,7 @@ def _train_together(
     stack: Stack,
     frames: np.ndarray,
     targets: np.ndarray,
+    loss: Loss,
     protocol: Protocol,
     device: torch.device,
     tick: Callable[[int, int], None],
@@ -148,6 +166,8 @@ def _train_together(
     n_batches = -(-n // size)
     n_steps = protocol.n_steps(n_batches)
     n_epochs = -(-n_steps // n_batches)
+    points = curves.points(n_epochs)
+    watched = torch.from_numpy(np.unique(np.linspace(0, n - 1, min(MOST_WATCHED, n)).astype(int))).to(device)
     step = 0
     for epoch in range(n_epochs):
         order = torch.stack([torch.randperm(n, generator=generator) for generator in generators]).to(device)
@@ -172,10 +192,32 @@ def _train_together(
                 f"{len(bad)} of {len(heads)} heads were not finite in epoch {epoch + 1} of {n_epochs} "
                 f"(lr {rates}); seeds {sorted({member.seed for member in bad})}. Lower the learning rate."
             )
+        if epoch + 1 in points:
+            means = _mean_losses(stack.snapshot(heads), read, watched, wanted, loss, dim=members[0].features.shape[1])
+            for member, value in zip(members, means, strict=True):
+                if math.isfinite(value):
+                    member.losses[epoch + 1] = value
         tick(epoch + 1, n_epochs)
     stack.copy_to(heads)
     for head in heads:
         head.eval()
+
+
+def _mean_losses(
+    heads: Sequence[nn.Module], read: Callable[[Tensor], Tensor], rows: Tensor, targets: Tensor, loss: Loss, *, dim: int
+) -> list[float]:
+    """Return each head's mean loss on the examples ``rows`` (W,); NaN where none of them has a target."""
+    sums, counts = [0.0] * len(heads), [0] * len(heads)
+    with torch.inference_mode():
+        for some in rows.split(WATCHED_AT_ONCE):
+            for k, (head, x) in enumerate(zip(heads, read(some.expand(len(heads), -1)), strict=True)):
+                x = x[..., :dim]
+                total, n = loss.total(
+                    head.to(x.device)(x[0] if len(x) == 1 else x.transpose(0, 1)), targets[some], None
+                )
+                sums[k] += float(total)
+                counts[k] += int(n)
+    return [total / n if n else math.nan for total, n in zip(sums, counts, strict=True)]
 
 
 def _reader(features: Sequence[np.ndarray], frames: np.ndarray, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -260,7 +302,10 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
     """Train a head of the task for each setup: those of image-level tasks as one problem, decoders one by one."""
     if problem.target in PIXELWISE:
         return [dense.fit(problem, setup, device, report) for setup in setups]
+    if not problem.head.trains:
+        return [_remembered(problem, setup, device) for setup in setups]
     encoder = setups[0].source.encoder
+    losses: list[dict[int, float]] = [{} for _ in setups]
     heads = train_heads(
         lambda seed: problem.build_head(encoder, seed),
         [setup.source.features for setup in setups],
@@ -273,15 +318,30 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
         settings=[(setup.protocol.optimizer, setup.protocol.lr) for setup in setups],
         device=device,
         progress=report,
+        losses=losses,
     )
 
-    def predictor(head: nn.Module, protocol: Protocol) -> Predictor:
+    def predictor(head: nn.Module, losses: dict[int, float], protocol: Protocol) -> Predictor:
         def outputs(source: Source, frames: np.ndarray, report: Report) -> np.ndarray:
             return predict(head, source.features, frames, device=device)
 
-        return Predictor(training(protocol), outputs)
+        return Predictor(training(protocol), outputs, losses)
 
-    return [predictor(head, setup.protocol) for head, setup in zip(heads, setups, strict=True)]
+    return [predictor(head, own, setup.protocol) for head, own, setup in zip(heads, losses, setups, strict=True)]
+
+
+def _remembered(problem: Problem, setup: Setup, device: torch.device) -> Predictor:
+    """Show a head that does not train the train split, once."""
+    head = problem.build_head(setup.source.encoder, setup.seed)
+    with torch.inference_mode():
+        rows = _gather(Rows(setup.source.features), problem.frames)
+        head.remember(rows.to(device), torch.from_numpy(np.ascontiguousarray(problem.targets)).to(device))  # type: ignore[operator]
+
+    def outputs(source: Source, frames: np.ndarray, report: Report) -> np.ndarray:
+        with one_thread():  # the same bits, however many cores there are
+            return predict(head, source.features, frames, device=device)
+
+    return Predictor({}, outputs)
 
 
 PROBE = Probe(
@@ -289,7 +349,7 @@ PROBE = Probe(
     summary="a head trained by gradient descent on the frozen encoder, as in the paper",
     takes=frozenset(TARGETS),
     fit=fit,
-    options=frozenset({*TRAINING_OPTIONS, "dtype"}),
+    options=frozenset({*TRAINING_OPTIONS, *FORWARD_OPTIONS}),
     together=True,
     trains_head=True,
     grids={

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
+from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
 from virb.system.mapped import Rows
 from virb.system.threads import one_thread
 
@@ -29,9 +29,10 @@ KS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.07, 0.2)
 MAX_ASKED = 10_000
 # Similarities are computed a block of test examples by a block of training examples at a time.
-TEST_BLOCK = 1024
+TEST_BLOCK = 512  # so that what a block is compared by (some 25 MB) stays in a processor's cache
 TRAIN_BLOCK_BYTES = 64 << 20
 MAX_TRAIN_BLOCK = 16384
+GROUP = 20  # columns that are looked at by their largest value
 
 
 def top_k(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -39,7 +40,7 @@ def top_k(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Of equal ones the leftmost are taken, and come first.
     """
-    values, columns = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
+    values, columns = _largest(similarity, min(k + 1, similarity.shape[1]))
     # topk leaves open which of equal values it takes, and their order; rows where that matters are few.
     rows = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero()[:, 0]
     values, columns = values[:, :k], columns[:, :k]
@@ -47,6 +48,24 @@ def top_k(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
         ordered = similarity[rows].sort(dim=1, descending=True, stable=True)
         values[rows], columns[rows] = ordered.values[:, :k], ordered.indices[:, :k]
     return values, columns
+
+
+def _largest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return what ``topk`` does; of long rows on a CPU it looks only into the ``k`` groups of columns with the largest values.
+
+    Any value outside them is at most the smallest of those ``k``: each group has one that is no smaller than its own.
+    """
+    n = similarity.shape[1]
+    n_groups = n // GROUP
+    if similarity.device.type != "cpu" or n_groups < 4 * k:
+        return similarity.topk(k, dim=1)
+    largest = similarity[:, : n_groups * GROUP].unflatten(1, (GROUP, n_groups)).amax(dim=1)
+    chosen = largest.topk(k, dim=1).indices
+    columns = (chosen[:, :, None] + torch.arange(GROUP) * n_groups).flatten(1)
+    rest = torch.arange(n_groups * GROUP, n).expand(len(columns), -1)
+    columns = torch.cat([columns, rest], dim=1)
+    values, at = similarity.gather(1, columns).topk(k, dim=1)
+    return values, columns.gather(1, at)
 
 
 def votes(similarity: Tensor, labels: Tensor, n_classes: int, *, temperature: float = TEMPERATURE) -> Tensor:
@@ -150,16 +169,18 @@ def neighbours(
         width = 4 * train.shape[1] * train_frames.shape[1]
         is_held = n_blocks > 1 and len(starts) * test_block * width <= TRAIN_BLOCK_BYTES
         held = {first: units(first) for first in starts} if is_held else {}
+        # Fresh memory for each product would cost a seventh of the time: the kernel hands it out page by page.
+        product = torch.empty(test_block, train_block, device=device)
         for step in range(n_blocks):
             start = step * train_block
             trained = _units(train_rows, train_frames[start : start + train_block], train_block, device)
             for first in starts:
                 rows = slice(first, min(first + test_block, m))
                 asked = held[first] if is_held else units(first)
-                similarity = (asked @ trained.T)[: rows.stop - first, : n - start]
+                similarity = torch.mm(asked, trained.T, out=product)[: rows.stop - first, : n - start]
                 if groups is not None:
                     same = groups[1][rows][:, None] == groups[0][start : start + similarity.shape[1]]
-                    similarity = similarity.masked_fill(same, -torch.inf)
+                    similarity.masked_fill_(same, -torch.inf)
                 values, columns = top_k(similarity, min(k, similarity.shape[1]))
                 # What was found before lies to the left: it wins a tie, as its examples come first.
                 values, kept = top_k(torch.cat([best[rows], values], dim=1), k)
@@ -229,8 +250,8 @@ def leave_one_out(
 def _units(source: Rows, frames: np.ndarray, size: int, device: torch.device) -> Tensor:
     """Return the examples of ``frames`` (B, F) as unit vectors (size, F * D), with rows of zeros after the last."""
     x = F.normalize(torch.from_numpy(source.take(frames)).float().to(device), dim=2)
-    x = x.flatten(1) / frames.shape[1] ** 0.5
-    return F.pad(x, (0, 0, 0, size - len(x)))
+    x = x.flatten(1) if frames.shape[1] == 1 else x.flatten(1) / frames.shape[1] ** 0.5
+    return x if len(x) == size else F.pad(x, (0, 0, 0, size - len(x)))
 
 
 def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report: Report) -> list[Predictor]:
@@ -306,7 +327,7 @@ PROBE = Probe(
     takes=frozenset({"class", "labels", "number"}),
     fit=fit,
     settings=settings,
-    options=frozenset({"dtype", "k", "temperature"}),
+    options=frozenset({*FORWARD_OPTIONS, "k", "temperature"}),
     why_not="it trains nothing",
     is_random=False,
     chooses=frozenset({"k"}),

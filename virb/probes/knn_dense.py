@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
+from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
 from virb.errors import DataError
 from virb.images.geometry import PIXELS, Axis, Grid, resample
 from virb.probes import dense, knn
@@ -170,7 +170,7 @@ PROBE = Probe(
     takes=frozenset({"mask"}),
     fit=fit,
     settings=settings,
-    options=frozenset({"dtype", "k", "temperature", "memory_patches"}),
+    options=frozenset({*FORWARD_OPTIONS, "k", "temperature", "memory_patches"}),
     why_not="it trains nothing",
     layer=LAYER,
 )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from virb.contracts import holdout
-from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
+from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
 from virb.probes.regression import HISTORY, LINKS, MAX_ITERATIONS, TOLERANCE, Fit, Objective, fit
 
 __all__ = ["PENALTIES", "PROBE", "Choice", "Fit", "choose_and_fit", "fit"]
@@ -232,7 +232,7 @@ PROBE = Probe(
     takes=frozenset({"class", "labels", "number"}),
     fit=fit_probe,
     settings=settings,
-    options=frozenset({"dtype", "penalties"}),
+    options=frozenset({*FORWARD_OPTIONS, "penalties"}),
     holds_out=True,
     why_not="L-BFGS takes all examples at once and chooses its own steps",
 )

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from virb.contracts.probe import Predictor, Probe, Problem, Report, Setup, Source
+from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
 from virb.images.geometry import PIXELS, grids, resample
 from virb.probes import dense
 from virb.probes import linear_recipes as recipes
@@ -110,7 +110,7 @@ def fit_with(
         return recipe.loss([(output, _numbers(wanted)) for output, wanted in dense.by_size(there, targets)], done)
 
     protocol = setups[0].protocol
-    train(
+    losses = train(
         heads,
         [setup.source.pixels for setup in setups],
         [setup.seed for setup in setups],
@@ -122,7 +122,7 @@ def fit_with(
         progress=report,
     )
 
-    def predictor(head: LinearDense) -> Predictor:
+    def predictor(head: LinearDense, losses: dict[int, float]) -> Predictor:
         def outputs(source: Source, rows: np.ndarray, report: Report) -> tuple[list[Tensor], list[np.ndarray]]:
             with torch.inference_mode():
                 pyramids, targets, size = source.pixels.batch(rows, 0)
@@ -131,7 +131,7 @@ def fit_with(
                     found = resample(found, head.target, PIXELS, size)
                 return [dense.fitted(found[k : k + 1], target.shape)[0] for k, target in enumerate(targets)], targets
 
-        return Predictor({**said, "recipe": recipe.name}, outputs)
+        return Predictor({**said, "recipe": recipe.name}, outputs, losses)
 
     said = {
         "epochs": protocol.epochs,
@@ -139,7 +139,7 @@ def fit_with(
         "optimizer": "adamw",
         "lr": recipe.optimizer.lr,
     }
-    return [predictor(head) for head in heads]
+    return [predictor(*pair) for pair in zip(heads, losses, strict=True)]
 
 
 def _numbers(target: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ def linear_probe(
         takes=frozenset({"mask", "map"}),
         fit=partial(fit_with, **how),
         settings=settings_of(**how),
-        options=frozenset({"epochs", "dtype"}),
+        options=frozenset({"epochs", *FORWARD_OPTIONS}),
         why_not="its optimiser and rate are those of the published recipe",
         maps_together=True,
         layer=LAYER,

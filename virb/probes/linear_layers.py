@@ -18,6 +18,7 @@ from virb.images.geometry import PIXELS, Grid, resample
 from virb.probes import dense
 from virb.probes.linear_recipes import Recipe
 from virb.system.threads import one_thread, own_generator
+from virb.training.curves import Curve
 
 Maps = list[Tensor]
 
@@ -154,8 +155,10 @@ def train(
     protocol: Any,
     device: torch.device,
     progress: Callable[[int, int], None],
-) -> None:
+) -> list[dict[int, float]]:
     """Train ``heads`` in place, each on its own source and in its own order, and leave them in evaluation mode.
+
+    Returns each head's mean training loss by epoch.
 
     Args:
         value: of outputs and targets of one head, its loss; None where no pixel has a target.
@@ -173,6 +176,7 @@ def train(
     draws = torch.Generator().manual_seed(seeds[0]) if how.dropout else None
     n_batches = -(-n // protocol.batch_size)
     n_steps = protocol.n_steps(n_batches)
+    curves = [Curve({}, n_batches=n_batches, n_steps=n_steps) for _ in heads]
 
     def batches(asks: Sequence[tuple[Any, int]]) -> list[dense.Batch]:
         return [source.batch(*ask) for source, ask in zip(sources, asks, strict=True)]
@@ -188,6 +192,8 @@ def train(
                 found = value(there, (targets, step / n_steps))
                 losses.append(there.sum() * 0 if found is None else found)
             each = torch.stack(losses)
+            for curve, loss in zip(curves, each.detach(), strict=True):
+                curve.add(step, loss)
             is_read = device.type == "cpu" or (step + 1) % n_batches == 0 or step + 1 == n_steps
             if is_read and not bool(torch.isfinite(each.detach()).all()):
                 raise TrainingError(
@@ -205,3 +211,4 @@ def train(
     stack.copy_to_heads()
     for head in heads:
         head.to(device).eval()
+    return [curve.losses for curve in curves]

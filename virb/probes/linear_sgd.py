@@ -7,7 +7,7 @@ of the shorter side, are a matter of the task (``Protocol(resize="crop", resize_
 
 from __future__ import annotations
 
-from virb.contracts.probe import TRAINING_OPTIONS, Probe
+from virb.contracts.probe import FORWARD_OPTIONS, TRAINING_OPTIONS, Probe
 from virb.contracts.task import Protocol
 from virb.probes import gradient
 
@@ -16,7 +16,7 @@ PROBE = Probe(
     summary="the task's head by SGD with Nesterov momentum and a cosine, batches of 1,024",
     takes=frozenset({"class", "labels", "number"}),
     fit=gradient.fit,
-    options=frozenset({*TRAINING_OPTIONS, "dtype"}),
+    options=frozenset({*TRAINING_OPTIONS, *FORWARD_OPTIONS}),
     together=True,
     trains_head=True,
     protocol=Protocol(epochs=90, batch_size=1024, optimizer="nesterov", lr=0.4, schedule="cosine"),

@@ -9,19 +9,9 @@ from typing import Any
 
 from virb.errors import RecordError, VirbError
 from virb.records.predictions import read_arrays, score_of
+from virb.records.problems import DAMAGED, FOREIGN, LEFTOVER, MISPLACED, OLD, PREDICTIONS, Problem
 from virb.records.record import Record, place_of, read
-from virb.records.store import (
-    DAMAGED,
-    FOREIGN,
-    LEFTOVER,
-    MISPLACED,
-    OLD,
-    PREDICTIONS,
-    SET_ASIDE,
-    SHOWN,
-    Problem,
-    ResultStore,
-)
+from virb.records.store import SET_ASIDE, SHOWN, ResultStore
 
 __all__ = [
     "DAMAGED",

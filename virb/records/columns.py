@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from virb import registry
@@ -32,10 +32,20 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     tree, and every scalar of the encoders' meta: as it is called there, ``options.x`` for x
     in its options, ``pretrain_seed`` for its seed, ``meta.x`` where x is a column of the row already.
     """
+    more = added_columns()
+    return table_of([with_columns(row(record), record, more) for record in records])
+
+
+def added_columns() -> list[Column]:
+    """Return the columns that parts of one's own add to every row."""
+    found: list[Column] = registry.load_all(registry.entries("columns"))[0]
+    return found
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return what :func:`table` does, of the rows themselves."""
     import pandas as pd
 
-    more: list[Column] = registry.load_all(registry.entries("columns"))[0]
-    rows = [with_columns(row(record), record, more) for record in records]
     known = dict.fromkeys(key for found in rows for key in found)
     frame = pd.DataFrame(rows, columns=list(known))
     if frame.empty:

@@ -9,7 +9,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,9 @@ from virb import registry
 from virb.contracts.metric import Metric, Resampling
 from virb.errors import RecordError, RegistryError, ScoresError, VirbError, option
 from virb.records.record import place_of, read_bytes
-from virb.records.store import MAX_PREDICTIONS, SHOWN, ResultStore
+from virb.records.store import MAX_PREDICTIONS, SHOWN, opened
+from virb.stats.noise import jackknife_sd
 from virb.stats.permutation import PermutationTest
-from virb.stats.variance import jackknife_sd
 
 Arrays = Mapping[str, np.ndarray]
 MAX_SHOWN = 64 << 20  # bytes
@@ -44,11 +44,18 @@ def read_predictions(results: str | os.PathLike[str], frame: pd.DataFrame, task:
     Raises:
         ScoresError: a file is absent or cannot be read, or encoders were tested on different examples.
     """
-    part = frame[frame["task"] == task].sort_values("seed", kind="stable").drop_duplicates("encoder")
+    return predictions_of(results, frame[frame["task"] == task].to_dict("records"), task)
+
+
+def predictions_of(results: str | os.PathLike[str], rows: Sequence[Mapping[Any, Any]], task: str) -> dict[str, Arrays]:
+    """Read what :func:`read_predictions` does, of rows of its frame that are all of ``task``."""
     out: dict[str, Arrays] = {}
     first: tuple[str, np.ndarray] | None = None
-    store = ResultStore(results)
-    for row in part.to_dict("records"):
+    store = opened(results)
+    chosen: dict[str, Mapping[Any, Any]] = {}
+    for row in sorted(rows, key=lambda row: int(row["seed"])):
+        chosen.setdefault(str(row["encoder"]), row)
+    for row in chosen.values():
         path = store.path(str(row["encoder"]), task, str(row["probe"]), int(row["seed"]))
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -91,7 +98,7 @@ def read_shown(results: str | os.PathLike[str], record: Mapping[str, Any]) -> di
     """Return the pictures that lie beside a record (docs/records.md): ``rows``, ``ids``, and ``image_k``, ``target_k`` and
     ``prediction_k`` of the k-th; None where there are none, or not those of this record.
     """
-    path = (ResultStore(results).root / place_of(record)).with_suffix(SHOWN)
+    path = (opened(results).root / place_of(record)).with_suffix(SHOWN)
     wanted = record.get("shown_sha256")
     if wanted is None:
         return None
@@ -123,13 +130,13 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"{member.filename[:60]} has the unknown format {version}")
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(file)
+        shape, is_fortran, dtype = header(file)
         if dtype.hasobject:
             raise ValueError(f"{member.filename[:60]} holds objects, not numbers or text")
         if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
             raise ValueError(f"{member.filename[:60]} has not the size that its header says")
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        content = bytearray(file.read())
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def labels(arrays: Arrays, task: str) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +213,7 @@ def class_names(
 ) -> list[str]:
     """Names of a task's classes: as its records say (those of ``frame`` in ``results``), its file declares, else numbers."""
     if results is not None and frame is not None:
-        store = ResultStore(results)
+        store = opened(results)
         for row in frame[frame["task"] == task].head(1).to_dict("records"):
             record = store.read(store.path(str(row["encoder"]), task, str(row["probe"]), int(row["seed"])))
             names = list((record or {}).get("per_class") or ())

@@ -142,6 +142,7 @@ FIELDS: Fields = {
     "files?": mapping(),
     "overrides": mapping(),
     "protocol?": optional(mapping()),
+    "loss_by_epoch?": mapping(number),
     "data?": optional(mapping()),
     "seconds?": optional(mapping(number)),
     "device?": optional(text()),

@@ -13,13 +13,12 @@ a regular file, and no name that a file holds ever becomes a path.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
 import os
-import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,22 @@ import numpy as np
 
 from virb.errors import RecordError, UsageError, VirbError, option
 from virb.records import record as schema
+from virb.records.names import folded, is_record_name, same_name
+from virb.records.problems import (
+    DAMAGED,
+    FOREIGN,
+    LEFTOVER,
+    MISPLACED,
+    OLD,
+    PREDICTIONS,
+    MisplacedError,
+    PredictionsError,
+    Problem,
+    Scan,
+)
 from virb.records.record import FIRST_SCHEMA, SCHEMA, Record
-from virb.system.files import atomic_write
+from virb.records.remembered import Remembered, State, state
+from virb.system.files import atomic_write, collect_leftovers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,57 +51,6 @@ OWN_FILES = ("failures.txt",)  # that a run leaves at the top
 SHOWN = ".shown.npz"  # beside a record: a handful of test images with target and prediction, made small
 SET_ASIDE = ".set-aside"  # where a repair puts what is no record
 KEPT_BYTES = 64 << 20  # of records that one run looks at more than once
-State = tuple[int, int, int, int, int]  # of a file: size, times, inode and device
-
-DAMAGED, MISPLACED, PREDICTIONS, LEFTOVER, FOREIGN, OLD = (
-    "damaged",
-    "misplaced",
-    "predictions",
-    "leftover",
-    "foreign",
-    "old",
-)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file of a results folder that is not a whole record of this version, and why."""
-
-    path: Path
-    kind: str  # DAMAGED, MISPLACED, PREDICTIONS (which alone are damaged), LEFTOVER (of a killed run), FOREIGN, OLD
-    reason: str
-
-
-@dataclass
-class Scan:
-    """What a results folder holds: its whole records in the order of their paths, and all else."""
-
-    records: list[Record] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def sentences(self, *, most: int = 20) -> list[str]:
-        """Return what a reader of a table of these records must know: every damaged file, the others by number."""
-        named = [problem for problem in self.problems if problem.kind in (DAMAGED, MISPLACED)]
-        out = [f"{problem.reason} It is not in the table." for problem in named[:most]]
-        bare = [problem for problem in self.problems if problem.kind == PREDICTIONS]
-        out += [f"{problem.reason} Its score is in the table." for problem in bare[:most]]
-        if max(len(named), len(bare)) > most:
-            out.append(f"Of {len(named) + len(bare)} files that are not whole the first {most} are named.")
-        if named or bare:
-            out.append("Run the same virb evaluate again, or see: virb results check.")
-        old = [problem for problem in self.problems if problem.kind == OLD]
-        if old:
-            out.append(
-                f"{len(old)} record{'s' * (len(old) > 1)} of virb 0.1 (the first: {old[0].path}) do{'es' * (len(old) == 1)} "
-                "not say on what data and by which settings the score was made; virb evaluate computes such records again."
-            )
-        other = [problem for problem in self.problems if problem.kind in (LEFTOVER, FOREIGN)]
-        if other:
-            out.append(
-                f"{len(other)} other file{'s' * (len(other) > 1)} in the results folder (the first: {other[0].path}); "
-                "see: virb results check."
-            )
-        return out
 
 
 class ResultStore:
@@ -100,9 +62,23 @@ class ResultStore:
         self._contents: dict[str, tuple[State, bytes]] = {}
         self._digests: dict[str, tuple[State, str]] = {}
         self._room = KEPT_BYTES
+        self._remembered: dict[str, Remembered] = {}
+        self._with_leftovers: set[Path] = set()  # folders in which something of a killed run was seen
 
     def path(self, encoder: str, task: str, probe: str, seed: int) -> Path:
         return self.root / encoder / task / f"{probe}-seed{seed}.json"
+
+    def remembered(self, encoder: str) -> Remembered:
+        """Return what earlier runs remembered of an encoder's records; ``save`` it after adding to it."""
+        found = self._remembered.get(encoder)
+        if found is None:
+            found = self._remembered[encoder] = Remembered(self.root / encoder)
+        return found
+
+    def save_remembered(self) -> None:
+        """Write down what this run added to what is remembered of records."""
+        for remembered in self._remembered.values():
+            remembered.save()
 
     def check_writable(self) -> None:
         """Raise VirbError now if records could not be written later."""
@@ -142,8 +118,8 @@ class ResultStore:
             record["schema"] == SCHEMA
             and (found := self._digest(path.with_suffix(".npz"))) != (record["predictions_sha256"])
         ):
-            state = "are missing" if found is None else "are damaged or another job's"
-            raise PredictionsError(f"{path} has lost its predictions: those beside it (.npz) {state}.", record)
+            what = "are missing" if found is None else "are damaged or another job's"
+            raise PredictionsError(f"{path} has lost its predictions: those beside it (.npz) {what}.", record)
         return record
 
     def read(self, path: Path) -> Record | None:
@@ -155,25 +131,25 @@ class ResultStore:
 
     def _read_record(self, path: Path) -> Record:
         """Return what :func:`virb.records.record.read` does; a file that stayed as it was is checked once."""
-        state, known = _state(path), self._contents.get(os.fspath(path))
-        if known is not None and known[0] == state:
+        now, known = state(path), self._contents.get(os.fspath(path))
+        if known is not None and known[0] == now:
             record: Record = json.loads(known[1])
             return record
         content = schema.read_bytes(path, most=schema.MAX_BYTES)
         record = schema.parse(content, path)
-        if state is not None and len(content) <= self._room:
+        if now is not None and len(content) <= self._room:
             self._room -= len(content)
-            self._contents[os.fspath(path)] = (state, content)
+            self._contents[os.fspath(path)] = (now, content)
         return record
 
     def _digest(self, path: Path) -> str | None:
         """Return the sha256 of a file's bytes, computed again where its state is another; None where there is none."""
-        state, known = _state(path), self._digests.get(os.fspath(path))
-        if known is not None and known[0] == state:
+        now, known = state(path), self._digests.get(os.fspath(path))
+        if known is not None and known[0] == now:
             return known[1]
         found = _file_digest(path)
-        if state is not None and found is not None:
-            self._digests[os.fspath(path)] = (state, found)
+        if now is not None and found is not None:
+            self._digests[os.fspath(path)] = (now, found)
         return found
 
     def scan(self) -> Scan:
@@ -213,9 +189,9 @@ class ResultStore:
 
         found = self.scan()
         if not found.records:
-            state = "holds no records" if self.root.is_dir() else "does not exist"
+            what = "holds no records" if self.root.is_dir() else "does not exist"
             raise UsageError(
-                f"The results folder {self.root} {state}. "
+                f"The results folder {self.root} {what}. "
                 + "".join(f"{sentence} " for sentence in found.sentences(most=5))
                 + f"Run virb evaluate ENCODER... --out {self.root}."
             )
@@ -309,8 +285,9 @@ class ResultStore:
 
     def check_identity(self, encoder: str, sha256: str, weights_sha256: str | None = None) -> None:
         """Raise UsageError if records of another network lie under this name: one whole record of each task is asked."""
-        for task in _listed(self.root / encoder):
-            found = self._any_encoder(task, encoder)
+        remembered = self.remembered(encoder)
+        for task in self._seen(self.root / encoder):
+            found = self._any_encoder(encoder, task, remembered)
             if found is None:
                 continue
             there, now = found["sha256"], sha256
@@ -322,15 +299,32 @@ class ResultStore:
                     f"{now[:12]} now). Rename the encoder's file, use another {option('out')}, or remove {self.root / encoder}."
                 )
 
-    def _any_encoder(self, folder: Path, encoder: str) -> dict[str, Any] | None:
+    def _any_encoder(self, encoder: str, task: str, remembered: Remembered) -> Mapping[str, Any] | None:
         """Return what the first whole record of a task's folder says of its encoder; None if there is none of that name."""
-        for path in _listed(folder):
-            if path.suffix == ".json":
+        for name in self._seen(self.root / encoder / task):
+            if not name.endswith(".json"):
+                continue
+            place = f"{task}/{name}"
+            found = remembered.whose(place)
+            if found is None:
                 with contextlib.suppress(FileNotFoundError, RecordError):
-                    found: dict[str, Any] = self._read_record(path)["encoder"]
-                    if same_name(found["name"], encoder):
-                        return found
+                    found = self._read_record(self.root / encoder / task / name)["encoder"]
+                    remembered.keep_whose(place, found)
+            if found is not None and same_name(found["name"], encoder):
+                return found
         return None
+
+    def _seen(self, folder: Path) -> list[str]:
+        names = _names(folder)
+        if any(name.startswith(".") and name.endswith(".tmp") for name in names):
+            self._with_leftovers.add(folder)
+        return names
+
+    def collect_leftovers(self) -> None:
+        """Remove what killed runs left in the folders of the encoders that were checked."""
+        for folder in sorted(self._with_leftovers):
+            collect_leftovers(folder)
+        self._with_leftovers.clear()
 
     def check_names(self, encoders: Sequence[str]) -> None:
         """Raise UsageError if a folder there differs from an encoder's name by case alone."""
@@ -344,74 +338,28 @@ class ResultStore:
                 )
 
 
-class MisplacedError(RecordError):
-    """A whole record that lies where another belongs."""
+def opened(root: str | os.PathLike[str]) -> ResultStore:
+    """Return the store of a folder, the same one for all who read it in this process.
 
-
-class PredictionsError(RecordError):
-    """A whole record whose predictions are missing, damaged or another's."""
-
-    def __init__(self, text: str, record: Record) -> None:
-        super().__init__(text)
-        self.record = record
-
-
-def folded(name: str) -> str:
-    """Return ``name`` as file systems compare that know no case and write accents in either form."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def same_name(a: str, b: str) -> bool:
-    return unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b)
-
-
-def is_record_name(name: str) -> bool:
-    """Whether a file is called like a record: ``<probe>-seed<k>.json``."""
-    probe, dash, number = name.removesuffix(".json").rpartition("-seed")
-    return name.endswith(".json") and bool(probe and dash) and not probe.startswith(".") and number.isdecimal()
-
-
-def probe_name(probe: str, overrides: Mapping[str, Any]) -> str:
-    """Return the name that a probe's records carry: with its overrides, if there are any.
-
-    >>> probe_name("gradient", {"limit": 100, "epochs": 5})
-    'gradient+epochs=5+limit=100'
+    A record that several look at is then checked once, as long as its file stays as it was.
     """
-    return "+".join([probe, *(f"{key}={overrides[key]}" for key in sorted(overrides))])
+    return _opened(os.fspath(root), os.getcwd())
 
 
-def base_probe(name: str) -> str:
-    """Return the probe that records of this name are of, whatever its overrides.
-
-    >>> base_probe("gradient+epochs=5+limit=100")
-    'gradient'
-    """
-    return name.partition("+")[0]
-
-
-def without_overrides(name: str, overrides: Collection[str]) -> str:
-    """Return the name of a probe's records without some of the overrides in it.
-
-    >>> without_overrides("knn+label_fraction=0.1+limit=100", ["label_fraction"])
-    'knn+limit=100'
-    """
-    probe, *given = name.split("+")
-    return "+".join([probe, *(part for part in given if part.partition("=")[0] not in overrides)])
+@functools.lru_cache(maxsize=2)
+def _opened(root: str, _cwd: str) -> ResultStore:
+    return ResultStore(root)
 
 
 def _listed(folder: Path) -> list[Path]:
+    return [folder / name for name in _names(folder)]
+
+
+def _names(folder: Path) -> list[str]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(os.listdir(folder))
     except OSError:
         return []
-
-
-def _state(path: Path) -> State | None:
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
 
 
 def _file_digest(path: Path) -> str | None:

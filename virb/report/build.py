@@ -19,7 +19,7 @@ from virb.report.first_page import Made, first_page
 from virb.report.folder import replacing
 from virb.report.pages import ASSETS, asset
 from virb.report.settings import settings_of
-from virb.report.task_page import per_class, task_page
+from virb.report.task_page import tables_of, task_page
 from virb.report.view import slugs
 from virb.system.files import atomic_write
 
@@ -89,13 +89,17 @@ def write_report(
         for encoder in encoders:
             _write(folder / below["encoders"][encoder], encoder_page(settings, encoder, task_links=beside["tasks"]))
         for task in tasks:
-            by_class, link = per_class(first.study, task) if task in first.study.tasks else None, None
-            if by_class is not None:
-                link = f"{stems['tasks'][task]}-per-class.csv"
-                _write(folder / "tasks" / link, by_class.to_csv().encode("utf-8", "replace"))
+            study = next(setting.study for setting in settings if task in setting.study.tasks)
+            tables = tables_of(study, task)
+            files = {name: f"{stems['tasks'][task]}-{name}.csv" for name in tables}
+            for name, table in tables.items():
+                csv = table.to_csv(index=table.index.name is not None)
+                _write(folder / "tasks" / files[name], csv.encode("utf-8", "replace"))
             pictures = folder / "tasks" / "examples"
             shown = examples_of(first.study, task, pictures, stems["tasks"][task], data or DataContext(), n_examples)
-            text = task_page(settings, task, encoder_links=beside["encoders"], per_class_link=link, examples=shown)
+            text = task_page(
+                settings, task, encoder_links=beside["encoders"], tables=tables, files=files, examples=shown
+            )
             _write(folder / below["tasks"][task], text)
         changes = ""
         if against is not None:
@@ -111,5 +115,5 @@ def write_report(
 
 
 def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as file:
+    with atomic_write(path, is_durable=False) as file:  # the same command makes it again
         file.write(content)

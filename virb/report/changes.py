@@ -8,6 +8,7 @@ import pandas as pd
 
 from virb.contracts.analysis import names_in_words
 from virb.report.pages import render
+from virb.report.ranking import span
 from virb.report.settings import Setting
 from virb.report.study import score_text
 from virb.report.view import Cell, Section, Table, heads
@@ -24,20 +25,22 @@ MADE_FROM = {
     "input_size": "input size",
 }
 KEYS = ["encoder", "task", "probe", "labels"]
+SPREADS = ["sd_before", "sd_now", "seeds_before", "seeds_now"]
 
 
 def compared(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """One row for each encoder, task, probe and number of labels of either: scores, their difference, what else differs.
 
-    Columns: encoder, task, probe, labels (those of them that the scores have), before, now, difference, and ``differs``
-    (names of what the scores were made from that is not the same; "" where nothing is or nothing is said).
+    Columns: encoder, task, probe, labels (those of them that the scores have), before, now (means over seeds), difference,
+    sd and number of seeds of both, and ``differs`` (names of what the scores were made from that is not the same; "" where
+    nothing is or nothing is said).
     """
     keys = [key for key in KEYS if key in old and key in new]
     made_from = [column for column in MADE_FROM if column in old and column in new]
 
     def one(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         cells = frame.groupby(keys, sort=False, dropna=False)
-        means = cells["score"].mean().rename(name).to_frame()
+        means = cells["score"].agg(["mean", "std", "size"]).set_axis([name, f"sd_{name}", f"seeds_{name}"], axis=1)
         for column in made_from:
             means[f"{name} {column}"] = cells[column].first()
         return means
@@ -47,8 +50,10 @@ def compared(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     for _, row in both.iterrows():
         known = [(MADE_FROM[c], row[f"before {c}"], row[f"now {c}"]) for c in made_from]
         differs.append(", ".join(name for name, a, b in known if pd.notna(a) and pd.notna(b) and a != b))
-    out = both[["before", "now"]].assign(difference=both["now"] - both["before"], differs=differs)
-    return out.reset_index()
+    out = both[["before", "now"]].assign(difference=both["now"] - both["before"])
+    out[SPREADS] = both[SPREADS]
+    out[SPREADS[2:]] = out[SPREADS[2:]].fillna(0).astype(int)
+    return out.assign(differs=differs).reset_index()
 
 
 def sentences(table: pd.DataFrame, before: Setting, now: Setting) -> list[str]:
@@ -82,6 +87,7 @@ def changes_page(
         title="What changed",
         source=source,
         sentences=sentences(table, before, now),
+        ranks=_ranks(before, now, links["encoders"]),
         table=_table(table, links),
         n_shown=min(len(table), SHOWN),
         n_all=len(table),
@@ -99,8 +105,8 @@ def _table(table: pd.DataFrame, links: Mapping[str, Mapping[str, str]]) -> Table
                 Cell(encoder, href=links["encoders"].get(encoder, "")),
                 Cell(task, href=links["tasks"].get(task, "")),
                 *[Cell(str(row[key])) for key in more],
-                _score(row["before"]),
-                _score(row["now"]),
+                _score(row["before"], row["sd_before"]),
+                _score(row["now"], row["sd_now"]),
                 Cell("–")
                 if pd.isna(row["difference"])
                 else Cell(f"{row['difference']:+.3f}", float(row["difference"])),
@@ -108,11 +114,50 @@ def _table(table: pd.DataFrame, links: Mapping[str, Mapping[str, str]]) -> Table
             ]
         )
     columns = heads("encoder", "end task", *more, "before", "now", "difference", "what else differs")
-    return Table("Scores before and now, the largest difference first", columns, [Section(rows)])
+    seeds = table[["seeds_before", "seeds_now"]]
+    over = "; means ± standard deviation over seeds" if (seeds > 1).to_numpy().any() else ""
+    return Table(f"Scores before and now, the largest difference first{over}", columns, [Section(rows)])
 
 
-def _score(value: float) -> Cell:
-    return Cell("–") if pd.isna(value) else Cell(score_text(value), float(value))
+def _score(value: float, sd: float) -> Cell:
+    if pd.isna(value):
+        return Cell("–")
+    return Cell(score_text(value), float(value), spread="" if pd.isna(sd) else f"± {score_text(sd)}")
+
+
+def _ranks(before: Setting, now: Setting, links: Mapping[str, str]) -> Table | None:
+    """Places before and now of the encoders that were ranked both times; None where there are none."""
+    rows = []
+    for encoder in now.ranking.order:
+        old, new = before.ranking.row(encoder), now.ranking.row(encoder)
+        if not old or not new:
+            continue
+        moved = old["rank"] - new["rank"]
+        rows.append(
+            [
+                Cell(encoder, href=links.get(encoder, "")),
+                *[_place(found) for found in (old, new)],
+                Cell(f"{moved:+g}" if moved else "–", moved),
+                *[Cell(f"{found['mean_rank']:.2f}", found["mean_rank"]) for found in (old, new)],
+            ]
+        )
+    if not rows:
+        return None
+    n_old, n_new = (len(setting.ranking.table) for setting in (before, now))
+    caption = (
+        f"Places before (of {n_old}, over {before.ranking.n_tasks} end tasks) and now (of {n_new}, over "
+        f"{now.ranking.n_tasks}): a place also moves where others come or go"
+    )
+    return Table(
+        caption,
+        heads("encoder", "place before", "place now", "moved up by", "mean rank before", "now"),
+        [Section(rows)],
+    )
+
+
+def _place(found: Mapping[str, float]) -> Cell:
+    said = f"({span(found['low'], found['high'])})" if "low" in found else ""
+    return Cell(f"{found['rank']:g}", found["rank"], spread=said)
 
 
 def first_of(settings: Sequence[Setting], label: str) -> Setting:

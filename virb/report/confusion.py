@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from virb.errors import ScoresError
-from virb.records.predictions import class_names, read_predictions
+from virb.records.predictions import class_names, predictions_of
 from virb.report.leaderboard import SHADES
 from virb.report.study import Study
 from virb.report.view import Cell, Section, Table
@@ -27,9 +27,9 @@ def confusions(study: Study, task: str, links: Mapping[str, str]) -> dict[str, A
     if not results:
         return None
     counts: dict[str, np.ndarray] = {}
-    for encoder in [*study.best_first(task), *(e for e in study.encoders if e not in study.best_first(task))]:
-        rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
-        found = _matrix(results, rows, task)
+    best = study.best_first(task)
+    for encoder in dict.fromkeys([*best, *study.encoders]):
+        found = _matrix(results, study.rows.get((encoder, task), []), task)
         if found is not None:
             counts[str(encoder)] = found
     if not counts:
@@ -54,10 +54,10 @@ def confusions(study: Study, task: str, links: Mapping[str, str]) -> dict[str, A
     return {"note": note, "tables": tables}
 
 
-def _matrix(results: str, rows: Any, task: str) -> np.ndarray | None:
+def _matrix(results: str, rows: Sequence[Mapping[str, Any]], task: str) -> np.ndarray | None:
     """Counts, classes x predicted classes; None where the predictions are not of single classes."""
     try:
-        (arrays,) = read_predictions(results, rows, task).values()
+        arrays = next(iter(predictions_of(results, rows, task).values()), {})
     except ScoresError:
         return None
     target, prediction = arrays.get("target"), arrays.get("prediction")

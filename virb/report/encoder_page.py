@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from virb.report.field import against_the_field, field_sentences
 from virb.report.leaderboard import by_category, intervals_note, legend, scale, score_cell
 from virb.report.pages import render
-from virb.report.provenance import overrides, plain, versions_text
+from virb.report.provenance import overrides, pairs, plain, versions_text
 from virb.report.ranking import TOP, Ranking, span
 from virb.report.settings import Setting
 from virb.report.study import Study, as_text, score_text
 from virb.report.view import Cell, Fact, Section, Table, facts, heads
-from virb.scores.roles import FLOOR, families, roles
+from virb.scores.roles import FLOOR
 from virb.scores.schema import encoder_columns
 from virb.stats.comparisons import above_chance
 
@@ -28,8 +27,8 @@ def encoder_page(settings: Sequence[Setting], encoder: str, *, task_links: Mappi
         "encoder.html",
         root="../",
         title=encoder,
-        role=str(roles(first.frame)[encoder]),
-        family=str(families(first.frame)[encoder]),
+        role=first.roles[encoder],
+        family=first.families[encoder],
         settings=[
             {
                 "label": setting.label,
@@ -100,8 +99,7 @@ def _number(said: list[str]) -> float | None:
 
 
 def _against_baselines(study: Study, encoder: str, scores: Mapping[str, float]) -> list[str]:
-    of = roles(study.frame)
-    baselines = [name for name in study.encoders if of[name] in FLOOR and name != encoder]
+    baselines = [name for name in study.encoders if study.roles[name] in FLOOR and name != encoder]
     if not baselines:
         return []
     floor = study.means.loc[baselines].max().dropna()
@@ -115,8 +113,7 @@ def _scores(study: Study, encoder: str, task_links: Mapping[str, str]) -> Table:
     for category, tasks in by_category(study).items():
         rows = []
         for task in tasks:
-            n = int(study.means[task].notna().sum())
-            rank: Any = study.ranks.loc[encoder, task]
+            n, rank = len(study.values(task)), study.rank(encoder, task)
             chance = study.chance.get(task)
             rows.append(
                 [
@@ -125,7 +122,7 @@ def _scores(study: Study, encoder: str, task_links: Mapping[str, str]) -> Table:
                     score_cell(study, encoder, task, scale(study, task)),
                     interval_cell(study, encoder, task),
                     Cell("–") if chance is None else Cell(score_text(chance), chance),
-                    Cell("–") if np.isnan(rank) else Cell(f"{rank:g} of {n}", float(rank)),
+                    Cell("–") if np.isnan(rank) else Cell(f"{rank:g} of {n}", rank),
                 ]
             )
         sections.append(Section(rows, category))
@@ -170,7 +167,7 @@ def description(study: Study, encoder: str) -> list[Fact]:
         ),
         *_loaded(about.get("loaded")),
         *facts(
-            (str(name).replace("_", " "), as_text(v) if isinstance(v, (int, float)) else plain(v))
+            (str(name).replace("_", " "), as_text(v) if isinstance(v, (int, float)) else pairs(v))
             for name, v in meta.items()
         ),
         *(Fact(label, plain(about[name]), is_code=True)
@@ -192,10 +189,12 @@ def _loaded(said: object) -> list[Fact]:
     if not isinstance(said, Mapping):
         return facts([("weights", plain(said))])
     dropped = said.get("dropped")
-    parts = [f"{part} ({n} tensors)" for part, n in dropped.items()] if isinstance(dropped, Mapping) else []
+    parts = (
+        [f"{part} ({n} tensor{'s' * (n != 1)})" for part, n in dropped.items()] if isinstance(dropped, Mapping) else []
+    )
     lists = {
         "left aside": parts,
-        "assumed": _texts(said.get("assumed")),
+        "assumed": [text.removeprefix("assumed, ") for text in _texts(said.get("assumed"))],
         "weights would have matched too at": _texts(said.get("alternatives")),
     }
     return [

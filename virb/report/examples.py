@@ -16,7 +16,7 @@ from virb.contracts.task import Task
 from virb.errors import ScoresError, VirbError
 from virb.images import pictures
 from virb.images.sheet import as_picture
-from virb.records.predictions import read_predictions, read_shown
+from virb.records.predictions import predictions_of, read_shown
 from virb.report.study import Study
 from virb.system.files import atomic_write
 
@@ -69,14 +69,14 @@ def examples_of(
         return {"note": f"The images cannot be shown here: {error}", "shown": []}
     known = {str(name): k for k, name in enumerate(test.ids)}
     predictions = _predictions(study, task, known)
-    rows, order = _chosen(predictions, len(test), n)
+    rows, order, n_there = _chosen(predictions, len(test), n)
     shown = []
     for k, row in enumerate(rows):
         try:
             shown.append(_show(declared, test, row, folder, f"{stem}-{k}", predictions))
         except VirbError:
             continue  # an image that cannot be read is no reason to be without the others
-    note = f"{len(shown)} of {len(test):,} test examples, {order}."
+    note = f"{len(shown)} of {n_there:,} test examples, {order}."
     if predictions:
         note += f" Below the target, what is said with {', '.join(predictions)}: the best encoders first, or those asked for."
     return {"note": note, "shown": shown}
@@ -147,9 +147,8 @@ def _predictions(study: Study, task: str, known: Mapping[str, int]) -> dict[str,
     results = study.frame.attrs.get("results")
     out: dict[str, np.ndarray] = {}
     for encoder in study.best_first(task):
-        rows = study.frame[(study.frame["encoder"] == encoder) & (study.frame["task"] == task)]
         try:
-            (arrays,) = read_predictions(str(results), rows, task).values()
+            (arrays,) = predictions_of(str(results), study.rows[encoder, task], task).values()
         except ScoresError:
             continue
         said = arrays.get("prediction")
@@ -166,17 +165,21 @@ def _predictions(study: Study, task: str, known: Mapping[str, int]) -> dict[str,
     return out
 
 
-def _chosen(predictions: Mapping[str, np.ndarray], n_test: int, n: int) -> tuple[list[int], str]:
-    """Rows that lie evenly: from those that all encoders agree on to those that they differ on, else over the split."""
+def _chosen(predictions: Mapping[str, np.ndarray], n_test: int, n: int) -> tuple[list[int], str, int]:
+    """Rows that lie evenly: from those that all encoders agree on to those that they differ on, else over the split; how
+    they lie, in words; and among how many, which are those that were predicted (of a shortened run, a part).
+    """
     rows = np.arange(n_test)
     order = "evenly over the split"
-    if len(predictions) > 1:
+    if predictions:
         said = np.stack(list(predictions.values()))
-        agreeing = (said == said[0]).sum(axis=0)
-        rows = np.lexsort((rows, -agreeing))
-        order = "from those on which the encoders agree to those on which they do not"
-    places = np.unique(np.linspace(0, n_test - 1, min(n, n_test)).round().astype(int))
-    return [int(rows[place]) for place in places], order
+        rows = np.flatnonzero((said >= 0).all(axis=0))
+        if len(said) > 1 and len(rows):
+            agreeing = (said == said[0]).sum(axis=0)[rows]
+            rows = rows[np.lexsort((rows, -agreeing))]
+            order = "from those on which the encoders agree to those on which they do not"
+    places = np.unique(np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int))
+    return [int(rows[place]) for place in places], order, len(rows)
 
 
 def _show(

@@ -35,7 +35,8 @@ def differences(study: Study, encoder: str) -> list[Difference]:
     """One for each task that the encoder and at least two others have; the median counts as known."""
     out = []
     for task, score in study.scores(encoder).items():
-        others = study.means[task].drop(encoder).dropna().to_numpy(float)
+        values = study.values(task)
+        others = np.delete(values, np.flatnonzero(values == score)[0])  # of equal scores one is as good as another
         if len(others) < MIN_OTHERS:
             continue
         median = float(np.median(others))

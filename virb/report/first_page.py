@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from virb import __version__, registry
-from virb.records.store import base_probe
+from virb.records.names import base_probe
 from virb.report.drawn import Drawn, not_drawn, shown
 from virb.report.leaderboard import by_category, leaderboard, legend
 from virb.report.pages import render
@@ -18,7 +18,7 @@ from virb.report.settings import Setting
 from virb.report.side_by_side import side_by_side
 from virb.report.study import Study, score_text
 from virb.report.view import Bar, Cell, Fact, Section, Table, facts, heads
-from virb.scores.roles import families, roles
+from virb.scores.layout import seeds_in_words
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,10 @@ def _extent(settings: Sequence[Setting]) -> str:
     """How much there is, in words."""
     study = settings[0].study
     categories = [name for name in by_category(study) if name]
-    seeds = study.frame.groupby(["encoder", "task"]).size()
     parts = [_count(len(study.encoders), "encoder"), _count(len(study.tasks), "end task")]
     if categories:
         parts[1] += f" in {_count(len(categories), 'category', 'categories')}"
-    n_seeds = f"{seeds.min()} to {seeds.max()}" if seeds.min() < seeds.max() else f"{seeds.max()}"
-    parts.append(f"{n_seeds} seed{'s' * bool(seeds.max() > 1)} a score")
+    parts.append(f"{seeds_in_words(*study.seeds)} a score")
     probes = list(dict.fromkeys(name for setting in settings for name in setting.study.said("probe")))
     for said, name in ((probes, "probe"), (study.said("suite"), "suite")):
         if said:
@@ -95,10 +93,10 @@ def _warnings(settings: Sequence[Setting]) -> list[str]:
 def _choices(settings: Sequence[Setting]) -> dict[str, list[Any]]:
     """What the filters offer; families only where an encoder shares its own with another."""
     study = settings[0].study
-    of_role, of_family = roles(study.frame), families(study.frame)
     categories = [(f"c{k}", name or "none given") for k, name in enumerate(by_category(study))]
-    shared = sorted(set(of_family)) if of_family.nunique() < len(of_family) else []
-    return {"categories": categories, "roles": list(dict.fromkeys(of_role)), "families": shared}
+    of_family = study.families
+    shared = sorted(set(of_family.values())) if len(set(of_family.values())) < len(of_family) else []
+    return {"categories": categories, "roles": list(dict.fromkeys(study.roles.values())), "families": shared}
 
 
 def _count(n: int, one: str, many: str = "") -> str:
@@ -124,7 +122,12 @@ def _tasks(study: Study, links: Links) -> Table:
                     Cell("–") if chance is None else Cell(score_text(chance), chance),
                     Cell(", ".join(study.said("n_test", task=task)) or "–"),
                     Cell(best, href=links["encoders"][best]),
-                    Cell(score_text(values.max()), float(values.max()), is_best=True),
+                    Cell(
+                        score_text(values.max()),
+                        float(values.max()),
+                        spread=study.spread_text(best, task),
+                        is_best=True,
+                    ),
                     Cell(score_text(float(values.median())), float(values.median()), bar=bar),
                 ]
             )

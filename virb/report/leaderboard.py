@@ -12,7 +12,7 @@ from virb.report.ranking import TOP, span
 from virb.report.settings import Setting
 from virb.report.study import Study, as_text, score_text
 from virb.report.view import Bar, Cell
-from virb.scores.roles import families, roles
+from virb.scores.layout import seeds_in_words
 from virb.scores.schema import encoder_table
 
 SHADES = 9
@@ -65,7 +65,7 @@ def leaderboard(setting: Setting, key: str, links: Mapping[str, Mapping[str, str
     for k, (category, tasks) in enumerate(by_category(study).items()):
         heads = [_task_head(study, task, links["tasks"][task]) for task in tasks]
         groups.append(Group(category, f"c{k}", heads, len(tasks) > 1 and category in ranking.by_category))
-    of_role, of_family = roles(study.frame), families(study.frame)
+    of_role, of_family = study.roles, study.families
     about = encoder_table(study.frame)
     scales = {task: scale(study, task) for task in study.tasks}
     best_rank = {str(name): float(values.min()) for name, values in ranking.by_category.items()}
@@ -87,8 +87,8 @@ def leaderboard(setting: Setting, key: str, links: Mapping[str, Mapping[str, str
                 rank=_rank_cell(found, len(study.encoders)) if has_rank else None,
                 p_first=_p_first(found, len(study.encoders)) if has_interval else None,
                 best_on=Cell(str(n_best), n_best, title=f"best on {n_best} of {n_scores} end tasks"),
-                role=str(of_role[encoder]),
-                family=str(of_family[encoder]),
+                role=of_role[encoder],
+                family=of_family[encoder],
                 about=" · ".join(_said(name, text) for name, text in said),
                 cells=cells,
             )
@@ -137,7 +137,7 @@ def _category_rank(setting: Setting, encoder: str, category: str, best: Mapping[
 
 def scale(study: Study, task: str) -> tuple[float, float]:
     """The ends of a task's scale: its lowest and highest score, but for scores far below the others (Tukey's fence)."""
-    values = study.means[task].dropna().to_numpy(float)
+    values = study.values(task)
     low, high = np.quantile(values, [0.25, 0.75])
     return float(max(values.min(), low - 1.5 * (high - low))), float(values.max())
 
@@ -147,21 +147,20 @@ def score_cell(study: Study, encoder: str, task: str, ends: tuple[float, float],
     score = study.score(encoder, task)
     if np.isnan(score):
         return Cell("–", title=f"{encoder} has no score on {task}")
-    values = study.means[task].dropna().to_numpy(float)
+    values = study.values(task)
     low, high = ends
     shade = round(max(score - low, 0.0) / (high - low) * (SHADES - 1)) if high > low else SHADES // 2
     found = study.intervals.get((encoder, task))
     bar = Bar.on(found.low, found.high, score, scale=ends) if found else None
-    sd = float(study.sds.loc[encoder, task])  # type: ignore[arg-type]
     departs = overrides(study, encoder=encoder, task=task)
     said = [f"{encoder} on {task}: {score_text(score)}"]
     said += [f"95% interval {score_text(found.low)} to {score_text(found.high)} ({found.how})"] if found else []
-    rank = float(study.ranks.loc[encoder, task])  # type: ignore[arg-type]
+    rank = study.rank(encoder, task)
     said += [f"rank {rank:g} of {len(values)}"] if len(values) > 1 else []
     return Cell(
         score_text(score),
         score,
-        spread="" if np.isnan(sd) else f"± {score_text(sd)}",
+        spread=study.spread_text(encoder, task),
         bar=bar,
         shade=shade if is_shaded and len(values) > 1 else None,
         is_best=len(study.encoders) > 1 and score >= high,
@@ -181,9 +180,10 @@ def by_category(study: Study) -> dict[str, list[str]]:
 
 def legend(study: Study) -> list[str]:
     """What the numbers are, a sentence each."""
-    n_seeds = int(study.frame.groupby(["encoder", "task"]).size().max())
     out = ["Higher is better in every column"]
-    out.append(f"Mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "One seed a score")
+    out.append(
+        f"Mean ± standard deviation over {seeds_in_words(*study.seeds)}" if study.seeds[1] > 1 else "One seed a score"
+    )
     if len(study.encoders) > 1:
         out.append(
             "Colour: place between the lowest and the highest score of the end task (scores far below the others left aside)"

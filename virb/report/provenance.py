@@ -11,6 +11,7 @@ from typing import Any
 from virb.errors import VirbError
 from virb.records import compare
 from virb.report.study import Study
+from virb.scores.layout import seeds_in_words
 
 MINI = "A mini- score is not a ViRB score."
 MARK = "†"
@@ -37,10 +38,10 @@ def warnings(study: Study) -> list[str]:
             f"Runs depart from the protocol ({'; '.join(shortened)}), marked {MARK}: their scores are not comparable with "
             "full runs."
         )
-    seeds = study.frame.groupby(["encoder", "task"]).size()
-    if seeds.max() > 1 and seeds.min() < seeds.max():
-        out.append(f"Scores are means over {seeds.min()} to {seeds.max()} seeds: some cells have fewer than others.")
-    if seeds.max() == 1:
+    fewest, most = study.seeds
+    if most > 1 and fewest < most:
+        out.append(f"Scores are means over {seeds_in_words(fewest, most)}: some cells have fewer than others.")
+    if most == 1:
         out.append("Every score is of one seed: what training the head again would change is not known.")
     out += [
         f"{note[:1].upper()}{note[1:]}{'' if note.endswith('.') else '.'}"
@@ -99,6 +100,13 @@ def plain(value: object) -> str:
     if value is None:
         return ""
     return str(value) if isinstance(value, (str, int, float, bool)) else json.dumps(value, sort_keys=True, default=str)
+
+
+def pairs(said: object) -> str:
+    """A mapping as ``name value, name value``; anything else as :func:`plain`."""
+    if not isinstance(said, Mapping):
+        return plain(said)
+    return ", ".join(f"{name} {plain(value)}" for name, value in said.items())
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -12,19 +12,9 @@ from virb.errors import ScoresError
 from virb.report.study import Study
 from virb.scores.layout import missing_cells, ranked_part
 from virb.scores.units import on_one_scale
-from virb.stats.ranking import (
-    Standing,
-    critical_difference,
-    holm_wilcoxon,
-    leader_against_others,
-    leader_by_luck,
-    nemenyi,
-    rank_bootstrap,
-    rank_stability,
-    standing,
-    task_ranks,
-)
+from virb.stats.ranking import critical_difference, holm_wilcoxon, leader_against_others, nemenyi_against, task_ranks
 from virb.stats.signed_rank import smallest_holm_p
+from virb.stats.standing import Standing, leader_by_luck, rank_bootstrap, rank_stability, standing
 
 ALPHA = 0.05
 TOP = 3
@@ -155,9 +145,8 @@ def span(low: float, high: float) -> str:
 def _tests(first: str, complete: pd.DataFrame, study: Study, found: Standing | None) -> list[str]:
     n_encoders, n_tasks = complete.shape
     scaled, scale = on_one_scale(study.frame, complete)
-    pairs = holm_wilcoxon(scaled)
     if found is None:
-        p, least = float(pairs["p"].iloc[0]), smallest_holm_p(n_tasks, 1)
+        p, least = float(holm_wilcoxon(scaled)["p"].iloc[0]), smallest_holm_p(n_tasks, 1)
         verdict = "the two differ" if p < ALPHA else "no difference between the two is shown"
         reach = f"; {n_tasks} end tasks cannot give less than {least:.2g}" if least >= ALPHA else ""
         return [f"Wilcoxon's signed-rank test over end tasks: {verdict} ({_p(p)}){reach}."]
@@ -169,7 +158,7 @@ def _tests(first: str, complete: pd.DataFrame, study: Study, found: Standing | N
         f"Kendall's W, {test.kendall_w:.2f})."
         + (f" Counting tasks as independent it would be {_p(found.p_tasks)}." if found.p != found.p_tasks else "")
     ]
-    p_pairs = nemenyi(complete).loc[first].drop(first)
+    p_pairs = nemenyi_against(complete, first)
     alike = [str(name) for name in test.mean_ranks.index if name != first and p_pairs[name] >= ALPHA]
     limit = critical_difference(n_encoders, n_tasks, alpha=ALPHA)
     basis = (

@@ -29,6 +29,8 @@ def side_by_side(settings: Sequence[Setting], links: Mapping[str, str]) -> Table
         rows.append(row)
     more = f" (the first {SHOWN} of {len(settings)})" if len(settings) > SHOWN else ""
     caption = f"{' and '.join(setting.label for setting in shown)}{more}, on the {len(tasks)} end tasks that all have"
+    if any(setting.study.seeds[1] > 1 for setting in shown):
+        caption += "; mean ± standard deviation over seeds"
     return Table(caption, heads("encoder", *names), [Section(rows)], is_vertical=len(names) > 8)
 
 
@@ -47,4 +49,5 @@ def _score(setting: Setting, encoder: str, task: str) -> Cell:
     if encoder not in study.means.index or (encoder, task) not in study.rows:
         return Cell("–")
     score = study.score(encoder, task)
-    return Cell(score_text(score), score, is_best=len(study.encoders) > 1 and score >= study.means[task].max())
+    is_best = len(study.encoders) > 1 and score >= study.values(task).max()
+    return Cell(score_text(score), score, spread=study.spread_text(encoder, task), is_best=is_best)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from virb.errors import ScoresError, VirbError
-from virb.records.predictions import read_predictions, sampling_sd
+from virb.records.predictions import predictions_of, sampling_sd
 from virb.scores.layout import matrix, task_categories
+from virb.scores.roles import families, roles
 from virb.stats.comparisons import above_chance
 from virb.stats.ranking import task_ranks
 
@@ -56,25 +58,43 @@ class Study:
             return [name for name in self.chosen if (name, task) in self.rows]
         return [str(name) for name in self.ranks[task].dropna().sort_values(kind="stable").index]
 
-    @property
+    @cached_property
     def encoders(self) -> list[str]:
         return [str(name) for name in self.means.index]
 
-    @property
+    @cached_property
     def tasks(self) -> list[str]:
         return [str(name) for name in self.means.columns]
 
     def said(self, column: str, *, encoder: str | None = None, task: str | None = None) -> list[str]:
         """The different values of a column, as text, of an encoder, of a task, of one cell, or of all."""
-        texts = [as_text(row.get(column)) for row in _chosen(self.rows, encoder, task)]
-        return [text for text in dict.fromkeys(texts) if text]
+        key = (column, encoder, task)
+        if key not in self._said:
+            texts = dict.fromkeys(as_text(row.get(column)) for row in self._rows_of.get((encoder, task), ()))
+            self._said[key] = [text for text in texts if text]
+        return self._said[key]
 
     def n_seeds(self, encoder: str, task: str) -> int:
         return len(self.rows.get((encoder, task), []))
 
+    def spread_text(self, encoder: str, task: str) -> str:
+        """The standard deviation over seeds as it stands behind a mean; "" of one seed."""
+        sd = self.sd(encoder, task)
+        return "" if np.isnan(sd) else f"± {score_text(sd)}"
+
     def score(self, encoder: str, task: str) -> float:
-        value: Any = self.means.loc[encoder, task]
-        return float(value)
+        return self._means[encoder, task]
+
+    def sd(self, encoder: str, task: str) -> float:
+        """The standard deviation of a score over seeds; NaN for one."""
+        return self._sds[encoder, task]
+
+    def rank(self, encoder: str, task: str) -> float:
+        return self._ranks[encoder, task]
+
+    def values(self, task: str) -> np.ndarray:
+        """The scores (N,) of the encoders that have one on the task, in their order."""
+        return self._values[task]
 
     def scores(self, encoder: str) -> dict[str, float]:
         """The scores an encoder has, by task."""
@@ -82,18 +102,73 @@ class Study:
 
     def best_on(self, encoder: str) -> list[str]:
         """Tasks on which no encoder scores higher."""
-        best = self.means.max()
-        return [task for task, score in self.scores(encoder).items() if score >= best[task]]
+        return [task for task, score in self.scores(encoder).items() if score >= self._values[task].max()]
 
     def records_of(self, *, encoder: str | None = None, task: str | None = None) -> list[dict[str, Any]]:
         """The records of an encoder, of a task, of one cell, or all."""
-        return _chosen(self.records, encoder, task)
+        return self._records_of.get((encoder, task), [])
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        return {str(name): str(role) for name, role in roles(self.frame).items()}
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        return {str(name): str(family) for name, family in families(self.frame).items()}
+
+    @cached_property
+    def seeds(self) -> tuple[int, int]:
+        """The fewest and the most seeds of a score."""
+        counts = self.frame.groupby(["encoder", "task"]).size()
+        return int(counts.min()), int(counts.max())
+
+    # A page asks these of every cell, and there are thousands of cells: each is looked up, not searched for.
+
+    @cached_property
+    def _rows_of(self) -> dict[tuple[str | None, str | None], list[dict[str, Any]]]:
+        return _grouped(self.rows)
+
+    @cached_property
+    def _records_of(self) -> dict[tuple[str | None, str | None], list[dict[str, Any]]]:
+        return _grouped(self.records)
+
+    @cached_property
+    def _said(self) -> dict[tuple[str, str | None, str | None], list[str]]:
+        return {}
+
+    @cached_property
+    def _means(self) -> dict[Cell, float]:
+        return _by_cell(self.means)
+
+    @cached_property
+    def _sds(self) -> dict[Cell, float]:
+        return _by_cell(self.sds)
+
+    @cached_property
+    def _ranks(self) -> dict[Cell, float]:
+        return _by_cell(self.ranks)
+
+    @cached_property
+    def _values(self) -> dict[str, np.ndarray]:
+        return {str(task): column.dropna().to_numpy(float) for task, column in self.means.items()}
 
 
-def _chosen(table: Mapping[Cell, list[dict[str, Any]]], encoder: str | None, task: str | None) -> list[dict[str, Any]]:
-    if encoder is not None and task is not None:
-        return table.get((encoder, task), [])
-    return [item for (e, t), items in table.items() if encoder in (None, e) and task in (None, t) for item in items]
+def _grouped(table: Mapping[Cell, list[dict[str, Any]]]) -> dict[tuple[str | None, str | None], list[dict[str, Any]]]:
+    """What ``table`` has of each cell, of each encoder, of each task, and in all (None: of every one)."""
+    out: dict[tuple[str | None, str | None], list[dict[str, Any]]] = {}
+    for (encoder, task), items in table.items():
+        for key in ((encoder, task), (encoder, None), (None, task), (None, None)):
+            out.setdefault(key, []).extend(items)
+    return out
+
+
+def _by_cell(table: pd.DataFrame) -> dict[Cell, float]:
+    values = table.to_numpy(float)
+    return {
+        (str(encoder), str(task)): float(values[i, j])
+        for i, encoder in enumerate(table.index)
+        for j, task in enumerate(table.columns)
+    }
 
 
 def study_of(scores: pd.DataFrame, *, chosen: Sequence[str] = ()) -> Study:
@@ -107,10 +182,10 @@ def study_of(scores: pd.DataFrame, *, chosen: Sequence[str] = ()) -> Study:
     cells = scores.groupby(["encoder", "task"], sort=False)["score"]
     sds = cells.std(ddof=1).unstack("task").reindex(index=means.index, columns=means.columns)
     results = scores.attrs.get("results")
-    found, why_not = _intervals(scores, means, results)
     rows: dict[Cell, list[dict[str, Any]]] = {}
     for row in scores.to_dict("records"):
         rows.setdefault((row["encoder"], row["task"]), []).append({str(name): value for name, value in row.items()})
+    found, why_not = _intervals(rows, means, results)
     return Study(
         frame=scores,
         means=means,
@@ -143,11 +218,11 @@ def score_text(value: float) -> str:
 
 
 def _records(scores: pd.DataFrame, results: str) -> dict[Cell, list[dict[str, Any]]]:
-    from virb.records.store import ResultStore
+    from virb.records.store import opened
 
     wanted = set(zip(scores["encoder"], scores["task"], scores["probe"], scores["seed"], strict=True))
     out: dict[Cell, list[dict[str, Any]]] = {}
-    for record in ResultStore(results).records():
+    for record in opened(results).records():
         encoder, task = str(record["encoder"]["name"]).strip(), str(record["task"]["name"]).strip()
         if (encoder, task, record["probe"], record["seed"]) in wanted:
             out.setdefault((encoder, task), []).append(record)
@@ -180,39 +255,59 @@ def _chance(scores: pd.DataFrame) -> dict[str, float]:
 
 
 def _intervals(
-    scores: pd.DataFrame, means: pd.DataFrame, results: str | None
+    rows: Mapping[Cell, list[dict[str, Any]]], means: pd.DataFrame, results: str | None
 ) -> tuple[dict[Cell, Interval], dict[str, str]]:
     """Noise of the test sample only: another head or another pretraining moves a score further."""
     found: dict[Cell, Interval] = {}
     why_not: dict[str, str] = {}
-    for task, part in scores.groupby("task", sort=False):
-        metrics = set(part["metric"].dropna().astype(str)) if "metric" in part else set()
+    by_task: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for (encoder, task), cell in rows.items():
+        by_task.setdefault(task, {})[encoder] = cell
+    for task, cells in by_task.items():
+        metrics = {text for cell in cells.values() for row in cell if (text := as_text(row.get("metric")))}
         if len(metrics) != 1:
-            why_not[str(task)] = "the scores do not say by which metric."
+            why_not[task] = "the scores do not say by which metric."
             continue
         metric = metrics.pop()
-        for encoder, rows in part.groupby("encoder", sort=False):
+        scores = {encoder: float(means.loc[encoder, task]) for encoder in cells}  # type: ignore[arg-type]
+        if metric.lower() in TOP1:
+            exact, reason = _exact(scores, cells)
+            found |= {(encoder, task): interval for encoder, interval in exact.items()}
+            if reason:
+                why_not[task] = reason
+            continue
+        for encoder, cell in cells.items():
             try:
-                score: Any = means.loc[str(encoder), str(task)]
-                interval = _interval(float(score), rows, str(task), metric, results)
-                found[str(encoder), str(task)] = interval
+                found[encoder, task] = _jackknife(scores[encoder], cell, task, metric, results)
             except ScoresError as error:
-                why_not.setdefault(str(task), str(error))
+                why_not.setdefault(task, str(error))
     return found, why_not
 
 
-def _interval(score: float, rows: pd.DataFrame, task: str, metric: str, results: str | None) -> Interval:
-    if metric.lower() in TOP1:
-        n = set(pd.to_numeric(rows["n_test"], errors="coerce").dropna()) if "n_test" in rows else set()
+def _exact(scores: Mapping[str, float], cells: Mapping[str, list[dict[str, Any]]]) -> tuple[dict[str, Interval], str]:
+    """The exact intervals of accuracies, and why one of them has none."""
+    n_test: dict[str, float] = {}
+    reason = ""
+    for encoder, cell in cells.items():
+        said = pd.to_numeric(pd.Series([row.get("n_test") for row in cell]), errors="coerce").dropna()
+        n = set(said)
         if len(n) != 1 or not min(n) >= 1:
-            raise ScoresError("the number of test examples (n_test) is not known.")
-        if not 0 <= score <= 1:
-            raise ScoresError("the scores are no fractions, as an accuracy's interval needs.")
-        exact = above_chance([score], [0.0], [float(n.pop())]).iloc[0]
-        return Interval(float(exact["low"]), float(exact["high"]), EXACT)
+            reason = reason or "the number of test examples (n_test) is not known."
+        elif not 0 <= scores[encoder] <= 1:
+            reason = reason or "the scores are no fractions, as an accuracy's interval needs."
+        else:
+            n_test[encoder] = float(n.pop())
+    if not n_test:
+        return {}, reason
+    found = above_chance([scores[e] for e in n_test], [0.0] * len(n_test), list(n_test.values()))
+    ends = zip(n_test, found["low"].to_numpy(float), found["high"].to_numpy(float), strict=True)
+    return {encoder: Interval(float(low), float(high), EXACT) for encoder, low, high in ends}, reason
+
+
+def _jackknife(score: float, cell: list[dict[str, Any]], task: str, metric: str, results: str | None) -> Interval:
     if results is None:
         raise ScoresError(f"{metric} needs the predictions of a results folder, and this is a table of scores.")
     # The spread between test samples is that of one head; heads of other seeds see the same examples.
-    (arrays,) = read_predictions(results, rows, task).values()
+    (arrays,) = predictions_of(results, cell, task).values()
     half = 1.96 * sampling_sd(arrays, metric)
     return Interval(score - half, score + half, JACKKNIFE)

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from virb.errors import VirbError
-from virb.records.store import base_probe
+from virb.records.names import base_probe
 from virb.report.confusion import confusions
+from virb.report.curves import curves, losses
 from virb.report.encoder_page import interval_cell
 from virb.report.leaderboard import intervals_note, legend, scale, score_cell
 from virb.report.pages import render
-from virb.report.provenance import MINI, is_mini, plain, versions_text
+from virb.report.provenance import MINI, is_mini, pairs, plain, versions_text
 from virb.report.settings import Setting
 from virb.report.study import Study, as_text, score_text
 from virb.report.view import Cell, Fact, Section, Table, facts, heads
@@ -28,14 +29,16 @@ def task_page(
     task: str,
     *,
     encoder_links: Mapping[str, str],
-    per_class_link: str | None = None,
+    tables: Mapping[str, pd.DataFrame],
+    files: Mapping[str, str],
     examples: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The whole page of ``task``; ``per_class_link`` is the CSV of its scores by class, where there is one."""
+    """The whole page of ``task``; ``tables`` are those of :func:`tables_of`, ``files`` their CSVs by the same names."""
+    links = {name: Cell(file, href=file) for name, file in files.items()}
+    by_class = tables.get("per-class")
     with_it = [setting for setting in settings if task in setting.study.means.columns]
     study = with_it[0].study
     summary = _declared(study, task)
-    by_class = per_class(study, task)
     return render(
         "task.html",
         root="../",
@@ -54,21 +57,35 @@ def task_page(
         examples=examples,
         confusions=confusions(study, task, encoder_links),
         by_class=None if by_class is None else _by_class(by_class, encoder_links),
-        per_class_link=Cell(per_class_link, href=per_class_link) if per_class_link else None,
+        per_class_link=links.get("per-class"),
+        curves=curves(study, task, tables["training"], encoder_links) if "training" in tables else None,
+        curves_link=links.get("training"),
         about=_facts(study, task),
     )
 
 
+def tables_of(study: Study, task: str) -> dict[str, pd.DataFrame]:
+    """The tables of a task that its records give, at full precision, by name: "per-class" (indexed by class), "training"."""
+    by_class, by_epoch = per_class(study, task), losses(study, task)
+    out = {} if by_class is None else {"per-class": by_class}
+    return out if by_epoch.empty else {**out, "training": by_epoch}
+
+
 def per_class(study: Study, task: str) -> pd.DataFrame | None:
     """Scores by class (classes x encoders, means over seeds, NaN for a class that is absent); None without any."""
-    columns: dict[str, pd.Series] = {}
+    columns: dict[str, dict[str, float]] = {}
     for encoder in study.encoders:
-        found = [
-            record["per_class"] for record in study.records_of(encoder=encoder, task=task) if record.get("per_class")
-        ]
+        records = study.records_of(encoder=encoder, task=task)
+        found = [record["per_class"] for record in records if record.get("per_class")]
         if found:
-            columns[encoder] = pd.DataFrame(found).astype(float).mean()
-    return pd.DataFrame(columns).rename_axis("class") if columns else None
+            names = dict.fromkeys(name for scores in found for name in scores)
+            columns[encoder] = {name: _mean([scores.get(name) for scores in found]) for name in names}
+    return pd.DataFrame(columns, dtype=float).rename_axis("class") if columns else None
+
+
+def _mean(scores: Sequence[float | None]) -> float:
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else np.nan
 
 
 def _declared(study: Study, task: str) -> str:
@@ -101,7 +118,7 @@ def _facts(study: Study, task: str) -> list[Fact]:
             ("protocol", _protocol(records)),
             ("departs from it by", "; ".join(study.said("overrides", task=task))),
             ("version of the task", plain(about.get("version"))),
-            ("revision of the data", _pairs(data)),
+            ("revision of the data", pairs(data)),
             ("made with", versions_text(records)),
             ("device", ", ".join(sorted({str(record["device"]) for record in records if record.get("device")}))),
             ("seconds a record, mean", "; ".join(f"{name} {value:.1f}" for name, value in seconds.items())),
@@ -120,16 +137,8 @@ def _protocol(records: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for protocol in found for name in protocol))
     common = {name: found[0].get(name) for name in names if all(p.get(name) == found[0].get(name) for p in found)}
     differing = [name for name in names if name not in common]
-    said = _pairs(common)
+    said = pairs(common)
     return f"{said}; differing by record: {', '.join(differing)}" if differing else said
-
-
-def _pairs(said: object) -> str:
-    return (
-        ", ".join(f"{name} {plain(value)}" for name, value in said.items())
-        if isinstance(said, Mapping)
-        else plain(said)
-    )
 
 
 def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
@@ -149,11 +158,13 @@ def _ranked(study: Study, task: str, links: Mapping[str, str]) -> Table:
     rows = []
     for name in study.ranks[task].sort_values(kind="stable").index:
         encoder = str(name)
-        rank: Any = study.ranks.loc[encoder, task]
+        rank = study.rank(encoder, task)
         n_seeds = study.n_seeds(encoder, task)
+        if not n_seeds:
+            continue
         row = [
             Cell(encoder, href=links[encoder]),
-            Cell("–") if np.isnan(rank) else Cell(f"{rank:g}", float(rank)),
+            Cell(f"{rank:g}", rank),
             score_cell(study, encoder, task, ends),
             interval_cell(study, encoder, task),
             Cell(as_text(n_seeds), n_seeds),

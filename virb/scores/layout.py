@@ -235,6 +235,15 @@ def without_outliers(data: Prepared, outliers: tuple[str, ...], notes: Notes) ->
     return Prepared(frame, wide, data.categories, f"{data.note} {said}".strip())
 
 
+def seeds_in_words(fewest: int, most: int) -> str:
+    """Over how many seeds means are.
+
+    >>> seeds_in_words(3, 3), seeds_in_words(1, 2)
+    ('3 seeds', '1 to 2 seeds')
+    """
+    return f"{fewest} to {most} seeds" if fewest < most else f"{most} seed{'s' if most > 1 else ''}"
+
+
 def mean_scores(data: Prepared, encoders: Iterable[Any], task: str, notes: Notes) -> tuple[pd.Series, str]:
     """Score of each of ``encoders`` on ``task``, else its mean over the tasks on one scale, and which of the two it is in
     words; NaN, and said, where a score is missing: a mean over other tasks is another thing."""

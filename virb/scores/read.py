@@ -90,9 +90,9 @@ def read_scores(
 
 
 def _folder(path: Path) -> pd.DataFrame:
-    from virb.records.store import ResultStore
+    from virb.records.store import opened
 
-    frame = ResultStore(path).table()
+    frame = opened(path).table()
     if frame.empty:
         raise ScoresError(
             f"The results folder {path} holds no finished record. Run `virb evaluate ... --out {path}` first, or name the "

@@ -18,7 +18,7 @@ from virb.contracts.analysis import NotApplicable, Option, comma_list, names_in_
 from virb.contracts.roles import ROLES
 from virb.contracts.tables import Notes
 from virb.errors import RegistryError, ScoresError, UsageError
-from virb.scores.schema import as_words, check_scores, encoder_table
+from virb.scores.schema import About, as_words, check_scores, encoder_table
 
 SELF_SUPERVISED = "self-supervised"
 #: Roles of encoders that learned nothing: what others are measured from.
@@ -88,13 +88,14 @@ def declared_by_methods(frame: pd.DataFrame) -> pd.DataFrame:
     """Scores of a results folder with the role of each encoder's pretraining method where its meta says none."""
     if "method" not in frame:
         return frame
-    said = frame["method"].map(lambda method: role_of_method(method) or np.nan, na_action="ignore")
+    of_method = {method: role_of_method(method) or np.nan for method in frame["method"].dropna().unique()}
+    said = frame["method"].map(of_method)
     if "role" in frame:
         said = frame["role"].where(frame["role"] != "unknown", said)
     if said.isna().all():
         return frame
     out = frame.assign(role=said.fillna("unknown"))
-    out.attrs = {**frame.attrs, "about": {**frame.attrs.get("about", {}), "role": "encoder"}}
+    out.attrs = {**frame.attrs, "about": About({**frame.attrs.get("about", {}), "role": "encoder"})}
     return out
 
 

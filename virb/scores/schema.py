@@ -242,13 +242,20 @@ def _roles(column: pd.Series, name: str) -> pd.Series:
 # ---------------------------------------------------------------------------------------------- what columns are about
 
 
-def columns_about(frame: pd.DataFrame) -> dict[str, str]:
+class About(dict[str, str]):
+    """What columns are about, never changed once made: pandas copies a frame's ``attrs`` in full at nearly every step."""
+
+    def __deepcopy__(self, memo: object) -> About:
+        return self
+
+
+def columns_about(frame: pd.DataFrame) -> About:
     """What every column is about: "encoder", "task" or "row", by its meaning where virb knows it, else by its values.
 
     A column with one value (or none) for each encoder is about encoders, one with one value for each task about tasks,
     and any other about rows.
     """
-    about: dict[str, str] = {}
+    about = About()
     for column in map(str, frame.columns):
         if column in ROW_WORDS:
             about[column] = "row"

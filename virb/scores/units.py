@@ -17,6 +17,7 @@ from virb.contracts.analysis import names_in_words
 from virb.contracts.metric import OF_TARGET, Metric
 from virb.contracts.tables import Notes
 from virb.errors import RegistryError, ScoresError, UsageError
+from virb.scores.schema import About
 
 _BETTER = ("higher", "lower")
 
@@ -31,7 +32,7 @@ def units_of_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     if known.isna().all():
         return frame
     out = frame.assign(unit=known.astype(object))
-    out.attrs = {**frame.attrs, "about": {**frame.attrs.get("about", {}), "unit": "task"}}
+    out.attrs = {**frame.attrs, "about": About({**frame.attrs.get("about", {}), "unit": "task"})}
     return out
 
 
@@ -72,7 +73,7 @@ def one_scale(
     _refuse_mixed_scales(out, name)
     if "better" in out:
         _turn(out, notes, name)
-    about = {**attrs.get("about", {}), **({"unit": "task"} if "unit" in out else {})}
+    about = About({**attrs.get("about", {}), **({"unit": "task"} if "unit" in out else {})})
     out.attrs = {**attrs, "notes": notes, "about": about}
     return out
 

@@ -32,6 +32,10 @@ def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True) -> float:
     Raises:
         ScoresError: different N, fewer than 4 (plain: 2) images, values that are not finite, or a representation that
             is the same for every image.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 5))
+    >>> round(linear_cka(x, 3 * x[:, ::-1] + 1), 6)  # blind to scale, shift and rotation
+    1.0
     """
     x, y = _flat(x), _flat(y)
     if len(x) != len(y):

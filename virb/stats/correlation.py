@@ -96,6 +96,11 @@ def correlation_matrix(
     Raises:
         ScoresError: fewer than 3 encoders or 2 tasks, a missing or infinite score, or a task on which all encoders
             score the same (its correlation does not exist). The text names it.
+
+    >>> scores = pd.DataFrame({"depth": [1.0, 2, 3, 4, 5], "flow": [2.0, 1, 4, 3, 5]}, index=list("abcde"))
+    >>> found = correlation_matrix(scores)
+    >>> float(found.r.loc["depth", "flow"].round(6)), float(found.p.loc["depth", "flow"].round(3))  # 16 of 120 orders
+    (0.8, 0.133)
     """
     _one_of("method", method, METHODS)
     _one_of("interval", interval, INTERVALS)
@@ -289,6 +294,9 @@ def adjust_p(p: np.ndarray, method: str = "bh") -> np.ndarray:
 
     Raises:
         ScoresError: a p is NaN or outside [0, 1]; a NaN is never counted as a test, nor spread over the others.
+
+    >>> adjust_p(np.array([0.01, 0.04, 0.03]), "holm").round(3).tolist()
+    [0.03, 0.06, 0.06]
     """
     _one_of("adjustment", method, ("bh", "holm"))
     p = np.asarray(p, float)

@@ -64,6 +64,10 @@ def frechet_distance(x: np.ndarray | Moments, y: np.ndarray | Moments) -> float:
 
     Raises:
         ScoresError: dimensions that differ, fewer than 2 images, or values that are not finite.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 2))
+    >>> round(frechet_distance(x, x + [3.0, 4.0]), 6)  # equal covariances: the squared distance of the means
+    25.0
     """
     dims = [len(z.mean) if isinstance(z, Moments) else _features(z).shape[1] for z in (x, y)]
     counts = [z.n if isinstance(z, Moments) else len(z) for z in (x, y)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import math
 import os
@@ -10,19 +12,24 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import virb
 from virb.errors import UsageError
 from virb.system import leases
 from virb.system.paths import cache_root
 
 LARGEST_DEFAULT_GB = 100.0
-KINDS = ("features", "pretraining", "world", "digests", "encoders")
-REMEMBERED = ("digests", "encoders")  # small files, each read whole and written anew: gone, they are made again
+KINDS = ("features", "pretraining", "world", "digests", "encoders", "records")
+REMEMBERED = (
+    "digests",
+    "encoders",
+    "records",
+)  # small files, each read whole and written anew: gone, they are made again
 LIMITED = ("features", "pretraining")  # what counts towards the limit and is removed beyond it; rendering takes longer
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One folder of the cache, or all that is remembered of images or of encoder files. ``last_use`` is in seconds since the epoch."""
+    """One folder of the cache, or all that is remembered of images, of encoder files or of records. ``last_use`` is in seconds since the epoch."""
 
     kind: str
     what: str
@@ -31,6 +38,18 @@ class CacheEntry:
     last_use: float
     is_in_use: bool
     path: Path
+
+
+@functools.cache
+def code_state(*rooms: str) -> str:
+    """Return a digest of the state of the code in some of virb's folders: its files' sizes and times, and the version.
+
+    What is remembered of how code judged a file holds while that code stays as it is.
+    """
+    here = Path(virb.__file__).parent
+    files = sorted(path for room in rooms for path in (here / room).rglob("*.py"))
+    states = [(str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in files]
+    return hashlib.sha256(repr((states, virb.__version__)).encode()).hexdigest()
 
 
 def limit_bytes(root: Path | None = None, limit_gb: float | None = None) -> float:
@@ -86,7 +105,7 @@ def trim(limit: float, root: Path | None = None) -> int:
 
 
 def clear(kind: str = "all", root: Path | None = None) -> tuple[int, list[CacheEntry]]:
-    """Remove everything of ``kind`` ("features", "pretraining", "world", "digests", "encoders" or "all") that no process uses.
+    """Remove everything of ``kind`` (one of :data:`KINDS` or "all") that no process uses.
 
     Returns:
         How many bytes went, and the entries that stayed because they are in use.
@@ -148,7 +167,7 @@ def _entry(kind: str, folder: Path, what: str, n_images: object, is_in_use: bool
 
 
 def _remembered(kind: str, place: Path) -> list[CacheEntry]:
-    """What is remembered, as one entry: of images a file a root (64 bytes an image), of encoders a file each."""
+    """What is remembered, as one entry: of images a file a root (64 bytes an image), of encoders and of their records a file each."""
     sizes, times = [], []
     with contextlib.suppress(OSError):
         for file in place.iterdir():
@@ -157,7 +176,7 @@ def _remembered(kind: str, place: Path) -> list[CacheEntry]:
             times.append(found.st_mtime)
     if not sizes:
         return []
-    of = "root" if kind == "digests" else "file"
+    of = {"digests": "root", "encoders": "file", "records": "encoder"}[kind]
     what = f"of {len(sizes)} {of}{'s' * (len(sizes) > 1)}"
     n_images = sum(sizes) // 64 if kind == "digests" else 0
     return [CacheEntry(kind, what, n_images, sum(sizes), max(times), False, place)]

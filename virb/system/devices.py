@@ -54,6 +54,20 @@ def torch_dtype(name: str) -> torch.dtype:
     return known[name]
 
 
+def check_compiler(device: torch.device) -> None:
+    """Raise UsageError if torch.compile cannot make a program for ``device`` here."""
+    import torch
+
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(
+            f"{option('compile')}: PyTorch cannot compile for {device.type} here: {reason}. It needs a C++ compiler (on GPUs "
+            f"Triton); install it, or leave {option('compile')} out."
+        ) from error
+
+
 @contextlib.contextmanager
 def tf32(is_allowed: bool) -> Iterator[None]:
     """Let a GPU round the factors of float32 products and convolutions to TF32 (10 bits) in the block, or not.

@@ -62,11 +62,12 @@ def read_regular(path: str | os.PathLike[str], *, most: int) -> bytes:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def atomic_write(path: str | os.PathLike[str], *, is_durable: bool = True) -> Iterator[IO[bytes]]:
     """Yield a binary file that takes the place of ``path`` when the block ends without an error.
 
     It is written beside ``path``, synchronised to disk and renamed, so that a reader sees the old file or the new one,
-    never a part; an error or a kill leaves ``path`` as it was.
+    never a part; an error or a kill leaves ``path`` as it was. What is not ``is_durable`` is not waited for: a power cut may
+    leave a part of it.
 
     Raises:
         VirbError: the folder cannot be made or the file cannot be written.
@@ -81,10 +82,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                os.fsync(file.fileno())
         os.chmod(aside, 0o666 & ~_umask())  # mkstemp makes private files; results are meant to be shared
         os.replace(aside, path)
-        _sync_folder(path.parent)
+        if is_durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise VirbError(f"Cannot write {path}: {error.strerror or error}. Is the disk full?") from error
     finally:

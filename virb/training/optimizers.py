@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -138,12 +139,45 @@ def parameter_groups(
     return [g for g in groups if g["params"]]
 
 
+def layer_groups(
+    module: nn.Module, weight_decay: float, *, n_blocks: int, decay: float, patch_scale: float = 1.0
+) -> list[dict[str, Any]]:
+    """Return the groups of ``parameter_groups`` split further by the rates of a transformer's layers.
+
+    Bao et al. 2022 (BEiT): the k-th of ``n_blocks`` blocks learns at ``decay`` ** (``n_blocks`` - k + 1) of the rate, patch
+    embedding, positions and tokens as a block before the first, all else at the rate itself; the patch embedding moreover at
+    ``patch_scale`` of its own (DINOv2's utils/param_groups.py).
+    """
+    names = {id(p): name for name, p in module.named_parameters()}
+
+    def scale(name: str) -> float:
+        block = re.search(r"\bblocks\.(\d+)\.", name)
+        if block:
+            return decay ** (n_blocks - int(block[1]))
+        is_first = re.search("patch_embed|pos_embed|cls_token|reg_token|mask_token", name)
+        return (decay ** (n_blocks + 1) if is_first else 1.0) * (patch_scale if "patch_embed" in name else 1.0)
+
+    found: dict[tuple[int, float], dict[str, Any]] = {}
+    for k, group in enumerate(parameter_groups(module, weight_decay)):
+        for p in group["params"]:
+            own = scale(names[id(p)])
+            found.setdefault((k, own), {**group, "params": [], "lr_scale": own})["params"].append(p)
+    return list(found.values())
+
+
 def build_optimizer(
-    name: str, groups: list[dict[str, Any]], *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
+    name: str,
+    groups: list[dict[str, Any]],
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    beta2: float = 0.999,
 ) -> Optimizer:
     """Return the optimiser ``name`` ("sgd", "lars", "larc" or "adamw") over ``groups``.
 
-    ``momentum`` is AdamW's first beta. A group's own weight decay stands; ``weight_decay`` is for groups without one.
+    ``momentum`` is AdamW's first beta, ``beta2`` its second. A group's own weight decay stands; ``weight_decay`` is for
+    groups without one.
     """
     if name == "sgd":
         return SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
@@ -152,5 +186,5 @@ def build_optimizer(
     if name == "adamw":
         is_on_gpu = all(p.device.type == "cuda" for group in groups for p in group["params"])
         fused = True if is_on_gpu else None
-        return AdamW(groups, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay, fused=fused)
+        return AdamW(groups, lr=lr, betas=(momentum, beta2), weight_decay=weight_decay, fused=fused)
     raise UsageError(f"Unknown optimizer {name!r}; expected one of {', '.join(NAMES)}.")

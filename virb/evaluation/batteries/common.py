@@ -32,5 +32,7 @@ def sample(target: str, *, n: int = N, seed: int = 0) -> tuple[np.ndarray, np.nd
         return outputs, np.where(rng.random(found.shape) < 0.2, 255, found) if place else found, 255 if place else None
     if target == "labels":
         return outputs, rng.choice([-1, 0, 1], (n, K), p=[0.1, 0.5, 0.4]), None
+    if target == "relevance":
+        return outputs, rng.choice([-1, 0, 1, 2], (n, K), p=[0.1, 0.4, 0.3, 0.2]), None
     numbers = rng.normal(size=(n, K, *place)).astype(np.float32)
     return outputs, np.where(rng.random(numbers.shape) < 0.2, np.nan, numbers).astype(np.float32), None

@@ -39,7 +39,7 @@ def head_checks(head: Head) -> Checks:
                     made.append((about, _on_pyramid(channels, strides, n_frames)))
             else:
                 shape = (n_frames,) * (n_frames > 1) + (5,) * (head.reads == "tokens") + (DIM,)
-                made.append(({"dim": DIM, "n_frames": n_frames}, _on_rows(shape)))
+                made.append(({"dim": DIM, "n_frames": n_frames}, _on_rows(shape, is_shown=not head.trains)))
         return made
 
     def outputs() -> str:
@@ -125,10 +125,16 @@ def head_checks(head: Head) -> Checks:
     return checks if head.is_pixelwise else [*checks, ("heads train together", together)]
 
 
-def _on_rows(shape: tuple[int, ...]) -> Callable[[Any, int], Tensor]:
+def _on_rows(shape: tuple[int, ...], *, is_shown: bool) -> Callable[[Any, int], Tensor]:
     import torch
 
-    return lambda module, n: module(torch.randn(n, *shape, generator=torch.Generator().manual_seed(2)))
+    def call(module: Any, n: int) -> Tensor:
+        if is_shown:  # one that does not train is shown the train split
+            module.remember(torch.randn(K, *shape, generator=torch.Generator().manual_seed(3)), torch.arange(K))
+        output: Tensor = module(torch.randn(n, *shape, generator=torch.Generator().manual_seed(2)))
+        return output
+
+    return call
 
 
 def _on_pyramid(channels: tuple[int, ...], strides: tuple[int, ...], n_frames: int) -> Callable[[Any, int], Tensor]:

@@ -17,7 +17,8 @@ from virb.scores.schema import check_scores
 
 def analysis_checks(analysis: Any) -> Checks:
     """On the smallest table, a sparse one, one of mixed units and one with every usual column: it computes, or says why not;
-    and what it draws and says comes of its tables alone, as they are read back from their files."""
+    and what it draws and says comes of its tables alone, as they are read back from their files. Nothing that it draws is cut
+    or covered, with names that are long, in other scripts or full of signs."""
 
     def three_functions() -> str:
         for name in ("compute", "draw", "say"):
@@ -47,9 +48,13 @@ def analysis_checks(analysis: Any) -> Checks:
         must(all(isinstance(line, str) and line for line in lines), "it says something that is no sentence.")
         must(lines == list(analysis.say(tables)), "it says another thing of its tables when they are read back.")
         figures = analysis.draw(again)
-        for figure in figures.values():
-            figure.canvas.draw()
+        for part, figure in figures.items():
+            # Figures of virb.figures.plots know what is wrong with them; others are drawn, no more.
+            found = figure.faults() if hasattr(figure, "faults") else figure.canvas.draw() or []
+            must(not found, f"{f'its figure {part!r}' if part else 'its figure'}: {'; '.join(found[:3])}.")
             figure.clear()
+        if analysis.typeset is not None:
+            must(bool(analysis.typeset(again).rows), "it sets a table without rows.")
         return f"{len(tables)} tables, {len(lines)} sentences, {len(figures)} figures"
 
     return [
@@ -60,8 +65,18 @@ def analysis_checks(analysis: Any) -> Checks:
             "mixed units",
             lambda: ran(_scores(6, 5).assign(unit=lambda f: f["task"].map({"t0": "metre"}).fillna("fraction"))),
         ),
-        ("every usual column", lambda: ran(_with_usual_columns(_scores(16, 6)))),
+        ("every usual column, awkward names", lambda: ran(_with_usual_columns(_scores(16, 6)).replace(AWKWARD))),
     ]
+
+
+AWKWARD = {
+    "e3": "resnet50_$x^2$_100%_\\frac{1}{2}_&_#3",
+    "e4": "CLIP-ViT-B-16-DataComp.XL-s13B-b90K-with-a-name-that-goes-on-and-on-beyond-what-a-column-has-room-for@448",
+    "e5": "CLIP-ViT-B-16-DataComp.XL-s13B-b90K-with-a-name-that-goes-on-and-on-beyond-what-a-column-has-room-for@224",
+    "e6": "\u732b\u3068\u72ac (\u8a9e\u5f59)",
+    "t3": "an end task of many words, whose name is longer than any row or column of a figure has room for",
+    "t4": "t4_{\u4efb\u52a1}^$",
+}
 
 
 def _scores(n_encoders: int, n_tasks: int) -> pd.DataFrame:

@@ -6,12 +6,12 @@ too. Reading the options' names imports the family's file, and so the library th
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from virb import registry
+from virb.contracts.parts import check_names
 from virb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,13 +47,9 @@ class Family:
         Raises:
             UsageError: an unknown option, or a value that it cannot take.
         """
+        check_names(self.defaults, options, arch)
         full = dict(self.defaults)
         for key, value in options.items():
-            if key not in full:
-                close = difflib.get_close_matches(key, full, 1, 0.5)
-                hint = f" Did you mean {close[0]}?" if close else ""
-                known = f"it takes {', '.join(full)}" if full else "it takes none"
-                raise UsageError(f"{arch} has no option {key!r};{hint} {known}.")
             kind = type(full[key])
             try:
                 if kind is int and isinstance(value, float) and not value.is_integer():

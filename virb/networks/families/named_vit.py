@@ -55,15 +55,16 @@ class ViT(VisionTransformer, Backbone):
         tokens, maps = found
         rows, columns = maps[-1].shape[2:]
         maps[-1] = tokens[:, 1:].reshape(len(x), rows, columns, -1).permute(0, 3, 1, 2).contiguous()
-        return self._pooled(tokens), maps
+        return self.pooled(tokens), maps
 
     def offsets_at(self, output_stride: int | None = None) -> tuple[float, ...]:
         return centred(self.strides_at(output_stride))
 
     def embed(self, x: Tensor) -> Tensor:
-        return self._pooled(self.forward_features(x))
+        return self.pooled(self.forward_features(x))
 
-    def _pooled(self, tokens: Tensor) -> Tensor:
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """Return one vector an image from the tokens after the last norm."""
         return tokens[:, 0] if self.pooling == "token" else tokens[:, 1:].mean(1)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]

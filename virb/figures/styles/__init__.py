@@ -1,0 +1,1 @@
+"""Figure styles that are there."""
