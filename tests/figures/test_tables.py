@@ -143,7 +143,7 @@ def test_an_encoder_without_most_scores_does_not_take_the_others_ranks():
 
 def test_csv_and_json_hold_every_row_at_full_precision():
     frame = scores(3, seeds=2)
-    read = pd.read_csv(io.StringIO(scores_text(frame, "csv")))
+    read = pd.read_csv(io.StringIO(scores_text(frame, "csv")), float_precision="round_trip")
     assert read["score"].tolist() == frame["score"].tolist()
     assert [row["score"] for row in json.loads(scores_text(frame, "json"))] == frame["score"].tolist()
     assert list(csv.reader(io.StringIO(scores_text(frame, "csv", columns=["task", "seed"]))))[1] == ["task-0", "0"]
