@@ -13,7 +13,7 @@ from virb.contracts.examples import Examples
 from virb.contracts.task import Protocol
 from virb.images.sets import ArrayImages
 from virb.losses import find_loss
-from virb.probes import dense, gradient, knn, lbfgs
+from virb.probes import dense, dense_sources, gradient, knn, lbfgs
 
 CLASSES = 100
 
@@ -126,7 +126,7 @@ def _dense(part: Part, head: str) -> dict[str, Any]:
         )
 
     def train(epochs: int) -> float:
-        source = dense.CachedSource(parts, examples, size=size, device=part.device)
+        source = dense_sources.CachedSource(parts, examples, size=size, device=part.device)
         protocol = Protocol(epochs=epochs, batch_size=batch)
         return part.seconds(
             lambda: dense.train_dense_head(

@@ -14,7 +14,7 @@ from virb.heads import build_head
 from virb.heads.layers import ConvBlock, Doubling
 from virb.images.geometry import centred
 from virb.images.sets import ArrayImages
-from virb.probes import dense
+from virb.probes import dense, dense_sources
 
 # Strides and offsets.
 NETWORKS = {
@@ -160,8 +160,8 @@ def test_crops_and_whole_images_say_the_same_places(size):
     for axis in (0, 1):
         target = image[..., axis].astype(np.float32)
         held = Examples(ArrayImages.of("places", image), np.array([[0]]), target, ["a"])
-        whole = dense.WholeSource(encoder, "pyramid16", held)
-        crop = dense.CropSource(encoder, "pyramid16", held, protocol=protocol, seed=1, ignore_index=255)
+        whole = dense_sources.WholeSource(encoder, "pyramid16", held)
+        crop = dense_sources.CropSource(encoder, "pyramid16", held, protocol=protocol, seed=1, ignore_index=255)
         for source in (whole, crop):
             (found,), (wanted,) = dense.predict_dense(head, source, np.array([0]))
             assert wanted.shape == (size if source is whole else (57, 57))

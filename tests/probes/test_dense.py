@@ -16,7 +16,7 @@ from virb.features.cache import FeatureCache
 from virb.heads import build_head
 from virb.images.sets import ArrayImages
 from virb.losses import find_loss
-from virb.probes import dense
+from virb.probes import dense, dense_sources
 from virb.system.mapped import Rows
 
 ENCODER = "random:resnet18:width=0.25,size=32"
@@ -52,7 +52,7 @@ def builder(encoder, kind="deeplabv3plus", n_out=2):
 
 def cached(encoder, examples, tmp_path, layer="pyramid16"):
     (rows,) = FeatureCache(tmp_path).encode([encoder], examples.images, layers=[layer])
-    return dense.CachedSource(rows[layer].parts, examples, size=encoder.preprocess.size)
+    return dense_sources.CachedSource(rows[layer].parts, examples, size=encoder.preprocess.size)
 
 
 def train(encoder, source, examples, losses=None, **changes):
@@ -86,7 +86,7 @@ CROPS = Protocol(epochs=24, batch_size=4, lr=3e-3, crop=32, crop_scales=(0.8, 1.
 
 
 def crops(encoder, examples, protocol=CROPS):
-    return dense.CropSource(encoder, "pyramid16", examples, protocol=protocol, seed=0, ignore_index=255)
+    return dense_sources.CropSource(encoder, "pyramid16", examples, protocol=protocol, seed=0, ignore_index=255)
 
 
 def test_it_learns_from_cached_maps(encoder, tmp_path):
@@ -100,7 +100,7 @@ def test_it_learns_from_cached_maps(encoder, tmp_path):
 def test_computed_maps_give_the_same_head_as_cached_ones(encoder, tmp_path):
     examples = squares(6)
     one = train(encoder, cached(encoder, examples, tmp_path), examples, epochs=2)
-    two = train(encoder, dense.ComputedSource(encoder, "pyramid16", examples), examples, epochs=2)
+    two = train(encoder, dense_sources.ComputedSource(encoder, "pyramid16", examples), examples, epochs=2)
     for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
@@ -109,7 +109,7 @@ def test_it_learns_on_crops_and_is_tested_on_whole_images(encoder):
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     examples, test = squares(16, seed=10), squares(4, seed=11)
     head = train(encoder, crops(encoder, examples), examples, epochs=24)
-    assert overlap(head, dense.WholeSource(encoder, "pyramid16", test), test) > 0.5
+    assert overlap(head, dense_sources.WholeSource(encoder, "pyramid16", test), test) > 0.5
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
     assert not encoder.training
 
@@ -240,7 +240,7 @@ def test_a_short_side_scales_crops_and_whole_images_alike(encoder):
     assert size == (80, 80)
     shares = [target.any(axis=0).sum() for target in targets]
     assert max(shares) == 32  # of a square that is whole in its crop
-    whole = dense.WholeSource(encoder, "pyramid16", examples, short_side=80)
+    whole = dense_sources.WholeSource(encoder, "pyramid16", examples, short_side=80)
     (pyramid,), (target,), size = whole.batch(np.array([2]), 0)
     assert size == (80, 112)
     assert target.shape == (40, 56)

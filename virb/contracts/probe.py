@@ -77,7 +77,7 @@ class Problem:
 class Source:
     """An encoder and a set of images: as cached embeddings (M, D), or themselves where the encoder is to train.
 
-    ``pixels`` gives a decoder its batches (:class:`virb.probes.dense.Source`), for pixelwise tasks.
+    ``pixels`` gives a decoder its batches (:class:`virb.probes.dense_sources.Source`), for pixelwise tasks.
     """
 
     encoder: FrozenEncoder

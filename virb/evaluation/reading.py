@@ -18,7 +18,7 @@ from virb.evaluation.grid import Piece
 from virb.evaluation.stages import Found
 from virb.features.joined import joined
 from virb.networks.encoder import FrozenEncoder
-from virb.probes import dense
+from virb.probes import dense_sources
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Reading:
     def __init__(self, encoders: Sequence[FrozenEncoder], protocol_of: Callable[[Task], Protocol]) -> None:
         self.encoders = encoders
         self.protocol_of = protocol_of
-        self._memos: dict[tuple[int, int | None], dense.Memo] = {}
+        self._memos: dict[tuple[int, int | None], dense_sources.Memo] = {}
         self._side_by_side: dict[tuple[int, int, int], np.ndarray] = {}
         self._own_folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
@@ -78,12 +78,12 @@ class Reading:
             rows = None if found is None else found.parts[0].reshape(len(found.parts[0]), -1)
             return Source(encoder, split.images, rows)
         protocol, ignore_index = self.protocol_of(piece.unit.trains), piece.parts.ignore_index
-        pixels: dense.Source
+        pixels: dense_sources.Source
         if protocol.crop is not None and split is not piece.train:
-            pixels = dense.WholeSource(encoder, piece.layer, split, short_side=protocol.short_side)
+            pixels = dense_sources.WholeSource(encoder, piece.layer, split, short_side=protocol.short_side)
         elif protocol.crop is not None:
             assert ignore_index is not None
-            pixels = dense.CropSource(
+            pixels = dense_sources.CropSource(
                 encoder,
                 piece.layer,
                 split,
@@ -93,10 +93,10 @@ class Reading:
                 memo=self._memo(split, member.seed),
             )
         elif found is None:
-            pixels = dense.ComputedSource(encoder, piece.layer, split)
+            pixels = dense_sources.ComputedSource(encoder, piece.layer, split)
         else:
             memo = self._memo(split, None)
-            pixels = dense.CachedSource(
+            pixels = dense_sources.CachedSource(
                 found.parts, split, size=encoder.preprocess.size, device=encoder.device, memo=memo
             )
         return Source(encoder, split.images, pixels=pixels)
@@ -121,6 +121,6 @@ class Reading:
             self._own_folder = tempfile.TemporaryDirectory(prefix="virb-")
         return Path(self._own_folder.name)
 
-    def _memo(self, split: Examples, seed: int | None) -> dense.Memo:
+    def _memo(self, split: Examples, seed: int | None) -> dense_sources.Memo:
         """Return what the sources of one split share; crops are drawn by the seed."""
-        return self._memos.setdefault((id(split), seed), dense.Memo())
+        return self._memos.setdefault((id(split), seed), dense_sources.Memo())

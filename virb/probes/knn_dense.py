@@ -22,7 +22,7 @@ from torch import Tensor
 from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
 from virb.errors import DataError
 from virb.images.geometry import PIXELS, Axis, Grid, resample
-from virb.probes import dense, knn
+from virb.probes import dense, dense_sources, knn
 
 K = 30
 TEMPERATURE = 0.02
@@ -149,7 +149,7 @@ def _flat(pyramids: Sequence[Sequence[Tensor]]) -> tuple[np.ndarray, tuple[int, 
     maps = [pyramid[-1] for pyramid in pyramids]
     if len(maps) > 1:  # so that the cosine is the mean of the frames' own
         maps = [F.normalize(m, dim=1) for m in maps]
-    joined = torch.cat(maps, dim=1).clamp(-dense.FLOAT16_MAX, dense.FLOAT16_MAX)
+    joined = torch.cat(maps, dim=1).clamp(-dense_sources.FLOAT16_MAX, dense_sources.FLOAT16_MAX)
     height, width = joined.shape[-2:]
     return joined.permute(0, 2, 3, 1).flatten(0, 2).half().cpu().numpy(), (int(height), int(width))
 

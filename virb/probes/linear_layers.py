@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from virb.errors import TrainingError
 from virb.heads.layers import BatchNorm2d
 from virb.images.geometry import PIXELS, Grid, resample
-from virb.probes import dense
+from virb.probes import dense, dense_sources
 from virb.probes.linear_recipes import Recipe
 from virb.system.threads import one_thread, own_generator
 from virb.training.curves import Curve
@@ -146,7 +146,7 @@ class Stacked:
 
 def train(
     heads: Sequence[LinearDense],
-    sources: Sequence[dense.Source],
+    sources: Sequence[dense_sources.Source],
     seeds: Sequence[int],
     value: Callable[[Tensor, Any], Tensor | None],
     *,
@@ -178,7 +178,7 @@ def train(
     n_steps = protocol.n_steps(n_batches)
     curves = [Curve({}, n_batches=n_batches, n_steps=n_steps) for _ in heads]
 
-    def batches(asks: Sequence[tuple[Any, int]]) -> list[dense.Batch]:
+    def batches(asks: Sequence[tuple[Any, int]]) -> list[dense_sources.Batch]:
         return [source.batch(*ask) for source, ask in zip(sources, asks, strict=True)]
 
     with one_thread():

@@ -102,6 +102,11 @@ def satterthwaite(terms: Sequence[Term]) -> tuple[float, float]:
     return float(np.sqrt(total)), float(total**2 / below)
 
 
+def half_width(df: float) -> float:
+    """How many standard errors a 95% interval reaches to either side: Student's t at .975 with ``df`` degrees of freedom."""
+    return float(scipy_stats.t.ppf(0.975, df))
+
+
 def between_blocks(differences: np.ndarray, weights: np.ndarray, blocks: np.ndarray) -> Term | None:
     """What drawing other tasks (or other whole categories) adds to the variance of a weighted mean difference.
 
@@ -218,7 +223,7 @@ def number_needed(
             Term(t.name, t.variance * n / number, max(1.0, t.df * (number - 1) / max(n - 1, 1))) for t in shrinking
         ]
         se, df = satterthwaite([*fixed, *grown])
-        if scipy_stats.t.ppf(0.975, df) * se <= rope:
+        if half_width(df) * se <= rope:
             return number
     return None
 
