@@ -74,7 +74,7 @@ def test_an_answer_over_tasks_is_blind_to_units(name: str, unit: str) -> None:
 def test_the_scale_is_named() -> None:
     frame = study(STUDIES["corruption-deltas"])
     assert "in sd of each task over encoders, as no unit is declared" in said("corruption-deltas", frame)[0]
-    assert said("corruption-deltas", frame.assign(unit="fraction"))[0].endswith("in fraction")
+    assert " on average over 4 tasks, in fraction" in said("corruption-deltas", frame.assign(unit="fraction"))[0]
     anova = study(STUDIES["anova"])
     assert (
         said("anova", anova, roles=("all",))[0] == "scores are in sd of each task over encoders, as no unit is declared"

@@ -29,7 +29,13 @@ HEADS = {
     "simsiam": {"projection_dim": 64, "bottleneck_dim": 16},
     "swav": {"hidden_dim": 32, "projection_dim": 16, "prototypes": 20, "small_crops": 2, "queue_epoch": 0.0},
     "vicreg": {"projection_dim": 32},
+    "mae": {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2},
+    "i-jepa": {"predictor_dim": 16, "predictor_depth": 1, "predictor_heads": 2, "min_keep": 4},
+    "ibot": {"hidden_dim": 32, "bottleneck_dim": 16, "prototypes": 64, "small_crops": 2},
+    "dinov2": {"hidden_dim": 32, "bottleneck_dim": 16, "patch_bottleneck_dim": 16, "prototypes": 64, "small_crops": 2},
 }
+VIT = {"dim": 16, "depth": 2, "heads": 2, "hidden": 32, "patch": 8, "image_size": SIZE}
+VITS = {"mae": {"pool": "avg"}, "i-jepa": {"pool": "avg"}, "ibot": {}, "dinov2": {"registers": 2}}
 
 
 def trainer(method, device, folder, *, steps=STEPS, precision="fp32", **how):
@@ -40,7 +46,8 @@ def trainer(method, device, folder, *, steps=STEPS, precision="fp32", **how):
     data = PretrainingData("noise", "noise", ArrayPixels(pixels), np.arange(n), SIZE, label, tuple("abcd"))
     setup = Setup(SIZE, n, 4, BATCH, STEPS, n // BATCH, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
     torch.manual_seed(0)
-    learner = found.learner(build_backbone("resnet18", width=0.25), found.resolve(HEADS.get(method, {})), setup)
+    encoder = build_backbone("vit", **VIT, **VITS[method]) if method in VITS else build_backbone("resnet18", width=0.25)
+    learner = found.learner(encoder, found.resolve(HEADS.get(method, {})), setup)
     plan = Plan(found.training, 1e-3, steps, BATCH, device=device, precision=precision, checkpoint_s=1e9, **how)
     return Trainer(learner, data, plan, folder=folder, identity={"method": method})
 

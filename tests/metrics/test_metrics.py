@@ -32,6 +32,8 @@ def batches(name: str, n: int, rng: np.random.Generator):
             out.append(([rng.integers(0, K, (h, w))], [np.where(rng.random((h, w)) < 0.2, 255, target)]))
         elif registry.load("metrics", name).takes == {"number"}:
             out.append((rng.normal(3, 1, (1, 2)), rng.normal(3, 1, (1, 2))))
+        elif registry.load("metrics", name).takes == {"relevance"}:
+            out.append((rng.random((1, 9)), rng.integers(-1, 3, (1, 9))))
         elif name == "neg_l1" or name.startswith(("depth_", "abs_", "delta", "silog")):
             target = np.where(rng.random((h, w)) < 0.2, np.nan, rng.normal(3, 1, (h, w)))
             out.append(([rng.normal(3, 1, (h, w))], [target]))

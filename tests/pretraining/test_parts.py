@@ -118,7 +118,7 @@ def test_options_are_strict():
     assert method.resolve(["tau=0.5", "on=no"]) == {"tau": 0.5, "n": 3, "on": False, "kind": "a"}
     assert method.resolve({"n": 4, "kind": "b"})["n"] == 4
     for text, message in [
-        ("tua=1", "Did you mean 'tau'"),
+        ("tua=1", "Did you mean tau"),
         ("n=1.5", "not of type int"),
         ("tau=nan", "not of type float"),
         ("on=maybe", "not of type bool"),

@@ -12,6 +12,7 @@ by side.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -168,6 +169,10 @@ def _train_together(
     n_epochs = -(-n_steps // n_batches)
     points = curves.points(n_epochs)
     watched = torch.from_numpy(np.unique(np.linspace(0, n - 1, min(MOST_WATCHED, n)).astype(int))).to(device)
+    shown = [
+        copy.deepcopy(head).to(device).eval() for head in heads
+    ]  # the heads as they are at a point of their curves
+    means: dict[int, Tensor] = {}
     step = 0
     for epoch in range(n_epochs):
         order = torch.stack([torch.randperm(n, generator=generator) for generator in generators]).to(device)
@@ -193,31 +198,32 @@ def _train_together(
                 f"(lr {rates}); seeds {sorted({member.seed for member in bad})}. Lower the learning rate."
             )
         if epoch + 1 in points:
-            means = _mean_losses(stack.snapshot(heads), read, watched, wanted, loss, dim=members[0].features.shape[1])
-            for member, value in zip(members, means, strict=True):
-                if math.isfinite(value):
-                    member.losses[epoch + 1] = value
+            stack.copy_to(shown)
+            means[epoch + 1] = _mean_losses(shown, read, watched, wanted, loss, dim=members[0].features.shape[1])
         tick(epoch + 1, n_epochs)
     stack.copy_to(heads)
     for head in heads:
         head.eval()
+    found = torch.stack(list(means.values())).tolist() if means else []  # waits for a GPU once
+    for at, values in zip(means, found, strict=True):
+        for member, value in zip(members, values, strict=True):
+            if math.isfinite(value):
+                member.losses[at] = value
 
 
 def _mean_losses(
     heads: Sequence[nn.Module], read: Callable[[Tensor], Tensor], rows: Tensor, targets: Tensor, loss: Loss, *, dim: int
-) -> list[float]:
-    """Return each head's mean loss on the examples ``rows`` (W,); NaN where none of them has a target."""
-    sums, counts = [0.0] * len(heads), [0] * len(heads)
+) -> Tensor:
+    """Return each head's mean loss (H,) on the examples ``rows`` (W,); NaN where none of them has a target."""
+    sums, counts = rows.new_zeros(len(heads), dtype=torch.float32), rows.new_zeros(len(heads))
     with torch.inference_mode():
         for some in rows.split(WATCHED_AT_ONCE):
             for k, (head, x) in enumerate(zip(heads, read(some.expand(len(heads), -1)), strict=True)):
                 x = x[..., :dim]
-                total, n = loss.total(
-                    head.to(x.device)(x[0] if len(x) == 1 else x.transpose(0, 1)), targets[some], None
-                )
-                sums[k] += float(total)
-                counts[k] += int(n)
-    return [total / n if n else math.nan for total, n in zip(sums, counts, strict=True)]
+                total, n = loss.total(head(x[0] if len(x) == 1 else x.transpose(0, 1)), targets[some], None)
+                sums[k] += total
+                counts[k] += n
+        return sums / counts
 
 
 def _reader(features: Sequence[np.ndarray], frames: np.ndarray, device: torch.device) -> Callable[[Tensor], Tensor]:

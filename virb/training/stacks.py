@@ -11,7 +11,6 @@ cache lines. Padded weights meet nothing but zeros and stay zero; padded example
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
@@ -49,13 +48,7 @@ class Stack(ABC):
 
     @abstractmethod
     def copy_to(self, heads: Sequence[nn.Module]) -> None:
-        """Copy the weights into heads of the kind and shape that the stack was made from, on the CPU."""
-
-    def snapshot(self, heads: Sequence[nn.Module]) -> list[nn.Module]:
-        """Return copies of the heads as they are now, in evaluation mode; ``heads`` are those that the stack was made from."""
-        now = copy.deepcopy(list(heads))
-        self.copy_to(now)
-        return [head.eval() for head in now]
+        """Copy the weights into heads of the kind and shape that the stack was made from, wherever they are."""
 
     @abstractmethod
     def is_finite(self) -> Tensor:
