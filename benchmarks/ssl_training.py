@@ -10,6 +10,7 @@ methods with a memory of every image match it to what it was an epoch ago.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -34,7 +35,7 @@ SIZE, VIEW_SIZE = 64, 48
 BATCH_SIZE, LR, WEIGHT_DECAY = 128, 0.003, 1e-4
 
 
-def arguments(description: str | None, names: Sequence[str], *, images: int = 40960) -> argparse.Namespace:
+def arguments(description: str | None, names: Sequence[str], *, images: int | None = 40960) -> argparse.Namespace:
     """Read the command line that both comparisons have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default=",".join(names), help=f"some of {','.join(names)}")
@@ -91,10 +92,19 @@ def untrained(folder: Path, seed: int) -> FrozenEncoder:
     return load_encoder(out)
 
 
-def train(method: str, folder: Path, *, seed: int, images: int, options: Mapping[str, Any]) -> FrozenEncoder:
-    """Return what `virb pretrain` makes of it."""
+def train(
+    method: str,
+    folder: Path,
+    *,
+    seed: int,
+    images: int,
+    options: Mapping[str, Any],
+    others: Mapping[str, Any] | None = None,
+) -> FrozenEncoder:
+    """Return what `virb pretrain` makes of it; ``others`` replace settings that the methods share."""
     out = folder / f"{method}-{seed}.pt"
-    runs.pretrain(settings(method, out, seed=seed, images=images, options=options), force=True, quiet=True)
+    shared = settings(method, out, seed=seed, images=images, options=options)
+    runs.pretrain(dataclasses.replace(shared, **(others or {})), force=True, quiet=True)
     return load_encoder(out)
 
 
