@@ -17,43 +17,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from dense import N_CLASSES, task
 from torch import nn
 
 import virb
-from virb.contracts.examples import DataContext, Examples
+from virb.contracts.examples import DataContext
 from virb.contracts.metric import TargetFacts
-from virb.contracts.task import Category, Protocol, Task
+from virb.contracts.task import Task
 from virb.convert.load import load_encoder
 from virb.features.cache import compute_layers
-from virb.images.sets import ArrayImages
 from virb.metrics import find_metric
 from virb.system.allocator import keep_freed_memory
 
-N_CLASSES = 8
-
-
-def task(epochs: int, n: int, size: int) -> Task:
-    def read(context: DataContext, split: str) -> Examples:
-        rng = np.random.default_rng(split == "test")
-        count = n if split == "train" else max(2, n // 4)
-        coarse = rng.integers(0, N_CLASSES, (count, 8, 8))
-        masks = coarse.repeat(size // 8, axis=1).repeat(size // 8, axis=2)
-        noise = rng.integers(0, 64, (*masks.shape, 3))
-        images = (masks[..., None] * [20, 11, 5] + noise).astype(np.uint8)
-        ids = [str(k) for k in range(count)]
-        return Examples(ArrayImages.of(f"masks-{split}", images), np.arange(count)[:, None], masks, ids)
-
-    return Task(
-        name="masks",
-        summary="which class a pixel has",
-        category=Category.SEMANTIC_PIXEL,
-        head="deeplabv3plus",  # which the probe does not ask
-        loss="cross_entropy",
-        metric="miou",
-        data=read,
-        classes=N_CLASSES,
-        protocol=Protocol(epochs=epochs, batch_size=16),
-    )
+HEAD = "deeplabv3plus"  # which the probe does not ask
 
 
 def plain_loop(source: str, made: Task) -> float:
@@ -102,10 +78,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     args = parser.parse_args()
     keep_freed_memory()
-    made = task(args.epochs, args.images, args.size)
+    made = task(HEAD, args.epochs, args.images, args.size)
     separator = "," if ":" in args.arch else ":"
     sources = [f"random:{args.arch}{separator}size={args.size},seed={k}" for k in range(args.encoders)]
-    plain_loop(sources[0], task(1, 16, args.size))  # kernels are chosen, modules imported
+    plain_loop(sources[0], task(HEAD, 1, 16, args.size))  # kernels are chosen, modules imported
     with tempfile.TemporaryDirectory() as place:
         context = DataContext(cache=Path(place) / "cache")
         start = time.process_time()

@@ -8,7 +8,7 @@ from torch import nn
 from virb.contracts.method import Method, Option, Training, Variant
 from virb.pretraining import distillation, initial, losses, memory, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment, distributed
+from virb.training import distributed
 from virb.training.optimizers import clip_each
 from virb.training.precision import widen
 
@@ -24,14 +24,10 @@ class DINO(Learner):
             initial.drop_path(encoder, options["drop_path"])
         self.register_buffer("center", torch.zeros(options["prototypes"]))
         self.outputs = []  # of the teacher in the update under way; they move the centre when it is done
-        split, small = options["crop_split"], augment.small_crop_size(setup.image_size)
-        self.view_one, self.view_two = (views.view(options, setup, k, crop_scale=(split, 1.0)) for k in range(2))
-        self.small_view = views.view(options, setup, 2, size=small, crop_scale=(options["min_crop"], split))
+        self.crops = distillation.Crops(options, setup)
 
     def views(self, images, generator):
-        n = self.options["small_crops"]
-        *small, one, two = augment.together([*[self.small_view] * n, self.view_one, self.view_two], images, generator)
-        return [one, two, *small]
+        return self.crops(images, generator)
 
     def forward(self, views, batch, progress):
         features = [self.encoder(torch.cat(views[:2]))] + ([self.encoder(torch.cat(views[2:]))] if views[2:] else [])
@@ -49,8 +45,7 @@ class DINO(Learner):
 
     def after_backward(self, progress):
         clip_each([p.grad for p in self.parameters() if p.grad is not None], self.options["clip"])
-        if progress.epoch < self.options["freeze_epochs"]:
-            self.last.weight.grad = None
+        distillation.rest(self.last, progress.epoch, self.options)
 
     def after_step(self, progress):
         mean = torch.stack(self.outputs).mean(dim=0)
@@ -86,10 +81,7 @@ METHOD = Method(
         )
     },
     options=(
-        Option("student_temperature", 0.1, "of the student"),
-        Option("first_teacher_temperature", 0.04, "of the teacher at the start"),
-        Option("teacher_temperature", 0.07, "of the teacher after its warm-up"),
-        Option("teacher_warmup_epochs", 30.0, "how long the teacher's temperature rises"),
+        *distillation.TEMPERATURES,
         Option("momentum", 0.996, "of the teacher at the start; it rises to 1 on a cosine"),
         Option("center_momentum", 0.9, "of the centre"),
         Option("prototypes", 65536, "the output dimension"),

@@ -10,7 +10,7 @@ from virb.errors import UsageError
 from virb.networks.token_encoder import TokenEncoder
 from virb.pretraining import distillation, initial, losses, masks, memory, patch_losses, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment, distributed
+from virb.training import distributed
 from virb.training.optimizers import layer_groups
 from virb.training.precision import widen
 
@@ -29,19 +29,16 @@ class DINOv2(Learner):
         initial.drop_path(encoder, options["drop_path"], is_uniform=True)
         if options["koleo"] and setup.batch_size < 2:
             raise UsageError("dinov2 with koleo needs batches of at least 2 images.")
-        split, small = options["crop_split"], augment.small_crop_size(setup.image_size)
-        self.view_one, self.view_two = (views.view(options, setup, k, crop_scale=(split, 1.0)) for k in range(2))
-        self.small_view = views.view(options, setup, 2, size=small, crop_scale=(options["min_crop"], split))
+        self.crops = distillation.Crops(options, setup)
 
     def parts(self):
         return nn.ModuleDict({name: getattr(self, name) for name in PARTS})
 
     def views(self, images, generator):
-        n, options = self.options["small_crops"], self.options
-        *small, one, two = augment.together([*[self.small_view] * n, self.view_one, self.view_two], images, generator)
+        options, crops = self.options, self.crops(images, generator)
         how = {"p": options["mask_p"], "share": (options["min_hidden"], options["max_hidden"]), "least": 4}
         hidden = [masks.blocks(len(images), self.encoder.grid, generator, **how) for _ in "12"]
-        return [one, two, *small, *hidden]
+        return [*crops, *hidden]
 
     @torch.no_grad()
     def codes(self, images, hidden, temperature):
@@ -74,10 +71,8 @@ class DINOv2(Learner):
     def after_backward(self, progress):
         for name in PARTS:
             torch.nn.utils.clip_grad_norm_(getattr(self, name).parameters(), self.options["clip"])
-        if progress.epoch < self.options["freeze_epochs"]:
-            for head in (self.head, self.patch_head):
-                for parameter in head[-1].parameters():
-                    parameter.grad = None
+        for head in (self.head, self.patch_head):
+            distillation.rest(head[-1], progress.epoch, self.options)
 
     def after_step(self, progress):
         self.teacher.follow(self.parts(), memory.momentum_at(progress.done, self.options["momentum"]))
@@ -108,10 +103,7 @@ METHOD = Method(
         warmup_epochs=80, final_lr=1e-6,
     ),
     options=(
-        Option("student_temperature", 0.1, "of the student"),
-        Option("first_teacher_temperature", 0.04, "of the teacher at the start"),
-        Option("teacher_temperature", 0.07, "of the teacher after its warm-up"),
-        Option("teacher_warmup_epochs", 30.0, "how long the teacher's temperature rises"),
+        *distillation.TEMPERATURES,
         Option("momentum", 0.994, "of the teacher at the start; it rises to 1 on a cosine"),
         Option("mask_p", 0.5, "share of the large crops in which patches are hidden", low=0.0, high=1.0),
         Option("min_hidden", 0.1, "smallest share of their patches that is hidden", low=0.0, high=1.0),

@@ -10,7 +10,7 @@ from virb.contracts.method import Method, Option, Training
 from virb.networks.token_encoder import TokenEncoder
 from virb.pretraining import distillation, initial, losses, masks, memory, patch_losses, views
 from virb.pretraining.learner import Learner, Outcome
-from virb.training import augment, distributed
+from virb.training import distributed
 from virb.training.optimizers import clip_each
 from virb.training.precision import widen
 
@@ -24,18 +24,15 @@ class IBOT(Learner):
         initial.drop_path(encoder, options["drop_path"])
         self.register_buffer("centers", torch.zeros(2, options["prototypes"]))  # of images and of patches
         self.outputs = []  # the teacher's means in the update under way; they move the centres when it is done
-        split, small = options["crop_split"], augment.small_crop_size(setup.image_size)
-        self.view_one, self.view_two = (views.view(options, setup, k, crop_scale=(split, 1.0)) for k in range(2))
-        self.small_view = views.view(options, setup, 2, size=small, crop_scale=(options["min_crop"], split))
+        self.crops = distillation.Crops(options, setup)
 
     def views(self, images, generator):
-        n, grid, options = self.options["small_crops"], self.encoder.grid, self.options
-        *small, one, two = augment.together([*[self.small_view] * n, self.view_one, self.view_two], images, generator)
+        grid, options, crops = self.encoder.grid, self.options, self.crops(images, generator)
         share, least = (options["min_hidden"], options["max_hidden"]), (grid // 3) ** 2
         hidden = [
             masks.blocks(len(images), grid, generator, p=options["mask_p"], share=share, least=least) for _ in "12"
         ]
-        return [one, two, *small, *hidden]
+        return [*crops, *hidden]
 
     @torch.no_grad()
     def targets(self, images, temperature):
@@ -65,9 +62,7 @@ class IBOT(Learner):
 
     def after_backward(self, progress):
         clip_each([p.grad for p in self.parameters() if p.grad is not None], self.options["clip"])
-        if progress.epoch < self.options["freeze_epochs"]:
-            for parameter in self.head[-1].parameters():
-                parameter.grad = None
+        distillation.rest(self.head[-1], progress.epoch, self.options)
 
     def after_step(self, progress):
         mean = torch.stack(self.outputs).mean(dim=0)
@@ -95,10 +90,7 @@ METHOD = Method(
         final_lr=1e-6,
     ),
     options=(
-        Option("student_temperature", 0.1, "of the student"),
-        Option("first_teacher_temperature", 0.04, "of the teacher at the start"),
-        Option("teacher_temperature", 0.07, "of the teacher after its warm-up"),
-        Option("teacher_warmup_epochs", 30.0, "how long the teacher's temperature rises"),
+        *distillation.TEMPERATURES,
         Option("momentum", 0.996, "of the teacher at the start; it rises to 1 on a cosine"),
         Option("center_momentum", 0.9, "of the two centres"),
         Option("mask_p", 0.5, "share of the large crops in which patches are hidden", low=0.0, high=1.0),

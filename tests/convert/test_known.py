@@ -39,7 +39,7 @@ def write(path: Path, *, shift: float = 0.0, modified: float = LONG_AGO) -> Path
 def _settled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A cache of one's own, and files that count as settled at once."""
     monkeypatch.setenv("VIRB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("virb.images.digests.SETTLED_NS", -(10**12))
+    monkeypatch.setattr("virb.system.files.SETTLED_NS", -(10**12))
 
 
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -124,9 +124,9 @@ def test_a_file_that_changes_before_it_is_needed_is_refused(tmp_path: Path) -> N
 def test_a_file_that_changed_just_now_and_what_is_no_file_of_ours_are_not_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virb.images.digests.SETTLED_NS", 10**12)
+    monkeypatch.setattr("virb.system.files.SETTLED_NS", 10**12)
     load_or_recall(write(tmp_path / "a.pt", modified=time.time()))
-    monkeypatch.setattr("virb.images.digests.SETTLED_NS", -(10**12))
+    monkeypatch.setattr("virb.system.files.SETTLED_NS", -(10**12))
     load_or_recall("pixels:4")
     one = load_encoder("random:resnet18:width=0.125,size=32")
     torch.save(one.state_dict(), tmp_path / "foreign.pth")

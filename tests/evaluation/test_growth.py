@@ -16,8 +16,8 @@ from virb.errors import UsageError
 from virb.evaluation import run as evaluation
 from virb.evaluation.run import Meta
 from virb.records import record as schema
-from virb.records import remembered
 from virb.records.store import ResultStore
+from virb.system import files
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
@@ -79,7 +79,7 @@ def test_records_of_another_network_under_the_name_are_found_behind_a_damaged_on
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[..., pd.DataFrame], list[Path]]:
     """A finished evaluation that was asked for a second time, how to ask once more, and what is read from then on."""
     monkeypatch.setenv("VIRB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remembered, "SETTLED_NS", 0)  # as if the files were older than some seconds
+    monkeypatch.setattr(files, "SETTLED_NS", 0)  # as if the files were older than some seconds
     out = tmp_path / "out"
 
     def again(n_run: int = 0, meta: Meta | None = None) -> pd.DataFrame:

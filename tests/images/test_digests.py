@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from virb.contracts.examples import Examples
 from virb.images import digests
 from virb.images.sets import ArrayImages, FileImages, ImageSet, ImageSubset
+from virb.system import files
 from virb.system.paths import cache_root
 
 OLD = 1_600_000_000  # long ago: what is read then is remembered
@@ -26,7 +27,7 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "files").mkdir()
     for k in range(5):
         write(tmp_path / "files" / f"{k}.bin", bytes([k]) * 100)
-    monkeypatch.setattr(digests, "SETTLED_NS", -1)  # the files of this test were made just now
+    monkeypatch.setattr(files, "SETTLED_NS", -1)  # the files of this test were made just now
     return tmp_path / "files"
 
 
@@ -89,7 +90,7 @@ def test_equal_names_sizes_and_times_below_another_root_are_other_files(root, tm
 
 
 def test_what_changed_a_moment_ago_is_not_remembered(root, monkeypatch):
-    monkeypatch.setattr(digests, "SETTLED_NS", 10**12)
+    monkeypatch.setattr(files, "SETTLED_NS", 10**12)
     seen = reads(monkeypatch)
     of(root)
     of(root)

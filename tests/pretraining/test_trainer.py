@@ -360,6 +360,9 @@ def test_statistics_are_measured_anew_on_whole_images(tmp_path):
     with t.settled():
         assert not same(before, weights(t))
     assert same(before, weights(t))  # a look leaves nothing behind
+    with pytest.raises(UsageError), t.settled():
+        raise UsageError("the look failed")
+    assert same(before, weights(t))
     t.settle()
     encoder = t.learner.encoder
     whole = augment.center_view(torch.from_numpy(data().pixels.array), 16, SETUP.mean, SETUP.std)

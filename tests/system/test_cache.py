@@ -23,7 +23,7 @@ from virb.images import digests
 from virb.images.sets import ArrayImages
 from virb.pretraining import sources
 from virb.pretraining.kept import kept
-from virb.system import cache, leases
+from virb.system import cache, files, leases
 
 ENCODER = "random:resnet18:width=0.125,size=32"
 
@@ -285,7 +285,7 @@ def test_remembered_digests_are_listed_and_cleared(tmp_path, monkeypatch, capsys
     for k in range(3):
         (folder / f"{k}.bin").write_bytes(bytes([k]))
         os.utime(folder / f"{k}.bin", (1_600_000_000, 1_600_000_000))
-    monkeypatch.setattr(digests, "SETTLED_NS", 0)
+    monkeypatch.setattr(files, "SETTLED_NS", 0)
     found = digests.of_files(folder, sorted(folder.iterdir()))
     assert main(["data", "cache", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)

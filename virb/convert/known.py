@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from virb.convert.load import load_encoder, reference_encoders, split_source
-from virb.errors import CheckpointError, VirbError
+from virb.errors import CheckpointError
 from virb.images.digests import file_key
 from virb.networks.base import Backbone
 from virb.networks.encoder import FrozenEncoder
@@ -29,8 +29,8 @@ from virb.networks.fused import FusedEncoder
 from virb.networks.preprocess import Preprocess
 from virb.networks.spec import split_code, split_fused
 from virb.system.cache import code_state
-from virb.system.files import atomic_write
 from virb.system.paths import cache_root
+from virb.system.recall import recall, remember
 
 Source = str | os.PathLike[str] | nn.Module
 _FACTS = ("name", "arch", "arch_options", "meta", "dim", "channels", "strides", "sha256", "identity_parts", "identity")
@@ -117,15 +117,8 @@ def _memory_of(path: Path, text: str) -> Path:
 
 
 def _recall(memory: Path, key: bytes) -> dict[str, Any] | None:
-    if not any(key):
-        return None
-    try:
-        found = json.loads(memory.read_bytes())
-        facts = found["facts"]
-        is_right = found["key"] == key.hex() and found["code"] == _code() and found["sha256"] == _digest(facts)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return facts if is_right else None
+    found = recall(memory, _code()) if any(key) else {}
+    return found["facts"] if found.get("key") == key.hex() else None
 
 
 def _remember(memory: Path, key: bytes, encoder: FrozenEncoder) -> None:
@@ -134,16 +127,9 @@ def _remember(memory: Path, key: bytes, encoder: FrozenEncoder) -> None:
     facts = {name: getattr(encoder, name) for name in _FACTS}
     facts |= {"channels": list(encoder.channels), "strides": list(encoder.strides)}
     facts["preprocess"] = encoder.preprocess.as_dict()
-    # Only what comes back from JSON as it went in; and a convenience: without it, files are loaded again.
-    with contextlib.suppress(VirbError, OSError, TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError):  # only what comes back from JSON as it went in
         if json.loads(json.dumps(facts, allow_nan=False)) == facts:
-            content = {"key": key.hex(), "code": _code(), "sha256": _digest(facts), "facts": facts}
-            with atomic_write(memory) as file:
-                file.write(json.dumps(content, allow_nan=False).encode())
-
-
-def _digest(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+            remember(memory, _code(), {"key": key.hex(), "facts": facts})
 
 
 @functools.cache

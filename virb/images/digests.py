@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,12 +18,11 @@ import numpy as np
 
 from virb.contracts.images import SIZE, UNREADABLE, in_threads, stacked
 from virb.errors import VirbError
-from virb.system.files import atomic_write
+from virb.system.files import atomic_write, settled_state
 from virb.system.paths import cache_root
 
 MAGIC = b"virb-digests/1\n"
 MOST_REMEMBERED = 4_000_000  # files a root
-SETTLED_NS = 2_000_000_000  # a file that changed less than this before it was read may change again within one tick
 CHUNK_BYTES = 1 << 20
 
 
@@ -73,14 +71,10 @@ def file_key(path: str) -> bytes:
 
     Zeros where nothing may be remembered: there is no such file, or it changed in the last moments.
     """
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
+    found = settled_state(path)
+    if found is None:
         return UNREADABLE
-    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED_NS:
-        return UNREADABLE
-    parts = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
-    return hashlib.sha256(os.fsencode(path) + b"\0" + repr(parts).encode()).digest()
+    return hashlib.sha256(os.fsencode(path) + b"\0" + repr(tuple(found)).encode()).digest()
 
 
 def _of_file(path: str | os.PathLike[str]) -> bytes:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from virb.errors import UsageError
-from virb.networks.base import Backbone
+from virb.networks.base import Backbone, evaluating
 from virb.networks.families import Family
 from virb.system.threads import own_generator
 
@@ -30,11 +30,8 @@ class External(Backbone):
 
     def measure(self) -> None:
         """Read the embedding's length and the maps' channels and strides off the network itself."""
-        was_training = self.training
-        self.eval()
-        with torch.no_grad():
+        with evaluating(self), torch.no_grad():
             embedding, maps = self.features(torch.zeros(1, 3, self.example_size, self.example_size))
-        self.train(was_training)
         self.dim = embedding.shape[1]
         self.channels = tuple(item.shape[1] for item in maps)
         self.strides = tuple(_stride(self.example_size, item.shape[2]) for item in maps)

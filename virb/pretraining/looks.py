@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.contracts.method import Setup
-from virb.networks.base import Backbone
+from virb.networks.base import Backbone, evaluating
 from virb.pretraining import watch
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.pixels import Padded
@@ -78,11 +78,11 @@ class Looks:
 
 
 @contextlib.contextmanager
-def evaluating(encoder: Backbone) -> Iterator[None]:
-    """Have ``encoder`` in evaluation mode for the block."""
-    was_training = encoder.training
-    encoder.eval()
+def buffers_restored(network: nn.Module) -> Iterator[None]:
+    """Give the network's buffers their values back after the block."""
+    before = {name: value.clone() for name, value in network.named_buffers()}
     try:
         yield
     finally:
-        encoder.train(was_training)
+        for name, value in network.named_buffers():
+            value.copy_(before[name])

@@ -31,7 +31,7 @@ from virb.pretraining.compiled import compile_encoders
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Batch, Learner, Outcome, Progress
 from virb.pretraining.log import Log
-from virb.pretraining.looks import Looks, on_device
+from virb.pretraining.looks import Looks, buffers_restored, on_device
 from virb.pretraining.parts import in_parts, recomputed
 from virb.pretraining.pixels import Padded
 from virb.pretraining.plan import Plan, stream_seed
@@ -393,8 +393,6 @@ class Trainer:
     @contextlib.contextmanager
     def settled(self) -> Iterator[None]:
         """Have the kept network as it would be if training ended here, for the block; nothing of it stays."""
-        before = {name: value.clone() for name, value in self.kept.named_buffers()}
-        self.settle()
-        yield
-        for name, value in self.kept.named_buffers():
-            value.copy_(before[name])
+        with buffers_restored(self.kept):
+            self.settle()
+            yield

@@ -40,8 +40,8 @@ from virb.records.problems import (
     Scan,
 )
 from virb.records.record import FIRST_SCHEMA, SCHEMA, Record
-from virb.records.remembered import Remembered, State, state
-from virb.system.files import atomic_write, collect_leftovers
+from virb.records.remembered import Remembered
+from virb.system.files import FileState, atomic_write, collect_leftovers, file_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +59,8 @@ class ResultStore:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
         # What was checked once holds while the file's state stays as it was.
-        self._contents: dict[str, tuple[State, bytes]] = {}
-        self._digests: dict[str, tuple[State, str]] = {}
+        self._contents: dict[str, tuple[FileState, bytes]] = {}
+        self._digests: dict[str, tuple[FileState, str]] = {}
         self._room = KEPT_BYTES
         self._remembered: dict[str, Remembered] = {}
         self._with_leftovers: set[Path] = set()  # folders in which something of a killed run was seen
@@ -131,7 +131,7 @@ class ResultStore:
 
     def _read_record(self, path: Path) -> Record:
         """Return what :func:`virb.records.record.read` does; a file that stayed as it was is checked once."""
-        now, known = state(path), self._contents.get(os.fspath(path))
+        now, known = file_state(path), self._contents.get(os.fspath(path))
         if known is not None and known[0] == now:
             record: Record = json.loads(known[1])
             return record
@@ -144,7 +144,7 @@ class ResultStore:
 
     def _digest(self, path: Path) -> str | None:
         """Return the sha256 of a file's bytes, computed again where its state is another; None where there is none."""
-        now, known = state(path), self._digests.get(os.fspath(path))
+        now, known = file_state(path), self._digests.get(os.fspath(path))
         if known is not None and known[0] == now:
             return known[1]
         found = _file_digest(path)

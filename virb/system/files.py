@@ -11,10 +11,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from virb.errors import UsageError, VirbError, option
 
+SETTLED_NS = 2_000_000_000  # a file that changed less than this before it was read may change again within one tick
 DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows keeps these for devices
 
 
@@ -28,6 +29,31 @@ class TooLarge(OSError):
     def __init__(self, size: int | None) -> None:
         super().__init__("the file is too large")
         self.size = size
+
+
+class FileState(NamedTuple):
+    """By what a change of a file would show."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+
+
+def file_state(path: str | os.PathLike[str]) -> FileState | None:
+    """Return the state of a file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+
+
+def settled_state(path: str | os.PathLike[str]) -> FileState | None:
+    """Return the state of a file; None also where it changed in the last moments, after which a change might leave no trace."""
+    found = file_state(path)
+    return None if found is None or time.time_ns() - max(found.mtime_ns, found.ctime_ns) < SETTLED_NS else found
 
 
 @contextlib.contextmanager
