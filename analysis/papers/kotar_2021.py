@@ -148,30 +148,28 @@ FULL = Scale(
 )
 
 
-def _line(name: str, method: str, dataset: str) -> Member:
-    return Member(name, f"recipe:{name}", {"method": method, "dataset": dataset, "role": "self-supervised"})
+def _line(name: str, method: str, dataset: str, role: str = "self-supervised") -> Member:
+    about = {"method": method, "role": role} | ({"dataset": dataset} if dataset else {})
+    return Member(name, f"recipe:{name}", about)
 
 
 _SETS = {
     "objects": "world-objects", "half": "world-objects", "quarter": "world-objects", "lin": "world-objects", "log": "world-objects",
     "rooms": "world-rooms", "combination": "world-objects:0.5+world-rooms:0.5",
 }  # fmt: skip
-_REPEATS = tuple(_line(f"{method}-objects-seed1", method, "world-objects") for method in ("simclr", "moco-v2"))
+_METHODS = ("simclr", "moco-v2", "swav", "pirl")
+_SEEDS = ("-seed1", "-seed2")
 
 MINI = Scale(
     encoders={
         "table3": (
-            *(
-                _line(f"{method}-{name}", method, dataset)
-                for method in ("simclr", "moco-v2", "swav", "pirl")
-                for name, dataset in _SETS.items()
-            ),
-            *_REPEATS,
+            *(_line(f"{method}-{name}", method, dataset) for method in _METHODS for name, dataset in _SETS.items()),
+            *(_line(f"{method}-objects{seed}", method, "world-objects") for method in _METHODS for seed in _SEEDS),
         ),
-        "supervised": (
-            Member("supervised-objects", "supervised-objects", {"method": "supervised", "role": "supervised"}),
+        "supervised": tuple(
+            _line(f"supervised-objects{seed}", "supervised", "world-objects", "supervised") for seed in ("", *_SEEDS)
         ),
-        "floor": (Member("random", "random", {"method": "random", "role": "untrained"}),),
+        "floor": tuple(_line(f"random{seed}", "random", "", "untrained") for seed in ("", *_SEEDS)),
     },
     tasks={"all": {"suite:mini": "suite:mini"}},
     recipe="study.yaml",
