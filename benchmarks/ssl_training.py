@@ -35,14 +35,18 @@ SIZE, VIEW_SIZE = 64, 48
 BATCH_SIZE, LR, WEIGHT_DECAY = 128, 0.003, 1e-4
 
 
-def arguments(description: str | None, names: Sequence[str], *, images: int | None = 40960) -> argparse.Namespace:
-    """Read the command line that both comparisons have."""
+def arguments(
+    description: str | None, names: Sequence[str], *, images: int | None = 40960, split: str | None = None
+) -> argparse.Namespace:
+    """Read the command line that the comparisons have; with a ``split``, also which images are scored."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default=",".join(names), help=f"some of {','.join(names)}")
     parser.add_argument("--images", type=int, default=images, help="images seen in a training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scores", help="a JSON file that keeps the scores, to go on after an interruption")
+    if split:
+        parser.add_argument("--split", default=split, choices=("train", "test"), help="the images that are scored")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     keep_freed_memory()
@@ -109,10 +113,10 @@ def train(
 
 
 class Score:
-    """Accuracy of nearest neighbours on labelled images that no training saw."""
+    """Accuracy of nearest neighbours on labelled images that no training saw, those of ``splits``."""
 
-    def __init__(self) -> None:
-        parts = [world.load("objects", split) for split in ("train", "test")]
+    def __init__(self, *splits: str) -> None:
+        parts = [world.load("objects", split) for split in splits or ("train", "test")]
         self.images = torch.cat([torch.from_numpy(part.images.copy()) for part in parts])
         self.label = torch.cat([torch.from_numpy(part.annotation("class_id").copy()) for part in parts]).long()
 

@@ -37,6 +37,14 @@ def wide(frame: pd.DataFrame, index: str = "encoder", columns: str = "task") -> 
     return frame.pivot_table(index=index, columns=columns, values="score", sort=False)
 
 
+def one_a_design(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with encoders that differ in the seed of pretraining alone (column ``repeat``) as one, named as its first."""
+    if "repeat" not in frame:
+        return frame
+    first = frame.dropna(subset=["repeat"]).drop_duplicates("repeat").set_index("repeat")["encoder"]
+    return frame.assign(encoder=frame["repeat"].map(first).fillna(frame["encoder"]))
+
+
 def about(frame: pd.DataFrame, column: str, of: str = "encoder") -> pd.Series:
     """The value of ``column`` for each encoder (or task); NaN where it is not said."""
     if column not in frame:
@@ -114,7 +122,7 @@ class Grid:
     def reference(self) -> int:
         """The supervised encoder's row. Raises NotThere: there is not exactly one."""
         if self.supervised is None:
-            raise NotThere("Exactly one supervised encoder must be declared to compare with.")
+            raise NotThere("Exactly one supervised encoder (or the seeds of one) must be declared to compare with.")
         return self.supervised
 
     def agreement(self, ask: Callable[[np.ndarray], object]) -> float | None:
@@ -129,7 +137,8 @@ class Grid:
 
 
 def grid(frame: pd.DataFrame) -> Grid:
-    """Return a tidy table as a grid: repeats averaged, encoders and tasks in the table's order."""
+    """Return a tidy table as a grid: repeats and seeds averaged, encoders and tasks in the table's order."""
+    frame = one_a_design(frame)
     x = wide(frame)
 
     def matrix(column: str) -> np.ndarray:

@@ -81,7 +81,7 @@ def self_supervised_is_the_better_default(tables: Evidence) -> Answer:
     answer = Answer(
         told(side(low, high, 0.5)),
         f"A self-supervised encoder taken at random is above the supervised one on {100 * mean:.0f} % of tasks: "
-        f"{_said(by, '{:.0%}')}. One supervised run.{g.caution}",
+        f"{_said(by, '{:.0%}')}. One supervised encoder.{g.caution}",
         len(set(g.groups)), g.of, mean, low, high, "share of tasks", about=g.reach,
     )  # fmt: skip
     return unsure_of_readings(answer, g.agreement(lambda x: side(*asked(x)[1:], 0.5)))
@@ -107,7 +107,7 @@ def structural_gains_more(tables: Evidence) -> Answer:
     answer = Answer(
         verdict,
         f"Structural less semantic {gap:+.2f} sd of the task ({_said(_by(g, gains(g.values)))}); p {p:.3f} from labels exchanged "
-        "over tasks. All are measured against one supervised run.",
+        "over tasks. All are measured against one supervised encoder.",
         len(g.tasks), "tasks", gap, low, high, "sd of the task", p, about="tasks like these, these encoders",
     )  # fmt: skip
     return unsure_of_readings(answer, g.agreement(lambda x: ask(x, 1_000)[0]))

@@ -7,6 +7,7 @@ import pandas as pd
 from virb.analysis.papers.common import (
     about,
     components,
+    one_a_design,
     self_supervised,
     told,
     wide,
@@ -24,7 +25,7 @@ from virb.stats.claims import (
 
 def methods_by_output(tables: Evidence) -> Answer:
     """MoCo v2 is better on pixelwise tasks and SwAV on image-level ones, pairs of equal data compared."""
-    frame = tables.get(SCORES, "category", "method", "dataset")
+    frame = one_a_design(tables.get(SCORES, "category", "method", "dataset"))
     first, second = tables.fact("methods")
     x = wide(frame)
     z = (x - x.mean()) / x.std(ddof=1)
@@ -90,7 +91,7 @@ def in_domain_beats_combination(tables: Evidence) -> Answer:
 
 
 def _domain(tables: Evidence, against: str) -> Answer:
-    frame = self_supervised(tables.get(SCORES, "method", "dataset"))
+    frame = one_a_design(self_supervised(tables.get(SCORES, "method", "dataset")))
     home = tables.fact("home")
     x = wide(frame)
     dataset = about(frame, "dataset").reindex(x.index)
@@ -155,8 +156,7 @@ def _balance(tables: Evidence, kind: str | None) -> Answer:
             "smaller one comes in 11 to 26 % of studies without any effect; counted by encoder there are four unbalanced ones."
         )
         return Answer(UNTOLD, why, 4, "encoders of Log", gain, unit="% of the average score", pvalue=log, about=ALIKE)
-    frame = tables.get(SCORES, "balance", "method", "dataset_size")
-    frame = self_supervised(frame)
+    frame = one_a_design(self_supervised(tables.get(SCORES, "balance", "method", "dataset_size")))
     x = wide(frame)
     z = ((x - x.mean()) / x.std(ddof=1)).mean(axis=1)
     what = frame.drop_duplicates("encoder").set_index("encoder")
@@ -237,7 +237,7 @@ def seeds_hardly_matter(tables: Evidence) -> Answer:
 
 def swav_better_overall(tables: Evidence) -> Answer:
     """SwAV's encoders score higher than MoCo v2's over the whole battery."""
-    frame = tables.get(SCORES, "method", "dataset")
+    frame = one_a_design(tables.get(SCORES, "method", "dataset"))
     first, second = tables.fact("methods")
     x = wide(frame)
     z = ((x - x.mean()) / x.std(ddof=1)).mean(axis=1)

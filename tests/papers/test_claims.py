@@ -144,6 +144,32 @@ def test_planted_truths_are_found_and_their_opposites_refused(papers):
     assert asked(papers, "in-domain-beats-combination", study(in_domain=-0.1)) != HOLDS
 
 
+def test_the_seeds_of_an_encoder_count_as_one(papers):
+    """Three seeds of every encoder, whose mean is the one of before: no sentence but that on seeds is answered otherwise."""
+    one = study(structural=0.02, effect=0.01, in_domain=0.01).frames["figure4"]
+    one["dataset_size"], one["balance"] = 1000, np.where(one["dataset"].eq("B"), "lin", "balanced")
+    seeds = [
+        one.assign(
+            encoder=[name if not k else f"{name}-seed{k}" for name in one["encoder"]],
+            repeat="design " + one["encoder"],
+            pretrain_seed=k,
+            score=one["score"] + shift,
+        )
+        for k, shift in enumerate((0.0, 0.005, -0.005))
+    ]
+    facts = study().facts
+    plain, seeded = (
+        ask(papers["kotar-2021"], Evidence({"figure4": frame}, facts)) for frame in (one, pd.concat(seeds[::-1]))
+    )
+    for a, b in zip(plain, seeded, strict=True):
+        if a.claim.name == "seeds":
+            assert (a.answer.n, b.answer.n) == (0, 19)
+        else:
+            assert (a.answer.verdict, a.answer.n) == (b.answer.verdict, b.answer.n)
+            assert b.answer.estimate == pytest.approx(a.answer.estimate, nan_ok=True) if a.answer.estimate else True
+    assert sum(one.answer.verdict != UNTOLD for one in plain) >= 5
+
+
 def test_where_nothing_is_planted_little_is_found(papers):
     found = [asked(papers, "structural-gains-more", study(seed)) for seed in range(20)]
     assert found.count(UNTOLD) >= 17  # 5 % either way, +- what twenty studies give

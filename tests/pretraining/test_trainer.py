@@ -226,14 +226,6 @@ def test_running_statistics_see_each_part_once(tmp_path):
     torch.testing.assert_close(seen, again.encoder.bn1.running_mean)
 
 
-def test_every_image_is_seen_once_an_epoch(tmp_path):
-    t = trainer(tmp_path)
-    epochs = [np.concatenate([t._batch_index(5 * e + s) for s in range(5)]) for e in range(2)]
-    for epoch in epochs:
-        assert sorted(epoch) == list(range(40))
-    assert not np.array_equal(*epochs)
-
-
 def test_online_accuracy_and_precision(tmp_path):
     t = run(trainer(tmp_path, eval_epochs=1.0, eval_own=True, knn_size=16, precision="bf16"))
     rows = [row for row in csv.DictReader(t.log_path.open()) if row["knn_top1"]]

@@ -15,7 +15,6 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from virb.pretraining.looks import Looks, buffers_restored, on_device
 from virb.pretraining.parts import in_parts, recomputed
 from virb.pretraining.pixels import Padded
 from virb.pretraining.plan import Plan, stream_seed
+from virb.pretraining.reader import batches
 from virb.pretraining.reporting import Reporter
 from virb.pretraining.state import read_state, restore, write_state
 from virb.pretraining.stopping import Stopped, on_request
@@ -94,7 +94,6 @@ class Trainer:
         self.seconds = 0.0
         self.last_good: int | None = None
         self._low_spread = 0
-        self._order: tuple[int, np.ndarray] | None = None
         self._labels = None if data.label is None else torch.from_numpy(np.array(data.label))
         self._looks = Looks(data, plan, learner.setup)
 
@@ -170,19 +169,15 @@ class Trainer:
             devices.sound_bf16(self.device, plan.precision),
             torch.random.fork_rng(devices=self._cuda_devices()),
             Log(self.log_path, self.step) if distributed.rank() == 0 else contextlib.nullcontext() as log,
-            self._reader() as read,
+            contextlib.closing(batches(self.data, plan, self.step)) as read,
         ):
             if log is not None and log.note:
                 reporter.say(log.note)
             self.learner.train()
             reporter.begin(self.step * plan.batch_size)
-            upcoming = read(self.step)
             pending: list[Numbers] = []
             seen: dict[str, float | None] = {}
-            while self.step < plan.steps:
-                index, images = upcoming.result()
-                if self.step + 1 < plan.steps:
-                    upcoming = read(self.step + 1)
+            for index, images in read:
                 pending.append(self._update(index, images))
                 self.step += 1
                 self.seconds = before + time.perf_counter() - started
@@ -242,33 +237,6 @@ class Trainer:
 
     def _progress(self) -> Progress:
         return Progress(self.step, self.plan.steps, self.steps_per_epoch)
-
-    @contextlib.contextmanager
-    def _reader(self) -> Any:
-        """A function that begins to fetch the images of a step while another trains."""
-        with ThreadPoolExecutor(1) as pool:
-
-            def fetch(step: int) -> tuple[np.ndarray, np.ndarray | Padded]:
-                index = self._own(self._batch_index(step))
-                return index, self.data.batch(index)
-
-            def read(step: int) -> Future[tuple[np.ndarray, np.ndarray | Padded]]:
-                return pool.submit(fetch, step)
-
-            yield read
-
-    def _batch_index(self, step: int) -> np.ndarray:
-        """Positions of the images of ``step``: a fresh permutation every epoch, its last partial batch dropped."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            generator = np.random.Generator(np.random.PCG64(stream_seed(self.plan.seed, "order", epoch)))
-            self._order = (epoch, generator.permutation(len(self.data)))
-        size = self.plan.batch_size
-        return self._order[1][place * size : (place + 1) * size]
-
-    def _own(self, index: np.ndarray) -> np.ndarray:
-        """This process's images of a batch: its slice, in the one process's order."""
-        return index.reshape(distributed.world_size(), -1)[distributed.rank()]
 
     def _update(self, index: np.ndarray, images: np.ndarray | Padded) -> Numbers:
         """Train on a batch; return what the log says of it, on the device where it is from there."""
