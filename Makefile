@@ -54,7 +54,7 @@ check: lint types docs test ## everything that must hold before a commit
 encoders: $(READY) ## make the reference encoders again (a quarter of an hour on 2 cores)
 	$(BIN)/virb pretrain --recipe reference --out encoders --jobs 2
 
-study: $(READY) ## the study in miniature: pretrain 30 encoders, evaluate them (docs/study.md; an afternoon on 2 cores)
+study: $(READY) ## the study in miniature: pretrain 39 encoders, evaluate them (docs/study.md; two hours on 2 cores)
 	$(BIN)/virb paper run kotar-2021 --scale mini --out $(RESULTS)-study --jobs 2
 	$(BIN)/virb results export docs/study.csv --results $(RESULTS)-study/records
 

@@ -20,6 +20,7 @@ import pandas as pd
 
 from virb import registry
 from virb.records.store import ResultStore
+from virb.scores.read import read_scores
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,20 +93,22 @@ def separation_table(table: pd.DataFrame, baselines: pd.DataFrame) -> str:
     return markdown(rows)
 
 
-def study_table(table: pd.DataFrame) -> str:
-    """One row an encoder of the study: its mean standing in each category, and the tasks on which it beats chance and an
-    untrained network.
+def study_table(path: Path) -> str:
+    """One row an encoder of the study: its mean standing in each category, and the tasks on which it is above the mean of the
+    untrained networks.
 
     A task's scores are standardised over the study's encoders (mean 0, standard deviation 1, ddof 1), so that tasks of
     any metric weigh the same.
     """
+    table = read_scores(path)  # errors change their sign, so that higher is better
     wide = table.pivot_table(index="encoder", columns="task", values="score", sort=False)
     category = table.drop_duplicates("task").set_index("task")["category"]
     about = table.drop_duplicates("encoder").set_index("encoder")
     studied = [name for name in wide.index if about.loc[name, "method"] not in ("random", "supervised", "none")]
     standard = (wide - wide.loc[studied].mean()) / wide.loc[studied].std()
     by_category = standard.T.groupby(category.reindex(wide.columns)).mean().T
-    wins = wide.gt(wide.loc["random"]).sum(axis=1)
+    untrained = [name for name in wide.index if about.loc[name, "method"] == "random"]
+    wins = wide.gt(wide.loc[untrained].mean()).sum(axis=1)
     rows = []
     for name in [*studied, *(name for name in wide.index if name not in studied)]:
         row = {
@@ -129,7 +132,7 @@ def main() -> None:
     parser.add_argument("--study", help="the scores of the study, a CSV; only docs/study.md is written then")
     args = parser.parse_args()
     if args.study:
-        replace_block(ROOT / "docs" / "study.md", "study", study_table(pd.read_csv(args.study)))
+        replace_block(ROOT / "docs" / "study.md", "study", study_table(Path(args.study)))
         return
     table, baselines = ResultStore(args.results).table(), ResultStore(args.baselines).table()
     replace_block(ROOT / "README.md", "demo", scores_table(table))
