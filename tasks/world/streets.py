@@ -1,6 +1,5 @@
 """Streets in daylight, and the image set made of them: depth outdoors."""
 
-
 from __future__ import annotations
 
 import math
