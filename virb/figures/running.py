@@ -51,16 +51,26 @@ def running(
     pool = ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_begin, initargs=given)
     try:
         asked = [(name, pool.submit(_run, name)) for name in names]
-        yield (_result(future, name, scores, folder, options) for name, future in asked)
+        yield (_result(pool, future, name, scores, folder, options) for name, future in asked)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _result(future: Future[AnalysisRun], name: str, *given: Any) -> AnalysisRun:
+def _result(
+    pool: ProcessPoolExecutor,
+    future: Future[AnalysisRun],
+    name: str,
+    scores: DataFrame | None,
+    folder: Path,
+    options: Mapping[str, Any] | None,
+) -> AnalysisRun:
     try:
         return future.result()
     except BrokenProcessPool:
-        return run_by_name(name, *given)
+        pool.shutdown()  # one that dies takes the others along, in the middle of what they write
+        for path in folder.glob(f".{name}*.tmp"):
+            path.unlink(missing_ok=True)
+        return run_by_name(name, scores, folder, options)
 
 
 _given: tuple[Any, ...] = ()
