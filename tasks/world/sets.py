@@ -25,7 +25,6 @@ MATERIALS = ("stripes", "checks", "dots", "bricks", "stone", "clouds")
 COUNTS = (3, 4, 5, 6, 7, 8)
 EGOMOTIONS = ("move ahead", "rotate left", "rotate right", "look up", "look down")
 ACTIONS = ("jump", "fall", "crouch", "wave", "turn round", "walk up")
-DRIVES = ("forward", "forward-left", "forward-right", "none")
 ANIMALS = ("dog", "pig", "bull", "horse", "deer", "rabbit", "elephant", "sheep")
 LAND_USES = ("houses", "industry", "fields", "orchard", "river", "motorway")
 ROLES = ("background", "own left", "own right", "other left", "other right")
@@ -166,16 +165,6 @@ _SPECS = (
         {"train": 1000, "test": 500},
         _VIEW_LABELS,
         classes={"class_mask": SEMANTIC_CLASSES},
-    ),
-    SetSpec(
-        "drive",
-        "two frames from a car in a street with traffic",
-        "streets:drive",
-        {"train": 900, "test": 500},
-        ("action",),
-        n_frames=2,
-        version=4,
-        classes={"action": DRIVES},
     ),
     SetSpec(
         "roles",

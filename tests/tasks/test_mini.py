@@ -1,4 +1,4 @@
-"""Every end task of the paper has a counterpart on the embedded default, and each says truly what it holds."""
+"""Every end task of the paper but one has a counterpart on the embedded default, and each says truly what it holds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ COUNTERPARTS = {
     "clevr-count": "mini-count",
     "thor-num-steps": "mini-steps",
     "thor-egomotion": "mini-egomotion",
-    "nuscenes-egomotion": "mini-drive",
     "cityscapes": "mini-segmentation",
     "pets-segmentation": "mini-foreground",
     "egohands": "mini-hands",
@@ -34,6 +33,7 @@ COUNTERPARTS = {
     "nyu-walkable": "mini-walkable",
     "kitti-flow": "mini-flow",
 }
+WITHOUT = {"nuscenes-egomotion"}  # no pose was found in which an encoder beats raw pixels: docs/mini.md
 BESIDE = {
     "mini-fashion",
     "mini-distance",
@@ -56,7 +56,6 @@ NAMED = {
     "mini-count": ("count", "count"),
     "mini-steps": ("steps", "steps"),
     "mini-egomotion": ("egomotion", "action"),
-    "mini-drive": ("drive", "action"),
     "mini-hands": ("roles", "role_mask"),
 }
 
@@ -71,9 +70,9 @@ def test_the_counterpart_is_of_the_same_kind(name):
     assert (mini.heads_of is None) == (paper.heads_of is None)
 
 
-def test_every_task_of_the_paper_is_covered():
+def test_every_task_of_the_paper_is_covered_or_said_to_be_without():
     paper = {entry.name for entry in registry.entries("tasks") if entry.group == "virb"}
-    assert paper == set(COUNTERPARTS)
+    assert paper == set(COUNTERPARTS) | WITHOUT
     assert set(COUNTERPARTS.values()) | {*BESIDE, *STRUCTURES} == set(MINI)
 
 

@@ -1,11 +1,12 @@
-"""Revisited Oxford and Paris in their published layout, and the whole way to their scores."""
+"""Revisited Oxford and Paris, and Copydays, in their published layouts, and the whole way to their scores."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
-from virb.tasks.readers import landmarks
+from virb.tasks.readers import copydays, landmarks
 
 import virb
 from virb import registry
@@ -75,3 +76,50 @@ def test_what_is_wrong_is_named(tmp_path, layouts):
     (gone / "jpg" / f"{SEARCHED[1]}.jpg").unlink()
     with pytest.raises(DataError, match=r"1 of the 4 files that .*gnd_roxford5k\.mat lists are missing"):
         landmarks.revisited(gone, "train")
+
+
+# ------------------------------------------------------------------------------------------------------------- Copydays
+
+
+def copies(root, layouts, *, strong=("200001", "200102", "200101")):
+    for k, stem in enumerate(("200000", "200100", "200200")):
+        layouts.picture(root / "original" / f"{stem}.jpg", seed=k)
+    (root / "strong").mkdir()
+    for stem in strong:
+        original = Image.open(root / "original" / f"200{int(stem[3]) % 3}00.jpg")
+        original.save(root / "strong" / f"{stem}.jpg", quality=40 + int(stem[5]))
+    return root
+
+
+def test_a_copy_is_of_the_photograph_whose_name_begins_alike(tmp_path, layouts):
+    root = copies(tmp_path / "copydays", layouts)
+    train, test = (copydays.copies(root, split) for split in ("train", "test"))
+    assert list(train.ids) == ["original/200000.jpg", "original/200100.jpg", "original/200200.jpg"]
+    assert list(test.ids) == ["strong/200001.jpg", "strong/200101.jpg", "strong/200102.jpg"]
+    np.testing.assert_array_equal(train.targets, [0, 1, 2])
+    np.testing.assert_array_equal(test.targets, [[1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    layouts.picture(root / "distractors" / "2001.jpg", seed=9)  # whatever it is called
+    train, test = (copydays.copies(root, split) for split in ("train", "test"))
+    assert train.ids[3] == "distractors/2001.jpg"
+    np.testing.assert_array_equal(test.targets[:, 3], [0, 0, 0])
+
+
+def test_copies_that_are_only_saved_anew_are_all_found(tmp_path, layouts):
+    copies(tmp_path / "copydays", layouts)
+    context = DataContext(root=tmp_path, cache=tmp_path / "cache")
+    table = virb.evaluate("pixels:2:size=16", "copydays", out=tmp_path / "results", data=context)
+    assert table["score"][0] == 1.0
+    assert table["n_train"][0] == 3
+    checks = {check.name: check for check in validate(registry.load("tasks", "copydays"), context)}
+    assert [name for name, check in checks.items() if not check.is_ok] == ["sizes are as declared"]
+
+
+def test_what_is_wrong_with_copies_is_named(tmp_path, layouts):
+    with pytest.raises(DataAbsent, match=r"there is no .*original; expected original/200000\.jpg"):
+        copydays.copies(tmp_path, "train")
+    with pytest.raises(DataError, match=r"200901\.jpg is a copy of nothing .* begins with '2009'"):
+        copydays.copies(copies(tmp_path / "alone", layouts, strong=("200901",)), "test")
+    (tmp_path / "empty" / "original").mkdir(parents=True)
+    (tmp_path / "empty" / "strong").mkdir()
+    with pytest.raises(DataError, match=r"original holds no image"):
+        copydays.copies(tmp_path / "empty", "train")
