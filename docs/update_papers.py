@@ -39,9 +39,9 @@ Figures that were read off are redrawn within the reading error: where fewer tha
 cannot be told. Almost every cell is one training run, so what a seed would change is in none of these intervals, except where said.
 "cannot be told" is not "fails": the paper may be right, and its numbers do not show it.
 
-**What it costs.** `virb paper status` counts forward passes, head steps, gigabytes and hours by the arithmetic of [scaling.md](scaling.md). Of
-`virb paper run kotar-2021 --scale mini` on two cores, reckoned and not run whole by one command: 30 encoders of 135 core seconds and 768
-jobs of 6.1 ([study.md](study.md) has the measured parts), 1.2 hours undisturbed. It goes on where it was stopped.
+**What it costs.** `virb paper status` counts forward passes, head steps, gigabytes and hours by the arithmetic of [scaling.md](scaling.md). Run
+whole, `virb paper run kotar-2021 --scale mini` took 131 minutes of processor time on two cores, 86 by the clock beside other work ([study.md](study.md)): 39
+encoders of 114 core seconds and 1,092 jobs of 3.1. It goes on where it was stopped.
 """
 
 

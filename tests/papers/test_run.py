@@ -33,7 +33,7 @@ def test_pretraining_counts_images_by_budget_or_epochs():
     assert images_seen({"epochs": 2.5}, 100) == 250
     assert images_seen({"epochs": 2.5}, None) is None
     mini = {"arch": "resnet18", "arch_options": {"width": 0.25}, "size": 64, "view_size": 48}
-    assert pretraining_hours(mini, 60_000, "two cores") == pytest.approx(135 / 3600 / 2, rel=0.02)  # docs/study.md
+    assert pretraining_hours(mini, 120_000, "two cores") == pytest.approx(114 / 3600 / 2, rel=0.02)  # docs/study.md
     assert gflops({"arch": "resnet50", "size": 224, "arch_options": {"width": 2.0}}) == pytest.approx(4 * 4.1)
 
 
@@ -41,10 +41,9 @@ def test_status_of_the_mini_world_renders_nothing(tmp_path, capsys):
     assert main(["paper", "status", "kotar-2021", "--scale", "mini", "--out", str(tmp_path), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     states = {one["encoder"]: one["state"] for one in said["encoders"]}
-    assert states["random"] == HERE
-    assert states["simclr-objects"] == TO_MAKE
+    assert set(states.values()) == {TO_MAKE}
     n_tasks = len(said["tasks"])
-    assert said["jobs_left"] == said["total"]["jobs"] == 32 * n_tasks
+    assert said["jobs_left"] == said["total"]["jobs"] == 42 * n_tasks
     assert 0.5 < said["total"]["pretrain_hours"] < 1.5
     by_part = {one["part"]: one for one in said["parts"]}
     assert by_part["figure3"]["can_run"]

@@ -30,12 +30,12 @@ class Card:
 
 
 #: ResNet-50 at 224 px encodes 11,547 images/s, a JPEG is decoded at 985/s, heads make 1,700 steps/s (docs/gpu.md, bf16);
-#: SimCLR trains a ResNet-18 at 64 px with 7,642 images/s. In the study in miniature an encoder took 60,000 images in 135 s of a
-#: core, and a job 68 min / (32 encoders x 21 tasks) of one (docs/study.md).
+#: SimCLR trains a ResNet-18 at 64 px with 7,642 images/s. In the study in miniature 39 encoders took 120,000 images each in
+#: 74 min of a core in all, and 1,092 jobs 56 (docs/study.md).
 CARDS = {
     "one H100": Card(985, 11_547, 1_700, 7_642, 4.1, 0.149, "docs/gpu.md; pretraining of other networks is reckoned by FLOPs, not measured"),
     "two cores": Card(
-        480, 1_000, 600, 60_000 / 135, 0.0052, 0.0052, "docs/study.md, quarter-width ResNet-18s at 64 px", 68 * 60 / (32 * 21), 2
+        480, 1_000, 600, 39 * 120_000 / (74 * 60), 0.0052, 0.0052, "docs/study.md, quarter-width ResNet-18s at 64 px", 56 * 60 / 1092, 2
     ),
 }  # fmt: skip
 
