@@ -68,10 +68,11 @@ def compute(
     columns = ["task", "metric", "encoder", "score", "best", "behind", "p", "p_adjusted", "is_exact", "is_not_worse"]
     columns.append("detectable")
     table = pd.DataFrame(rows, columns=columns)
+    tasks, encoders = set(table["task"]), set(table["encoder"])
     return Tables(
         {"": table},
-        tasks={str(task): data.categories[task] for task in data.wide.columns if task in set(table["task"])},
-        encoders=[str(name) for name in data.wide.index if name in set(table["encoder"])],
+        tasks={str(task): data.categories[task] for task in data.wide.columns if task in tasks},
+        encoders=[str(name) for name in data.wide.index if name in encoders],
         alpha=alpha,
         correction=correction,
         samples=samples,

@@ -26,7 +26,7 @@ from virb.evaluation import run as evaluation
 from virb.evaluation.parts import parts_of
 from virb.images.sets import ArrayImages
 from virb.networks.encoder import FrozenEncoder
-from virb.probes import dense
+from virb.probes import dense, dense_sources
 from virb.records.store import ResultStore
 from virb.system.allocator import keep_freed_memory
 from virb.system.threads import one_thread
@@ -64,7 +64,7 @@ def plain_epoch(encoder: FrozenEncoder, of: Task, epochs: int) -> float:
     layer = f"pyramid{parts.head.output_stride}" if parts.head.output_stride else "pyramid"
     x = torch.stack([torch.from_numpy(examples.images.image(k).copy()) for k in range(len(examples))])
     with one_thread():
-        batches = [dense.compute_layers(encoder, encoder.prepare(part), {layer})[layer] for part in x.split(64)]
+        batches = [dense_sources.compute_layers(encoder, encoder.prepare(part), {layer})[layer] for part in x.split(64)]
         maps = [torch.cat(level) for level in zip(*batches, strict=True)]
         targets = torch.from_numpy(np.stack([examples.targets[k] for k in range(len(examples))]))
         head = parts.build_head(encoder, 0).to(memory_format=torch.channels_last).train()
@@ -91,7 +91,7 @@ def main() -> None:
     encoder = load_encoder(source)
     n_looks = 0
     spent_looking = 0.0
-    look = dense.compute_layers
+    look = dense_sources.compute_layers
 
     def counted(*arguments):
         nonlocal n_looks, spent_looking
@@ -101,7 +101,7 @@ def main() -> None:
         spent_looking += time.thread_time() - start
         return found
 
-    dense.compute_layers = counted
+    dense_sources.compute_layers = counted
     step = dense.train_dense_head
     trained: dict[str, float] = {}
 

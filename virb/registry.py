@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from virb.errors import BrokenPart, RegistryError, VirbError, option
+from virb.system.files import python_files
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def entries_of(path: Path) -> list[Entry]:
         RegistryError: it declares none.
     """
     path = path.resolve()
-    kinds = sorted(_kinds_in(path))
+    kinds = sorted(_kinds_in(os.fspath(path)))
     if not kinds:
         raise RegistryError(
             f"{path} assigns none of {', '.join(kind.attribute for kind in KINDS.values())} at its top level."
@@ -350,20 +351,18 @@ def _files_of_entry_points(kind: str) -> Iterator[Entry]:
 
 
 def _entries_below(kind: str, folder: Path, origin: str, package: str | None) -> Iterator[Entry]:
-    for path in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
-        if path.name.startswith(("_", ".")) or path.parent.name.startswith("."):
+    for inside in python_files(folder):
+        if kind not in _kinds_in(os.path.join(folder, *inside)):
             continue
-        if kind not in _kinds_in(path):
-            continue
-        inside = path.relative_to(folder).with_suffix("").parts
-        module = ".".join([package, *inside]) if package else None
+        path = folder.joinpath(*inside)
+        module = ".".join([package, *inside]).removesuffix(".py") if package else None
         yield Entry(kind, KINDS[kind].name_of(path), path, origin, path.parent.name, module)
 
 
-def _kinds_in(path: Path) -> frozenset[str]:
+def _kinds_in(path: str) -> frozenset[str]:
     """Return the kinds whose name the file assigns; none where it cannot be read."""
     try:
-        status = path.stat()
+        status = os.stat(path)
         return _kinds_in_text(path, status.st_mtime_ns, status.st_size)
     except (OSError, UnicodeDecodeError):
         return frozenset()  # not ours to judge: without text there is no declaration
@@ -373,8 +372,8 @@ _ASSIGNS = re.compile(r"^([A-Z]+)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 
 
 @functools.lru_cache(maxsize=4096)
-def _kinds_in_text(path: Path, mtime_ns: int, size: int) -> frozenset[str]:
-    assigned = set(_ASSIGNS.findall(path.read_text(encoding="utf-8")))
+def _kinds_in_text(path: str, mtime_ns: int, size: int) -> frozenset[str]:
+    assigned = set(_ASSIGNS.findall(Path(path).read_text(encoding="utf-8")))
     return frozenset(name for name, kind in KINDS.items() if kind.attribute in assigned)
 
 

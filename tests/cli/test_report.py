@@ -82,15 +82,15 @@ def test_it_prints_each_analysis_and_the_path_last(small, tmp_path, capsys):
 
 def test_without_a_choice_all_analyses_are_tried(small, tmp_path, capsys, monkeypatch):
     from virb import registry
-    from virb.report import drawn
+    from virb.figures import running
 
     tried = []
 
-    def run(name, scores, folder, options):
+    def run(name, scores, folder, options, **more):
         tried.append(name)
-        return drawn.AnalysisRun(name, "skipped", "not now.", [], [])
+        return running.AnalysisRun(name, "skipped", "not now.", [], [])
 
-    monkeypatch.setattr(drawn, "run_by_name", run)
+    monkeypatch.setattr(running, "run_by_name", run)
     assert call("--results", small, "--out", tmp_path / "r") == 0
     assert tried == registry.names("analyses")
     tried.clear()

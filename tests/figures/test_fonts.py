@@ -21,6 +21,7 @@ def draw(names: list[str]) -> bytes:
         plots.bars(fig.add_subplot(), names, [1.0] * len(names), ["#000000"] * len(names))
         plots.titles(fig, names[0], " ".join(names), handles=plots.colour_handles(dict.fromkeys(names, "#000000")))
     file = io.BytesIO()
+    plots.settle(fig)
     plots.save(fig, file, "svg")
     return file.getvalue()
 

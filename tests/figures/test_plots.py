@@ -67,6 +67,7 @@ def test_the_same_figure_is_the_same_bytes(kind: str) -> None:
             fig.add_subplot().plot([1, 2], [3, 4])
             plots.titles(fig, "Title", "A note that is long enough to take more than one line of the figure.")
         file = io.BytesIO()
+        plots.settle(fig)
         plots.save(fig, file, kind)
         files.append(file.getvalue())
     assert files[0] == files[1]

@@ -13,7 +13,6 @@ from scipy import stats as scipy_stats
 from virb.records.predictions import read_predictions, sampling_sd
 from virb.report.build import write_report
 from virb.report.examples import _chosen
-from virb.report.leaderboard import scale
 from virb.report.study import study_of
 from virb.report.task_page import _has_own_head, _protocol
 from virb.scores.read import read_scores
@@ -63,7 +62,7 @@ def test_cells_are_shaded_inside_their_task(scores, tmp_path, check):
 def test_a_score_far_below_the_others_does_not_take_the_colour_from_them():
     rows = [("a", "t", 0.50), ("b", "t", 0.51), ("c", "t", 0.52), ("d", "t", 0.53), ("e", "t", -9.0)]
     study = study_of(check_scores(pd.DataFrame(rows, columns=["encoder", "task", "score"])))
-    low, high = scale(study, "t")
+    low, high = study.scale("t")
     assert high == 0.53
     assert 0.4 < low < 0.5
 
@@ -312,7 +311,7 @@ def test_an_analysis_is_shown_with_its_words_and_numbers_and_the_others_with_the
         assert f"analyses/{path.name}" in page.targets()
     (image,) = page.all("img")
     assert 300 < int(image["width"]) < 1000
-    assert [one.run.status for one in report.drawn] == ["done", "skipped"]
+    assert [one.status for one in report.drawn] == ["done", "skipped"]
     (row,) = page.table("Analyses that these scores do not allow")[1:]
     assert row[0] == "fusion-gain"
     assert row[2] == "It needs the column parts, which the scores do not have."

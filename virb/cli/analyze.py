@@ -68,8 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from virb import registry
     from virb.errors import UsageError
-    from virb.figures.analysing import check_options, run_by_name
+    from virb.figures.analysing import check_options
     from virb.figures.look import drawn_with
+    from virb.figures.running import n_processes_for, running
     from virb.system.files import check_writable
 
     is_all = args.name == "all"
@@ -101,10 +102,12 @@ def run(args: argparse.Namespace) -> int:
     _check_shown(args.show, scores)
     runs: list[AnalysisRun] = []
     with drawn_with(style=args.style, formats=args.figures, show=args.show, table=args.table):
-        for name in names:
-            runs.append(run_by_name(name, scores, out, given, is_alone=not is_all))
-            if not args.json:
-                _print_run(runs[-1])
+        n_processes = n_processes_for(scores)
+        with running(names, scores, out, given, n_processes=n_processes, is_alone=not is_all) as each:
+            for run in each:
+                runs.append(run)
+                if not args.json:
+                    _print_run(run)
     failed = [run for run in runs if run.status == "failed"]
     if args.json:
         told = ("name", "status", "reason", "files", "lines")

@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     from virb import registry
     from virb.figures.analysing import check_options
+    from virb.figures.running import n_processes_for
     from virb.report.build import write_report
 
     names = [] if args.no_analyses else registry.names("analyses")
@@ -94,10 +95,11 @@ def run(args: argparse.Namespace) -> int:
         data=data_context(args.data),
         n_examples=args.examples,
         look_at=_chosen(args.look_at, scores),
+        n_processes=n_processes_for(scores),
         tell=(lambda line: None) if args.quiet else print,
     )
     print(report.index)
-    return 1 if any(one.run.status == "failed" for one in report.drawn) else 0
+    return 1 if any(one.status == "failed" for one in report.drawn) else 0
 
 
 def _chosen(text: str, scores: pd.DataFrame) -> list[str]:

@@ -39,14 +39,15 @@ class Outputs:
         own, and close it."""
         from virb.figures import fonts, plots  # matplotlib is not loaded for what draws nothing
 
+        spelled = plots.settle(figure)
+        if spelled and (line := fonts.spelled_note(spelled)) not in self.lines:
+            self.lines.append(line)
         for ending in now().formats:
             path = self._path(part, ending)
             with atomic_write(path) as file:
-                spelled = plots.save(figure, file, ending)
+                plots.save(figure, file, ending)
             self.files.append(path)
-            figure.set_layout_engine("none")  # what is laid out once need not be again
-            if spelled and (line := fonts.spelled_note(spelled)) not in self.lines:
-                self.lines.append(line)
+            figure.set_layout_engine(None)  # what is laid out once need not be again
         if words := plots.caption(figure):
             path = self._path(f"{part}-caption" if part else "caption", "txt")
             with atomic_write(path) as file:
@@ -79,7 +80,7 @@ class Outputs:
 class AnalysisRun:
     """What came of one analysis: "done", "skipped" (it does not apply; ``reason`` says why) or "failed".
 
-    ``texts`` are its tables in the form asked for.
+    ``texts`` are its tables in the form asked for, ``summary`` and ``source`` what it declares of itself.
     """
 
     name: str
@@ -88,6 +89,8 @@ class AnalysisRun:
     files: list[Path]
     lines: list[str]
     texts: list[str] = field(default_factory=list)
+    summary: str = ""
+    source: str = ""
 
     @property
     def headline(self) -> str:
@@ -136,9 +139,10 @@ def run_by_name(
             that fails must not take the others' figures with it, and nothing is raised.
     """
     outputs = Outputs(folder, name)
-    status, reason = "done", ""
+    status, reason, declared = "done", "", ("", "")
     try:
         analysis = registry.load("analyses", name)
+        declared = str(analysis.summary), str(analysis.source)
         why_not = analysis.reason_not_to_run(scores)
         if why_not is not None:
             raise NotApplicable(f"The analysis {name!r} cannot run: {why_not}." if is_alone else f"{why_not}.")
@@ -162,4 +166,4 @@ def run_by_name(
         if is_alone:
             raise
         status, reason = "failed", f"{type(error).__name__}: {error}"
-    return AnalysisRun(name, status, reason, outputs.files, outputs.lines, outputs.texts)
+    return AnalysisRun(name, status, reason, outputs.files, outputs.lines, outputs.texts, *declared)

@@ -62,6 +62,11 @@ def now() -> Look:
     return _now.get() or Look()
 
 
+def draw_with(look: Look) -> None:
+    """Draw with a look from now on: in a process that draws for another."""
+    _now.set(look)
+
+
 @contextmanager
 def drawn_with(
     *, style: str = "", formats: Sequence[str] = (), show: Sequence[str] = (), table: str = ""

@@ -22,7 +22,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch as Patch
 from matplotlib.patches import Rectangle as Rectangle
 
-from virb.figures.canvas import LARGEST, faults, settle
+from virb.figures import canvas
 from virb.figures.colours import BLACK as BLACK
 from virb.figures.colours import DIVERGING as DIVERGING
 from virb.figures.colours import GREY as GREY
@@ -110,8 +110,8 @@ class Page(Figure):
     def faults(self) -> list[str]:
         """Fit the texts, and return what is cut or covered, or leaves a page (:func:`virb.figures.canvas.faults`)."""
         with style():
-            settle(self)
-            return faults(self)
+            canvas.settle(self)
+            return canvas.faults(self)
 
 
 def figure(width: float = COLUMN, height: float = 2.4, *, layout: str | None = "constrained") -> Page:
@@ -133,18 +133,20 @@ def width_for(names: Iterable[str], size: float = 6.5) -> float:
     return min(PAGE, max(COLUMN, text_width(names, size) + 1.75))
 
 
-def save(fig: Figure, file: str | os.PathLike[str] | IO[bytes], kind: str) -> list[str]:
-    """Write ``fig`` as ``kind`` ("png", "svg", "pdf"). The same figure gives the same bytes: no date, fixed ids.
+def settle(fig: Figure) -> list[str]:
+    """Fit the texts of a figure, and return letters of them that no font of this machine has, which were spelled."""
+    with style():
+        return canvas.settle(fig)
 
-    Returns:
-        Letters of its texts that no font of this machine has, which were spelled.
+
+def save(fig: Figure, file: str | os.PathLike[str] | IO[bytes], kind: str) -> None:
+    """Write ``fig``, once its texts are settled, as ``kind`` ("png", "svg", "pdf"). The same figure gives the same bytes:
+    no date, fixed ids.
     """
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {"Software": None})
     with style():
-        spelled = settle(fig)
-        dpi = min([DPI, *(DPI * most / side for most, side in zip(LARGEST, fig.get_size_inches(), strict=True))])
+        dpi = min([DPI, *(DPI * most / side for most, side in zip(canvas.LARGEST, fig.get_size_inches(), strict=True))])
         fig.savefig(file, format=kind, dpi=dpi, metadata=metadata, facecolor="white")
-    return spelled
 
 
 def close(fig: Figure) -> None:

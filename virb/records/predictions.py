@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import math
@@ -59,7 +60,7 @@ def predictions_of(results: str | os.PathLike[str], rows: Sequence[Mapping[Any, 
         path = store.path(str(row["encoder"]), task, str(row["probe"]), int(row["seed"]))
         try:
             with contextlib.suppress(FileNotFoundError):
-                store.load(path)  # whose predictions these must be
+                store.check(path)  # whose predictions these must be
             arrays = read_arrays(path.with_suffix(".npz"))
         except FileNotFoundError as error:
             raise ScoresError(
@@ -126,17 +127,27 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     if member.file_size > MOST_DEFLATED * member.compress_size + 1024:
         raise ValueError(f"{member.filename[:60]} says that it is larger than it can be")
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"{member.filename[:60]} has the unknown format {version}")
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = header(file)
+        start = file.read(10)
+        length = start[8:] if start[6:8] == b"\1\0" else start[8:] + file.read(2)  # what follows: 2 bytes say it, or 4
+        head = start + length[2:] + file.read(int.from_bytes(length, "little"))
+        shape, is_fortran, dtype = _header(head)
         if dtype.hasobject:
             raise ValueError(f"{member.filename[:60]} holds objects, not numbers or text")
-        if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+        if math.prod(shape) * dtype.itemsize != member.file_size - len(head):
             raise ValueError(f"{member.filename[:60]} has not the size that its header says")
         content = bytearray(file.read())
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+@functools.lru_cache(maxsize=256)  # the files of a task are alike
+def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    file = io.BytesIO(head)
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"an array has the unknown format {version}")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    found: tuple[tuple[int, ...], bool, np.dtype] = read(file)
+    return found
 
 
 def labels(arrays: Arrays, task: str) -> tuple[np.ndarray, np.ndarray]:
@@ -197,6 +208,11 @@ def score_of(arrays: Arrays, metric: str) -> float | None:
 
 def resampling_of(metric: str) -> Resampling | None:
     """Return what the statistics that the metric keeps of each example make; None where they make nothing, or none is known."""
+    return _resampling_of(metric, os.environ.get("VIRB_INCLUDE", ""))
+
+
+@functools.lru_cache(maxsize=64)  # asked for thousands of pairs of encoders; finding a part looks through folders
+def _resampling_of(metric: str, _included: str) -> Resampling | None:
     try:
         found = registry.load("metrics", metric)
     except RegistryError:

@@ -61,6 +61,7 @@ class ResultStore:
         # What was checked once holds while the file's state stays as it was.
         self._contents: dict[str, tuple[FileState, bytes]] = {}
         self._digests: dict[str, tuple[FileState, str]] = {}
+        self._whole: dict[str, tuple[FileState | None, FileState | None]] = {}
         self._room = KEPT_BYTES
         self._remembered: dict[str, Remembered] = {}
         self._with_leftovers: set[Path] = set()  # folders in which something of a killed run was seen
@@ -104,6 +105,7 @@ class ResultStore:
             FileNotFoundError: there is none.
             RecordError: the file is not a whole record, lies where it does not belong, or has not its predictions.
         """
+        states = self._states(path)
         record = self._read_record(path)
         place, right = path.relative_to(self.root), schema.place_of(record)
         is_right = same_name(str(place), str(right))
@@ -120,7 +122,19 @@ class ResultStore:
         ):
             what = "are missing" if found is None else "are damaged or another job's"
             raise PredictionsError(f"{path} has lost its predictions: those beside it (.npz) {what}.", record)
+        if not is_renamed:
+            self._whole[os.fspath(path)] = states
         return record
+
+    def check(self, path: Path) -> None:
+        """Raise what :meth:`load` does; a record that was whole is not read again while its files stay as they were."""
+        states = self._states(path)
+        if None in states or self._whole.get(os.fspath(path)) != states:
+            self.load(path)
+
+    def _states(self, path: Path) -> tuple[FileState | None, FileState | None]:
+        text = os.fspath(path)
+        return file_state(text), file_state(f"{text.removesuffix('.json')}.npz")
 
     def read(self, path: Path) -> Record | None:
         """Return the record in ``path``; None if there is none or it is not a whole record at its place."""

@@ -11,8 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from virb.contracts.examples import DataContext
+from virb.figures.analysing import AnalysisRun
+from virb.figures.running import running
 from virb.report.changes import changes_page, compared, first_of
-from virb.report.drawn import Drawn, draw
+from virb.report.drawn import FOLDER, collect
 from virb.report.encoder_page import encoder_page
 from virb.report.examples import examples_of
 from virb.report.first_page import Made, first_page
@@ -29,7 +31,7 @@ class Report:
     """A report that was written: its first page, and what came of the analyses."""
 
     index: Path
-    drawn: list[Drawn]
+    drawn: list[AnalysisRun]
 
 
 def write_report(
@@ -47,6 +49,7 @@ def write_report(
     data: DataContext | None = None,
     n_examples: int = 0,
     look_at: Sequence[str] = (),
+    n_processes: int = 1,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Write the report of ``scores`` into the folder ``out``, in the place of an earlier report.
@@ -62,6 +65,7 @@ def write_report(
         against: scores of earlier, for a page of what changed; ``against_source`` says where they are from.
         data: where the data sets lie, for ``n_examples`` pictures an end task; of tasks with records alone.
         look_at: encoders whose predictions and confusions are shown (default: the best of each end task).
+        n_processes: how many processes run the analyses (:func:`virb.figures.running.running`); one is this one.
         tell: called with a line for every analysis.
 
     Raises:
@@ -78,14 +82,17 @@ def write_report(
     stems = {"encoders": slugs(encoders), "tasks": slugs(tasks)}
     below = {kind: {name: f"{kind}/{stem}.html" for name, stem in found.items()} for kind, found in stems.items()}
     beside = {kind: {name: f"../{link}" for name, link in links.items()} for kind, links in below.items()}
-    with replacing(out) as folder:
+    analysed = scores if len(settings) == 1 else first.study.frame
+    with (
+        replacing(out) as folder,
+        running(analyses, analysed, folder / FOLDER, options, n_processes=n_processes) as runs,
+    ):
         _write(folder / "scores.csv", tidy)
         for name in ASSETS:
             _write(folder / name, asset(name))
         if "low" in first.ranking.table:
             ranks = first.ranking.table.rename_axis("encoder").reset_index()
             _write(folder / "ranks.csv", ranks.to_csv(index=False).encode("utf-8", "replace"))
-        drawn = draw(scores if len(settings) == 1 else first.study.frame, folder, analyses, tell, options or {})
         for encoder in encoders:
             _write(folder / below["encoders"][encoder], encoder_page(settings, encoder, task_links=beside["tasks"]))
         for task in tasks:
@@ -110,6 +117,7 @@ def write_report(
             was = str(against.attrs.get("results") or against_source)
             page = changes_page(table, first_of(before, first.label), first, below, source=was)
             _write(folder / changes, page)
+        drawn = collect(runs, tell)
         _write(folder / "index.html", first_page(settings, drawn, made, below, changes=changes))
     return Report(out / "index.html", drawn)
 

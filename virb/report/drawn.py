@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-import pandas as pd
-
-from virb import registry
-from virb.errors import VirbError
-from virb.figures.analysing import AnalysisRun, run_by_name
+from virb.figures.analysing import AnalysisRun
 from virb.report.view import Cell, Section, Table, heads
 
 FOLDER = "analyses"
 PIXELS_PER_POINT = 1.8  # type of 6 points is then as large as small print on a screen
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One analysis that was tried, with what its declaration says of it."""
-
-    run: AnalysisRun
-    summary: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -51,49 +38,34 @@ class Shown:
     pngs: list[Cell]
 
 
-def draw(
-    scores: pd.DataFrame,
-    folder: Path,
-    names: Sequence[str],
-    tell: Callable[[str], None],
-    options: Mapping[str, str],
-) -> list[Drawn]:
-    """Run analyses on the scores into ``folder``/analyses, as `virb analyze all` does, and tell of each.
-
-    An analysis that does not apply or fails is in the list with its reason; the others go on.
-    """
+def collect(runs: Iterable[AnalysisRun], tell: Callable[[str], None]) -> list[AnalysisRun]:
+    """Tell of each analysis; one that does not apply or fails is in the list with its reason, without files."""
     out = []
-    for name in names:
-        run = run_by_name(name, scores, folder / FOLDER, options)
+    for run in runs:
         if run.status != "done":  # what it wrote before it stopped is not shown, so it is not kept either
             for path in run.files:
                 path.unlink(missing_ok=True)
             run = replace(run, files=[])
-        try:
-            declared = registry.load("analyses", name)
-            summary, source = str(declared.summary), str(declared.source)
-        except VirbError:
-            summary = source = ""
-        out.append(Drawn(run, summary, source))
+        out.append(run)
         tell(run.headline)
     return out
 
 
-def shown(drawn: Sequence[Drawn]) -> list[Shown]:
+def shown(drawn: Sequence[AnalysisRun]) -> list[Shown]:
     """Those that were drawn."""
-    return [_shown(one) for one in drawn if one.run.status == "done"]
+    return [_shown(one) for one in drawn if one.status == "done"]
 
 
-def not_drawn(drawn: Sequence[Drawn]) -> Table | None:
+def not_drawn(drawn: Sequence[AnalysisRun]) -> Table | None:
     """The others with their reasons; None where there are none."""
-    rest = [one for one in drawn if one.run.status != "done"]
+    rest = [one for one in drawn if one.status != "done"]
     if not rest:
         return None
     rows = [
         [
-            Cell(one.run.name, is_code=True),
+            Cell(one.name, is_code=True),
             Cell(one.summary),
-            Cell(("failed: " if one.run.status == "failed" else "") + one.run.reason[:1].upper() + one.run.reason[1:]),
+            Cell(("failed: " if one.status == "failed" else "") + one.reason[:1].upper() + one.reason[1:]),
         ]
         for one in rest
     ]
@@ -101,8 +73,8 @@ def not_drawn(drawn: Sequence[Drawn]) -> Table | None:
     return Table("Analyses that these scores do not allow", columns, [Section(rows)])
 
 
-def _shown(one: Drawn) -> Shown:
-    files, name = one.run.files, one.run.name
+def _shown(one: AnalysisRun) -> Shown:
+    files, name = one.files, one.name
     figures = []
     for path in files:
         if path.suffix == ".svg":
@@ -113,7 +85,7 @@ def _shown(one: Drawn) -> Shown:
     links = {
         end: [Cell(path.name, href=_link(path)) for path in files if path.suffix == end] for end in (".csv", ".png")
     }
-    return Shown(name, one.summary, one.source, one.run.lines, figures, links[".csv"], links[".png"])
+    return Shown(name, one.summary, one.source, one.lines, figures, links[".csv"], links[".png"])
 
 
 def _pixels(path: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from virb.report.field import against_the_field, field_sentences
-from virb.report.leaderboard import by_category, intervals_note, legend, scale, score_cell
+from virb.report.leaderboard import by_category, intervals_note, legend, score_cell
 from virb.report.pages import render
 from virb.report.provenance import overrides, pairs, plain, versions_text
 from virb.report.ranking import TOP, Ranking, span
@@ -16,7 +16,6 @@ from virb.report.study import Study, as_text, score_text
 from virb.report.view import Cell, Fact, Section, Table, facts, heads
 from virb.scores.roles import FLOOR
 from virb.scores.schema import encoder_columns
-from virb.stats.comparisons import above_chance
 
 
 def encoder_page(settings: Sequence[Setting], encoder: str, *, task_links: Mapping[str, str]) -> bytes:
@@ -66,36 +65,23 @@ def standing(study: Study, ranking: Ranking, encoder: str) -> list[str]:
     if encoder in ranking.by_category.index:
         parts = [f"{category} {value:.2f}" for category, value in ranking.by_category.loc[encoder].items()]
         out.append(f"Mean rank by category of end tasks: {'; '.join(parts)}.")
-    return [*out, *_against_chance(study, scores), *_against_baselines(study, encoder, scores)]
+    return [*out, *_against_chance(study, encoder, scores), *_against_baselines(study, encoder, scores)]
 
 
-def _against_chance(study: Study, scores: Mapping[str, float]) -> list[str]:
+def _against_chance(study: Study, encoder: str, scores: Mapping[str, float]) -> list[str]:
     known = [task for task in scores if task in study.chance]
-    # The exact test is for an accuracy of independent examples; elsewhere only the scores can be compared.
-    tested = {task: n for task in known if (n := _number(study.said("n_test", task=task))) is not None}
-    tested = {
-        task: n
-        for task, n in tested.items()
-        if 0 <= scores[task] <= 1
-        and 0 <= study.chance[task] < 1
-        and not any("pixelwise" in category for category in study.said("category", task=task))
-    }
     if not known:
         return []
-    if len(tested) < len(known):
+    # The exact test is for an accuracy of independent examples; elsewhere only the scores can be compared.
+    p = [study.p_above_chance.get((encoder, task)) for task in known]
+    if None in p:
         above = sum(scores[task] > study.chance[task] for task in known)
         return [f"Above chance on {above} of {len(known)} end tasks where chance is known (not tested)."]
-    found = above_chance([scores[t] for t in known], [study.chance[t] for t in known], [tested[t] for t in known])
-    below = [task for task, p in zip(known, found["p"], strict=True) if not p < 0.05]
+    below = [task for task, one in zip(known, p, strict=True) if one is None or not one < 0.05]
     return [
         f"Above chance on {len(known) - len(below)} of {len(known)} end tasks where chance is known (exact binomial test, p "
         "< .05 each)" + (f"; not on {', '.join(below)}." if below else ".")
     ]
-
-
-def _number(said: list[str]) -> float | None:
-    text = said[0].replace(",", "") if len(said) == 1 else ""
-    return float(text) if text.isdigit() else None
 
 
 def _against_baselines(study: Study, encoder: str, scores: Mapping[str, float]) -> list[str]:
@@ -119,7 +105,7 @@ def _scores(study: Study, encoder: str, task_links: Mapping[str, str]) -> Table:
                 [
                     Cell(task, href=task_links[task]),
                     Cell(", ".join(study.said("metric", task=task)) or "–"),
-                    score_cell(study, encoder, task, scale(study, task)),
+                    score_cell(study, encoder, task),
                     interval_cell(study, encoder, task),
                     Cell("–") if chance is None else Cell(score_text(chance), chance),
                     Cell("–") if np.isnan(rank) else Cell(f"{rank:g} of {n}", rank),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from virb.report.leaderboard import by_category, scale
+from virb.report.leaderboard import by_category
 from virb.report.study import Study, score_text
 from virb.report.view import Bar, Cell, Section, Table, heads
 
@@ -35,14 +35,11 @@ def differences(study: Study, encoder: str) -> list[Difference]:
     """One for each task that the encoder and at least two others have; the median counts as known."""
     out = []
     for task, score in study.scores(encoder).items():
-        values = study.values(task)
-        others = np.delete(values, np.flatnonzero(values == score)[0])  # of equal scores one is as good as another
-        if len(others) < MIN_OTHERS:
+        if len(study.values(task)) <= MIN_OTHERS:
             continue
-        median = float(np.median(others))
+        median, spread = study.others(encoder, task)
         found = study.intervals.get((encoder, task))
         low, high = (found.low - median, found.high - median) if found else (np.nan, np.nan)
-        spread = float(np.subtract(*np.quantile(others, [0.75, 0.25])))
         out.append(
             Difference(task, median, score - median, low, high, (score - median) / spread if spread > 0 else 0.0)
         )
@@ -83,7 +80,7 @@ def _row(study: Study, encoder: str, one: Difference, links: Mapping[str, str]) 
     score = study.score(encoder, one.task)
     found = study.intervals.get((encoder, one.task))
     low, high = (found.low, found.high) if found else (score, score)
-    bar = Bar.on(low, high, score, scale=scale(study, one.task), ticks=[one.median])
+    bar = Bar.on(low, high, score, scale=study.scale(one.task), ticks=[one.median])
     interval = f"{one.low:+.3f} to {one.high:+.3f}" if found else "–"
     verdict = "not told apart" if found and not one.is_sure else ("above" if one.value > 0 else "below")
     return [

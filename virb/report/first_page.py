@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from virb import __version__, registry
+from virb.figures.analysing import AnalysisRun
 from virb.records.names import base_probe
-from virb.report.drawn import Drawn, not_drawn, shown
+from virb.report.drawn import not_drawn, shown
 from virb.report.leaderboard import by_category, leaderboard, legend
 from virb.report.pages import render
 from virb.report.provenance import overrides, versions_text, warnings
@@ -37,7 +38,7 @@ Links = Mapping[str, Mapping[str, str]]
 
 
 def first_page(
-    settings: Sequence[Setting], drawn: Sequence[Drawn], made: Made, links: Links, *, changes: str = ""
+    settings: Sequence[Setting], drawn: Sequence[AnalysisRun], made: Made, links: Links, *, changes: str = ""
 ) -> bytes:
     """The whole page; ``links`` has the pages of the "encoders" and "tasks", ``changes`` that of what changed."""
     first = settings[0]
@@ -59,7 +60,7 @@ def first_page(
         drawn=bool(drawn),
         done=shown(drawn),
         not_drawn=not_drawn(drawn),
-        any_failed=any(one.run.status == "failed" for one in drawn),
+        any_failed=any(one.status == "failed" for one in drawn),
         changes=changes,
         provenance=_provenance(settings, made),
     )  # fmt: skip

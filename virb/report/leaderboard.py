@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,17 +31,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """One encoder: its place, its name with what is known of it, and its cells, each with the category's key."""
+    """One encoder: its place, its name with what is known of it, and its other cells."""
 
     encoder: Cell
     place: Cell
-    rank: Cell | None
-    p_first: Cell | None
-    best_on: Cell
     role: str
     family: str
     about: str
-    cells: list[tuple[str, Cell]] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,26 +64,25 @@ def leaderboard(setting: Setting, key: str, links: Mapping[str, Mapping[str, str
         groups.append(Group(category, f"c{k}", heads, len(tasks) > 1 and category in ranking.by_category))
     of_role, of_family = study.roles, study.families
     about = encoder_table(study.frame)
-    scales = {task: scale(study, task) for task in study.tasks}
     best_rank = {str(name): float(values.min()) for name, values in ranking.by_category.items()}
     rows = []
     for encoder in ranking.order:
         found = ranking.row(encoder)
-        cells: list[tuple[str, Cell]] = []
+        n_best, n_scores = len(study.best_on(encoder)), len(study.scores(encoder))
+        best_on = Cell(str(n_best), n_best, title=f"best on {n_best} of {n_scores} end tasks", kind="extra")
+        cells = [replace(_rank_cell(found, len(study.encoders)), kind="rank")] if has_rank else []
+        cells += [replace(_p_first(found, len(study.encoders)), kind="extra")] if has_interval else []
+        cells.append(best_on)
         for group, tasks in zip(groups, by_category(study).values(), strict=True):
             if group.has_rank:
-                cells.append((group.key, _category_rank(setting, encoder, group.name, best_rank)))
-            cells += [(group.key, score_cell(study, encoder, task, scales[task])) for task in tasks]
-        n_best, n_scores = len(study.best_on(encoder)), len(study.scores(encoder))
+                cells.append(replace(_category_rank(setting, encoder, group.name, best_rank), key=group.key))
+            cells += [replace(score_cell(study, encoder, task), key=group.key) for task in tasks]
         said = [(name, as_text(about.loc[encoder, name])) for name in ABOUT if name in about]
         said = [(name, text) for name, text in said if text not in ("", "0", "none", of_role[encoder])]
         rows.append(
             Row(
                 encoder=Cell(encoder, href=links["encoders"][encoder]),
-                place=Cell(f"{found['rank']:g}", found["rank"]) if found else Cell("–"),
-                rank=_rank_cell(found, len(study.encoders)) if has_rank else None,
-                p_first=_p_first(found, len(study.encoders)) if has_interval else None,
-                best_on=Cell(str(n_best), n_best, title=f"best on {n_best} of {n_scores} end tasks"),
+                place=Cell(f"{found['rank']:g}" if found else "–", found.get("rank"), kind="place"),
                 role=of_role[encoder],
                 family=of_family[encoder],
                 about=" · ".join(_said(name, text) for name, text in said),
@@ -135,23 +131,16 @@ def _category_rank(setting: Setting, encoder: str, category: str, best: Mapping[
     return Cell(f"{value:.1f}", value, is_best=value <= best[category], title=f"mean rank in {category}: {value:.2f}")
 
 
-def scale(study: Study, task: str) -> tuple[float, float]:
-    """The ends of a task's scale: its lowest and highest score, but for scores far below the others (Tukey's fence)."""
-    values = study.values(task)
-    low, high = np.quantile(values, [0.25, 0.75])
-    return float(max(values.min(), low - 1.5 * (high - low))), float(values.max())
-
-
-def score_cell(study: Study, encoder: str, task: str, ends: tuple[float, float], *, is_shaded: bool = True) -> Cell:
+def score_cell(study: Study, encoder: str, task: str) -> Cell:
     """One score: its sd over seeds, its interval on the task's scale, its shade inside the task, and what marks it."""
     score = study.score(encoder, task)
     if np.isnan(score):
         return Cell("–", title=f"{encoder} has no score on {task}")
     values = study.values(task)
-    low, high = ends
+    low, high = study.scale(task)
     shade = round(max(score - low, 0.0) / (high - low) * (SHADES - 1)) if high > low else SHADES // 2
     found = study.intervals.get((encoder, task))
-    bar = Bar.on(found.low, found.high, score, scale=ends) if found else None
+    bar = Bar.on(found.low, found.high, score, scale=(low, high)) if found else None
     departs = overrides(study, encoder=encoder, task=task)
     said = [f"{encoder} on {task}: {score_text(score)}"]
     said += [f"95% interval {score_text(found.low)} to {score_text(found.high)} ({found.how})"] if found else []
@@ -162,7 +151,7 @@ def score_cell(study: Study, encoder: str, task: str, ends: tuple[float, float],
         score,
         spread=study.spread_text(encoder, task),
         bar=bar,
-        shade=shade if is_shaded and len(values) > 1 else None,
+        shade=shade if len(values) > 1 else None,
         is_best=len(study.encoders) > 1 and score >= high,
         mark=MARK if departs else "",
         mark_means=", ".join(departs),
@@ -198,7 +187,8 @@ def legend(study: Study) -> list[str]:
 
 def intervals_note(study: Study, *, encoder: str | None = None, task: str | None = None) -> list[str]:
     """What the intervals of an encoder or of a task are, and why some are not there."""
-    cells = [(e, t) for e in study.encoders for t in study.tasks if encoder in (None, e) and task in (None, t)]
+    encoders = study.encoders if encoder is None else [encoder]
+    cells = [(e, t) for e in encoders for t in (study.tasks if task is None else [task])]
     hows = sorted({study.intervals[cell].how for cell in cells if cell in study.intervals})
     out: list[str] = []
     if hows:

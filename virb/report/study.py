@@ -96,6 +96,14 @@ class Study:
         """The scores (N,) of the encoders that have one on the task, in their order."""
         return self._values[task]
 
+    def scale(self, task: str) -> tuple[float, float]:
+        """The ends of a task's scale: its lowest and highest score, but for scores far below the others (Tukey's fence)."""
+        return self._scales[task]
+
+    def others(self, encoder: str, task: str) -> tuple[float, float]:
+        """Median and quartile spread of the scores that the other encoders have on the task; NaN where there is none."""
+        return self._others[encoder, task]
+
     def scores(self, encoder: str) -> dict[str, float]:
         """The scores an encoder has, by task."""
         return {task: score for task in self.tasks if not np.isnan(score := self.score(encoder, task))}
@@ -121,6 +129,23 @@ class Study:
         """The fewest and the most seeds of a score."""
         counts = self.frame.groupby(["encoder", "task"]).size()
         return int(counts.min()), int(counts.max())
+
+    @cached_property
+    def p_above_chance(self) -> dict[Cell, float]:
+        """The exact binomial p of each accuracy of independent examples against chance, where it can be had."""
+        cells: dict[Cell, tuple[float, float, float]] = {}
+        for task, chance in self.chance.items():
+            n_test = [text.replace(",", "") for text in self.said("n_test", task=task)]
+            is_pixelwise = any("pixelwise" in category for category in self.said("category", task=task))
+            if len(n_test) != 1 or not n_test[0].isdigit() or is_pixelwise or not 0 <= chance < 1:
+                continue
+            for encoder in self.encoders:
+                if 0 <= (score := self.score(encoder, task)) <= 1:
+                    cells[encoder, task] = (score, chance, float(n_test[0]))
+        if not cells:
+            return {}
+        found = above_chance(*map(list, zip(*cells.values(), strict=True)))
+        return dict(zip(cells, found["p"].tolist(), strict=True))
 
     # A page asks these of every cell, and there are thousands of cells: each is looked up, not searched for.
 
@@ -151,6 +176,28 @@ class Study:
     @cached_property
     def _values(self) -> dict[str, np.ndarray]:
         return {str(task): column.dropna().to_numpy(float) for task, column in self.means.items()}
+
+    @cached_property
+    def _scales(self) -> dict[str, tuple[float, float]]:
+        out = {}
+        for task, values in self._values.items():
+            low, high = np.quantile(values, [0.25, 0.75])
+            out[task] = (float(max(values.min(), low - 1.5 * (high - low))), float(values.max()))
+        return out
+
+    @cached_property
+    def _others(self) -> dict[Cell, tuple[float, float]]:
+        out: dict[Cell, tuple[float, float]] = {}
+        for task, column in self.means.items():
+            known = column.dropna()
+            n = len(known)
+            if n < 2:
+                continue
+            others = np.broadcast_to(known.to_numpy(float), (n, n))[~np.eye(n, dtype=bool)].reshape(n, n - 1)
+            upper, lower = np.quantile(others, [0.75, 0.25], axis=1)
+            found = zip(known.index, np.median(others, axis=1), upper - lower, strict=True)
+            out |= {(str(name), str(task)): (float(median), float(spread)) for name, median, spread in found}
+        return out
 
 
 def _grouped(table: Mapping[Cell, list[dict[str, Any]]]) -> dict[tuple[str | None, str | None], list[dict[str, Any]]]:

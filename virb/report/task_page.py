@@ -13,7 +13,7 @@ from virb.records.names import base_probe
 from virb.report.confusion import confusions
 from virb.report.curves import curves, losses
 from virb.report.encoder_page import interval_cell
-from virb.report.leaderboard import intervals_note, legend, scale, score_cell
+from virb.report.leaderboard import intervals_note, legend, score_cell
 from virb.report.pages import render
 from virb.report.provenance import MINI, is_mini, pairs, plain, versions_text
 from virb.report.settings import Setting
@@ -154,7 +154,6 @@ def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
 
 def _ranked(study: Study, task: str, links: Mapping[str, str]) -> Table:
     has_seconds = bool(_seconds(study.records_of(task=task)))
-    ends = scale(study, task)
     rows = []
     for name in study.ranks[task].sort_values(kind="stable").index:
         encoder = str(name)
@@ -165,7 +164,7 @@ def _ranked(study: Study, task: str, links: Mapping[str, str]) -> Table:
         row = [
             Cell(encoder, href=links[encoder]),
             Cell(f"{rank:g}", rank),
-            score_cell(study, encoder, task, ends),
+            score_cell(study, encoder, task),
             interval_cell(study, encoder, task),
             Cell(as_text(n_seeds), n_seeds),
         ]
