@@ -43,7 +43,7 @@ TASK = Task(
         (
             "The score is the share of points found within alpha=.05 of the object's square, 25.6 of 512 pixels, of each pair and "
             "then the mean. Probe3D's is the share within 25 pixels (and within 1, 2 and 5 cm in space) of a pair's 1,000 surest "
-            "matches by a ratio test. Here those points of a grid of 128 x 128 count that the second image shows."
+            "matches by a ratio test. Here those points of a grid of 256 x 256 count that the second image shows."
         ),
         (
             "The partner is looked for in the whole square, background included; Probe3D looks among the object's pixels. A "

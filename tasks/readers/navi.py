@@ -33,7 +33,7 @@ from virb.images.sets import FileImages
 NAME = "navi"
 LISTS = {"train": ("multiview", 16), "test": ("wild_set", 4)}  # of which every how manieth image asks
 WIDEST = 120.0  # degrees between two views
-SIDE, GRID = 512, 128  # pixels of the square, and points across it
+SIDE, GRID = 512, 256  # pixels of the square, and points across it
 DISPARITY = 655350.0  # millimetres are this over the value; 0 is infinitely far
 CLOSE = 0.005  # a point is seen where the second depth is within this share of its own
 
@@ -47,7 +47,7 @@ def pairs(root: Path, split: str) -> Examples:
     disparity) and ``annotations.json`` are read. Train are pairs of multiview scenes, test of wild sets (other places
     and light). Every sixteenth or fourth image asks once; its partner is, of those up to 120 degrees away, the first
     in the order of their hash. Each image is the object's square at 512 pixels. Targets are (512, 512, 2), float32: at every
-    fourth pixel whose point the second image shows too, the motion to there (right, down) in pixels; NaN elsewhere. Ids
+    second pixel whose point the second image shows too, the motion to there (right, down) in pixels; NaN elsewhere. Ids
     are the lines, groups the objects.
     """
     check_split(NAME, split)
@@ -162,7 +162,7 @@ def motion(first: View, second: View) -> np.ndarray:
     """
     (depth, camera, (left, top, side)), (other, there, (x0, y0, other_side)) = first, second
     step = SIDE // GRID
-    at = np.arange(GRID) * step  # a blind map of 64 x 64 reads the odd ones of these
+    at = np.arange(GRID) * step
     y, x = (axis.ravel() for axis in np.meshgrid(at, at, indexing="ij"))
     u, v = ((one + 0.5) * side / SIDE - 0.5 + start for one, start in ((x, left), (y, top)))
     z = _at(depth, u, v)

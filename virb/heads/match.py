@@ -13,6 +13,7 @@ from virb.contracts.parts import Option
 from virb.images.geometry import PIXELS, grids, resample
 
 ROWS_AT_ONCE = 16
+POINTS_AT_ONCE = 8192
 
 
 class Match(nn.Module):
@@ -54,7 +55,8 @@ class Match(nn.Module):
         here = F.grid_sample(
             first[None], grid[None, None].to(first), mode="bilinear", padding_mode="border", align_corners=False
         )
-        nearest = (here[0, :, 0].t() @ F.normalize(second.flatten(1), dim=0)).argmax(1)
+        cells = F.normalize(second.flatten(1), dim=0)
+        nearest = torch.cat([(part @ cells).argmax(1) for part in here[0, :, 0].t().split(POINTS_AT_ONCE)])
         return torch.stack([x[nearest % len(x)], y[nearest // len(x)]], dim=1)
 
     def _cells(self, found: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

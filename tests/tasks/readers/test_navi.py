@@ -89,8 +89,8 @@ def test_points_move_as_the_homography_of_the_card_says(tmp_path):
     target = found.targets[0]
     assert (target.shape, target.dtype) == ((512, 512, 2), np.float32)
     y, x = np.nonzero(~np.isnan(target[..., 0]))
-    assert 0.8 * 128 * 128 < len(x) <= 128 * 128  # nearly all of the card shows in both
-    assert set((x % 4).tolist()) == {0}
+    assert 0.8 * 256 * 256 < len(x) <= 256 * 256  # nearly all of the card shows in both
+    assert set((x % 2).tolist()) == {0}
     # By hand: pixels of the square to the photograph, to the card, to the other photograph, to its square.
     boxes = []
     for view, size in zip(views, ((96, 128), (128, 96)), strict=True):
