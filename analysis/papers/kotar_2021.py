@@ -196,15 +196,16 @@ def _part(name: str, title: str, where: str, analysis: str, **given: object) -> 
     return Part(name, title, where, analysis, **given)  # type: ignore[arg-type]
 
 
+REFERENCE = {"mini": {"reference": "supervised-objects"}}  # of its three seeds
 PAIRED = {"mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}}
 PARTS = (
     _part("table1", "end tasks", "Table 1", "catalogue", encoders=(*STUDY, "floor")),
     Part("table2", "training of the heads", "Table 2", why_not="settings, not results: docs/tasks.md and `virb list tasks --json` say ours"),
     _part("table3", "encoders", "Table 3", "catalogue"),
-    _part("figure3", "best self-supervised encoder against the supervised one", "Figure 3", "best-vs-supervised"),
+    _part("figure3", "best self-supervised encoder against the supervised one", "Figure 3", "best-vs-supervised", scale_options=REFERENCE),
     _part("figure4", "every task against ImageNet", "Figure 4", "task-scatter", table="figure4", options={"anchor": "imagenet"}, scale_options={"mini": {"anchor": "mini-object-class"}}),
     _part("figure5", "MoCo v2 less SwAV, task by task", "Figure 5", "method-difference", options={"compare": "moco-v2,swav"}),
-    _part("figure6", "scores in sd from the supervised one, by category", "Figure 6", "normalised-violins"),
+    _part("figure6", "scores in sd from the supervised one, by category", "Figure 6", "normalised-violins", scale_options=REFERENCE),
     _part(
         "figure7", "tasks with pretraining data of their own", "Figure 7", "matched-pairs",
         options={"match": "sun397:Places,caltech-101:ImageNet,kinetics-action:Kinetics,taskonomy-depth:Taskonomy"},
