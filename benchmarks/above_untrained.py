@@ -5,7 +5,7 @@
 Small trainings from the same first weights (ssl_training.py says of which network) on the 6,000 pretraining images of
 objects, or on a quarter of them where a method gains more from seeing an image again; ``--images`` gives all another length. The
 score is the accuracy of nearest neighbours among the 1,000 test images of mini-object-class, each left out in turn. Settings
-are those of a small network on few images; four of the methods are in pretrain/recipes/study.yaml with the same, which were
+are those of a small network on few images. Those of the methods that pretrain/recipes/study.yaml has are read there; they were
 chosen by the same score of the 1,800 training images (``--split train``). At their published ones, meant for 256 to 4,096
 images an update and hundreds of epochs of ImageNet, most methods need far longer than this.
 """
@@ -20,6 +20,8 @@ from typing import Any
 
 from ssl_training import BATCH_SIZE, Score, Scores, arguments, difference, spread, train, untrained
 
+from virb.pretraining.recipes import find_recipe, read_recipe
+
 
 @dataclass(frozen=True)
 class Run:
@@ -30,41 +32,43 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+STUDY = read_recipe(find_recipe("study"))
+
+
+def of_study(method: str, **settings: Any) -> Run:
+    """The options of pretrain/recipes/study.yaml, which has this method too."""
+    return Run(STUDY[f"{method}-objects"]["options"], settings=settings)
+
+
 # SimCLR's jitter of .8 and the blur of half the views take too much from a picture of 48 px.
 MILD = {"min_crop": 0.2, "jitter": "0.4,0.4,0.4,0.1", "blur_p": "0.1", "solarize_p": "0"}
 # A ResNet that begins as an identity needs longer than this to be more than its stem.
 FULL = {**MILD, "zero_init_residual": False}
-# MoCo v1's own views: a stronger jitter of the hue, always, and no blur.
-MOCO = {"queue": 2048, "momentum": 0.99, "bn_groups": 2, "jitter": "0.4,0.4,0.4,0.4", "jitter_p": 1.0, "blur_p": 0.0}
 # What some gain most from is to see an image again: a quarter of the images, 80 times instead of 20.
 FEW = {"subset": "quarter"}
-# Methods without negatives need updates more than images: batches of 32 instead of 128.
+# Without negatives: updates more than images, or SGD at a large rate; neither is enough at this length.
 OFTEN = {**FEW, "batch_size": 32, "lr": 0.001}
+LARGE = {"batch_size": 64, "optimizer": "sgd", "lr": 0.06, "weight_decay": 0.0005}
 
 RUNS = {
-    "simclr": Run({"temperature": 0.2, "min_crop": 0.2, "blur_p": 0.2}),
-    "moco-v1": Run({**MOCO, "temperature": 0.2}),
-    "moco-v2": Run(MOCO),
+    "simclr": of_study("simclr"),
+    "moco-v1": Run({**of_study("moco-v2").options, "temperature": 0.2}),
+    "moco-v2": of_study("moco-v2"),
     "moco-v3": Run({**FULL, "temperature": 0.2, "hidden_dim": 512, "projection_dim": 128, "momentum": 0.98}, settings=FEW),
-    "swav": Run(
-        {
-            **MILD, "prototypes": 100, "epsilon": 0.03, "hidden_dim": 0, "freeze_epochs": 0.2, "queue": -1,
-            "small_crops": 0, "crop_split": 0.2,
-        }
-    ),
-    "pirl": Run({"min_crop": 0.2, "projection": "nonlinear", "temperature": 0.2}, settings=FEW),
+    "swav": of_study("swav"),
+    "pirl": of_study("pirl", **FEW),
     "byol": Run({**MILD, "hidden_dim": 512, "projection_dim": 128, "momentum": 0.99}, settings=OFTEN),
-    "simsiam": Run({**FULL, "projection_dim": 512, "bottleneck_dim": 128}, settings=OFTEN),
+    "simsiam": Run({**FULL, "projection_dim": 512, "bottleneck_dim": 128}, settings=LARGE),
     "barlow-twins": Run({**FULL, "projection_dim": 512, "lambd": 0.01}, settings=FEW),
     "vicreg": Run({**FULL, "projection_dim": 512}, settings=FEW),
     "dino": Run(
         {
-            **MILD, "prototypes": 512, "hidden_dim": 512, "bottleneck_dim": 64, "small_crops": 2, "crop_split": 0.2,
-            "momentum": 0.99, "freeze_epochs": 0.2,
+            **MILD, "prototypes": 1024, "hidden_dim": 512, "bottleneck_dim": 128, "small_crops": 0, "crop_split": 0.2,
+            "momentum": 0.99, "freeze_epochs": 0.2, "clip": 0, "teacher_temperature": 0.04,
         },
-        settings=OFTEN,
+        settings=LARGE,
     ),
-    "supervised": Run({"augment": "crop+flip+jitter+gray", "min_crop": 0.3}),
+    "supervised": of_study("supervised"),
 }  # fmt: skip
 
 

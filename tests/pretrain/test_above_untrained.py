@@ -23,5 +23,5 @@ def test_a_method_is_above_the_floor(method, tmp_path):
     scores = json.loads(found.read_text())
     below, above = ([value for what, value in scores.items() if what.startswith(who)] for who in ("untrained", method))
     assert len(below) == len(above) == 2
-    # Measured over three seeds: .07 to .17 above.
+    # Measured over three seeds: .09 to .17 above.
     assert all(higher > lower + 0.05 for lower, higher in zip(below, above, strict=True))

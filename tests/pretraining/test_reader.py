@@ -42,6 +42,9 @@ def test_epochs_are_permutations_and_a_run_goes_on_in_the_middle_of_one() -> Non
     for epoch in range(3):  # two batches of four of ten images
         assert len({*whole[2 * epoch], *whole[2 * epoch + 1]}) == 8
     assert whole[0] != whole[2]
+    halves = [index.tolist() for index, _ in reader.batches(Images(), dataclasses.replace(PLAN, batch_size=5), 0)]
+    for epoch in range(3):
+        assert sorted(halves[2 * epoch] + halves[2 * epoch + 1]) == list(range(10))
     assert [index.tolist() for index, images in reader.batches(Images(), PLAN, 3)] == whole[3:]
     other = [index.tolist() for index, _ in reader.batches(Images(), dataclasses.replace(PLAN, seed=1), 0)]
     assert other != whole
