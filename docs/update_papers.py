@@ -25,6 +25,7 @@ HEAD = """# The papers
     virb paper status NAME --data DATA                 what is there, what is missing, the cost of each part
     virb paper run NAME --data DATA --out results      what can run; go on with the same command
     virb paper run NAME --scale mini                   the same design on the rendered world
+    virb paper run NAME --scale photos --data DATA     or on CIFAR-10 and a part of Tiny ImageNet ([photos.md](photos.md))
     virb paper compare NAME --results results          cell by cell, then the claims
     virb new paper NAME                                one of your own
 
@@ -66,7 +67,8 @@ def section(paper: Paper) -> str:
         why = (f"{estimate}. " if estimate else "") + found.why
         verdict = f"**{found.verdict}**" + (f", of {found.about}" if found.n else "")
         lines.append(row(one.claim.sentence, one.claim.where, verdict, n, why))
-    lines += mini(paper)
+    for scale in TESTED:
+        lines += tested(paper, scale)
     lines += ["", "| table or figure | what | command | needs |", "|---|---|---|---|"]
     lines += [part_row(paper, part) for part in paper.parts]
     odd = [f"- {table.where}: {table.note}." for table in paper.tables if table.note]
@@ -75,20 +77,26 @@ def section(paper: Paper) -> str:
     return "\n".join(lines) + "\n"
 
 
-def mini(paper: Paper) -> list[str]:
-    """The same sentences tested on the study in miniature, where its scores are of this paper's design."""
-    study, encoders = PAGE.with_name("study.csv"), PAGE.with_name("study-encoders.csv")
-    frame = read_scores(study, meta=encoders)
-    found = identify(frame, paper, paper.scale("mini"))
+#: What the same sentences are tested on besides: a scale -> the page and the stem of the tables beside it, and what it is called.
+TESTED = {"mini": ("study", "the mini world"), "photos": ("photos", "small photographs")}
+
+
+def tested(paper: Paper, scale: str) -> list[str]:
+    """The same sentences tested on a study of ours, where its scores are of this paper's design."""
+    if scale not in paper.scales:
+        return []
+    stem, called = TESTED[scale]
+    frame = read_scores(PAGE.with_name(f"{stem}.csv"), meta=PAGE.with_name(f"{stem}-encoders.csv"))
+    found = identify(frame, paper, paper.scale(scale))
     if not found.names:
         return []
-    answers = ask(paper, evidence(paper, "mini", frame, found))
+    answers = ask(paper, evidence(paper, scale, frame, found))
     lines = [
         "",
-        f"In the mini world ([study.md](study.md): {len(found.names)} encoders; {paper.scale('mini').label}): {counted(answers)}.",
+        f"By {called} ([{stem}.md]({stem}.md): {len(found.names)} encoders; {paper.scale(scale).label}): {counted(answers)}.",
         "",
     ]
-    lines += ["| it says | answer of the mini world | n | what its scores say |", "|---|---|---|---|"]
+    lines += [f"| it says | answer of {called} | n | what its scores say |", "|---|---|---|---|"]
     for one in answers:
         n = f"{one.answer.n} {one.answer.of}" if one.answer.n else "–"
         estimate = interval(one.answer)

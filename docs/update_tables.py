@@ -8,6 +8,10 @@ README.md shows the tasks of ``make demo``, docs/mini.md all of them. docs/study
 
     python docs/update_tables.py --study docs/study.csv
 
+and docs/photos.md from docs/photos.csv and docs/photos-encoders.csv:
+
+    python docs/update_tables.py --photos docs/photos.csv
+
 A table is written between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; nothing else in the files is touched.
 """
 
@@ -67,16 +71,18 @@ def scores_table(table: pd.DataFrame) -> str:
 
 
 def separation_table(table: pd.DataFrame, baselines: pd.DataFrame) -> str:
-    """One row a task: the baselines, the trained encoders' best, and the gap in standard errors of the test split."""
+    """One row an image-level task: the baselines, the trained encoders' best, and its lead over both."""
     everything = pd.concat([table, baselines])
+    everything = everything[everything["category"].str.endswith("image-level")]
     rows = []
     for task, group in everything.groupby("task", sort=False):
         is_random = group["method"].eq("random") & ~group["encoder"].str.contains("pixels")
         random = group.loc[is_random, "score"]
         pixels = group.loc[group["encoder"].str.contains("pixels"), "score"].mean()
-        trained = group[group["method"].isin(["simclr", "supervised"])].groupby("encoder")["score"].mean()
-        simclr = trained[[name for name in trained.index if name.startswith("simclr")]]
-        supervised = trained[[name for name in trained.index if name.startswith("supervised")]]
+        method = group.drop_duplicates("encoder").set_index("encoder")["method"]
+        trained = group[~group["method"].isin(["random", "none"])].groupby("encoder")["score"].mean()
+        supervised = trained[method[trained.index].eq("supervised")]
+        others = trained.drop(supervised.index)
         floor = max(random.mean(), pixels)
         rows.append(
             {
@@ -84,12 +90,24 @@ def separation_table(table: pd.DataFrame, baselines: pd.DataFrame) -> str:
                 "chance": chance(str(task)),
                 "raw pixels": number(pixels),
                 "random (n)": f"{number(random.mean())} ({number(random.min())} to {number(random.max())}; {len(random)})",
-                "best SimCLR": f"{number(simclr.max())} ({simclr.idxmax()})",
-                "supervised": number(supervised.max()),
+                "best self-supervised": f"{number(others.max())} ({others.idxmax()})",
+                "best supervised": f"{number(supervised.max())} ({supervised.idxmax()})",
                 "best − random": number(trained.max() - random.mean()),
                 "best − higher baseline": number(trained.max() - floor),
             }
         )
+    return markdown(rows)
+
+
+def kinds_table(table: pd.DataFrame) -> str:
+    """mini-kinds at its levels: accuracy and, in brackets, kappa (corrected for chance)."""
+    rows = []
+    for name, group in table[table["task"].eq("mini-kinds")].groupby("encoder", sort=True):
+        mean = group.mean(numeric_only=True)
+        row = {"encoder": str(name)}
+        for level, head in {"class": "19 classes", "kind": "6 kinds", "nature": "made or living"}.items():
+            row[head] = f"{number(mean[f'accuracy@{level}'])} ({number(mean[f'kappa@{level}'])})"
+        rows.append(row)
     return markdown(rows)
 
 
@@ -125,18 +143,58 @@ def study_table(path: Path) -> str:
     return markdown(rows)
 
 
+#: The end tasks on photographs, and the heads of their columns.
+PHOTOGRAPHS = {
+    "simclr-cifar-10": "CIFAR-10",
+    "tiny-imagenet-32": "Tiny ImageNet",
+    "dtd-ten": "DTD, ten",
+    "flowers-five": "flowers, five",
+    "mini-fashion": "Fashion-MNIST",
+    "camvid": "CamVid",
+}
+
+
+def photos_table(path: Path) -> str:
+    """One row a design of the study on photographs: its score on each end task on photographs, seeds as mean ± sd, and its
+    mean standing on the mini suite's image-level tasks, in standard deviations of the trained designs."""
+    table = read_scores(path, meta=path.with_name(f"{path.stem}-encoders.csv"))
+    order = list(pd.read_csv(path.with_name(f"{path.stem}-encoders.csv"))["encoder"])
+    table["design"] = table["repeat"].fillna(table["encoder"])
+    wide = table.pivot_table(index=["design", "encoder"], columns="task", values="score")
+    designs = wide.groupby("design")
+    means, spreads = designs.mean(), designs.std()
+    mini = [name for name in means if name.startswith("mini-") and name not in PHOTOGRAPHS]
+    trained = [name for name in means.index if "random" not in name and "pixels" not in name]
+    standing = ((means[mini] - means.loc[trained, mini].mean()) / means.loc[trained, mini].std()).mean(axis=1)
+    rows = []
+    for name in sorted(means.index, key=lambda name: order.index(name) if name in order else len(order)):
+        row = {"encoder": name.removeprefix("photos-"), "seeds": str(len(designs.get_group(name)))}
+        for task, head in PHOTOGRAPHS.items():
+            spread = spreads.loc[name, task]
+            row[head] = number(means.loc[name, task]) + ("" if pd.isna(spread) else f" ± {number(spread)}")
+        rows.append({**row, f"mini, {len(mini)} tasks": f"{standing[name]:+.2f}"})
+    return markdown(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", default="results")
     parser.add_argument("--baselines", default="results-random")
     parser.add_argument("--study", help="the scores of the study, a CSV; only docs/study.md is written then")
+    parser.add_argument(
+        "--photos", help="the scores of the study on photographs, a CSV; only docs/photos.md is written then"
+    )
     args = parser.parse_args()
+    if args.photos:
+        replace_block(ROOT / "docs" / "photos.md", "photos", photos_table(Path(args.photos)))
+        return
     if args.study:
         replace_block(ROOT / "docs" / "study.md", "study", study_table(Path(args.study)))
         return
     table, baselines = ResultStore(args.results).table(), ResultStore(args.baselines).table()
     replace_block(ROOT / "README.md", "demo", scores_table(table))
     replace_block(ROOT / "docs" / "mini.md", "separation", separation_table(table, baselines))
+    replace_block(ROOT / "docs" / "mini.md", "kinds", kinds_table(table))
 
 
 if __name__ == "__main__":

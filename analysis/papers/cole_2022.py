@@ -7,7 +7,7 @@ import re
 import pandas as pd
 from virb.analysis.papers import cole_claims as claims
 from virb.analysis.papers import cole_quality_claims as quality
-from virb.analysis.papers.common import PROBES, melted
+from virb.analysis.papers.common import HOMES, OF_PHOTOGRAPHS, PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -212,8 +212,33 @@ MINI = Scale(
     input_px=64, embedding=128, card="two cores",
 )  # fmt: skip
 
+PHOTOS = Scale(
+    encoders={
+        "million": (
+            _line("photos-simclr", "photos-simclr", "tiny-imagenet-32", 20_000),
+            _line("photos-simclr-cifar10", "photos-simclr-cifar10", "cifar10", 50_000),
+            _line("photos-simclr-objects", "photos-simclr-objects", "world-objects", 6000),
+        ),
+        "supervised": tuple(
+            Member(f"photos-supervised{seed}", f"recipe:photos-supervised{seed}", {"method": "supervised", "role": "supervised", "dataset": "tiny-imagenet-32"})
+            for seed in ("", "-seed1", "-seed2")
+        ),
+        "sizes": (
+            *(_line(f"photos-simclr-{name}", f"photos-simclr-{name}", "tiny-imagenet-32", n) for name, n in (("half", 10_000), ("quarter", 5_000))),
+            *(_line(f"photos-simclr-cifar10-{n}k", f"photos-simclr-cifar10-{n}k", "cifar10", 1000 * n) for n in (25, 10, 5)),
+        ),
+        "pooled": (_line("photos-simclr-pooled", "photos-simclr-pooled", "tiny-imagenet-32+cifar10:20000", 40_000),),
+    },
+    tasks={"all": {name: name for name in (*HOMES, "mini-object-class")}, "three": {name: name for name in HOMES}},
+    recipe="photos.yaml",
+    facts={"home": {**HOMES, "mini-object-class": "world-objects"}, "finest": "hammoud-tiny-imagenet", "broad": "tiny-imagenet-32", "n_classes": {"hammoud-tiny-imagenet": 200, "simclr-cifar-10": 10}},
+    label=OF_PHOTOGRAPHS,
+    input_px=32, embedding=128, card="two cores",
+)  # fmt: skip
+
 LINEAR = {"probe": "linear", "labels": "all"}
 FULL_ONLY = ("full",)
+PHOTOS_TOO = ("full", "mini", "photos")
 
 
 def _part(
@@ -224,10 +249,10 @@ def _part(
 
 TREE = "the label tree: `--option hierarchy=FILE.csv` (class, then one column a level)"
 PARTS = (
-    _part("figure2", "accuracy by images of pretraining and labels", "Figure 2", "size-curves", ("million", "sizes", "supervised"), ("three",), options={"x": "dataset_size"}),
+    _part("figure2", "accuracy by images of pretraining and labels", "Figure 2", "size-curves", ("million", "sizes", "supervised"), ("three",), options={"x": "dataset_size"}, scales=PHOTOS_TOO),
     _part("figure3", "other methods on iNat21", "Figure 3", "size-curves", ("million", "methods", "supervised"), ("inat21",), options={"x": "dataset_size", "lines": "method"}),
-    _part("table1", "pretraining set x task", "Table 1", "domain-matrix", ("million", "supervised"), ("all",), table="table1"),
-    _part("table2", "pooled sets", "Table 2", "pooling", ("million", "sizes", "pooled"), ("three",), table="table2", scale_options={"full": {"match": ",".join(f"{TASKS[name]}:{name}" for name in SETS[:3])}, "mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}}),
+    _part("table1", "pretraining set x task", "Table 1", "domain-matrix", ("million", "supervised"), ("all",), table="table1", scales=PHOTOS_TOO),
+    _part("table2", "pooled sets", "Table 2", "pooling", ("million", "sizes", "pooled"), ("three",), table="table2", scale_options={"full": {"match": ",".join(f"{TASKS[name]}:{name}" for name in SETS[:3])}, "mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}, "photos": {"match": ",".join(f"{task}:{name}" for task, name in HOMES.items())}}, scales=PHOTOS_TOO),
     _part("table3", "concatenated features", "Table 3", "fusion-gain", ("whole",), ("two",), table="table3", scales=FULL_ONLY, needs="two encoders concatenated as one: a FILE.py:FUNCTION of one's own, declared with `parts`"),
     _part("figure4", "corrupted pretraining images", "Figure 4", "corruption-deltas", ("million", "corrupted", "supervised", "corrupted-supervised"), ("imagenet",), table="figure4"),
     _part("figure5", "accuracy as labels become finer", "Figure 5", "granularity", ("million", "supervised"), ("three",), needs=TREE),
@@ -282,7 +307,7 @@ PAPER = Paper(
         Claim("resizing", "Resizing pretraining images can change accuracy by 1 to 2 points.", "Appendix A.5, Table A2", quality.resizing_matters_by_a_point_or_two, ("tableA2",)),
         Claim("class-diversity", "More classes among as many images help Places365 and harm iNat21.", "Appendix A.7, Table A3", quality.class_diversity_has_two_sides, ("tableA3",)),
     ),
-    scales={"full": FULL, "mini": MINI},
+    scales={"full": FULL, "mini": MINI, "photos": PHOTOS},
     facts=FULL.facts,
     probes=PROBES,
 )  # fmt: skip

@@ -13,6 +13,9 @@ from virb.stats.claims import effective_encoders, mean_interval, redrawn, side
 
 #: What papers call a protocol -> the probes of ours that ask the same.
 PROBES = {"linear": ("gradient", "lbfgs"), "gradient": ("gradient",), "fine-tuned": ("finetune",), "knn": ("knn",)}
+#: The encoders of pretrain/recipes/photos.yaml: what is said beside their answers, their sets and the task of each set.
+OF_PHOTOGRAPHS = "of small photographs: CIFAR-10 and a fifth of Tiny ImageNet at 32 px, quarter-width ResNet-18s"
+HOMES = {"hammoud-tiny-imagenet": "tiny-imagenet-32", "simclr-cifar-10": "cifar10"}
 #: A correlation that is called strong, or of which one predicts the other.
 STRONG = 0.5
 SURE = 0.95  # of redrawn tables that must agree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from virb.analysis.papers import hammoud_claims as claims
-from virb.analysis.papers.common import PROBES, melted
+from virb.analysis.papers.common import HOMES, OF_PHOTOGRAPHS, PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -188,6 +188,24 @@ MINI = Scale(
     input_px=64, embedding=128, card="two cores",
 )  # fmt: skip
 
+_PHOTO_N = {"-cifar10": 50_000, "-cifar10-25k": 25_000, "-cifar10-10k": 10_000, "-cifar10-5k": 5_000}
+PHOTOS = Scale(
+    encoders={
+        "small": tuple(
+            _member(f"photos-simclr{tail}", f"photos-simclr{tail}", "simclr", "cifar10", n, 100e3) for tail, n in _PHOTO_N.items()
+        )
+        + tuple(
+            _member(f"photos-simclr{tail}", f"photos-simclr{tail}", "simclr", "tiny-imagenet-32", n, 100e3)
+            for tail, n in {"": 20_000, "-half": 10_000, "-quarter": 5_000}.items()
+        ),
+    },
+    tasks={"small": {name: name for name in HOMES}},
+    recipe="photos.yaml",
+    facts={"home": HOMES},
+    label=OF_PHOTOGRAPHS,
+    input_px=32, embedding=128, card="two cores",
+)  # fmt: skip
+
 LINEAR = {"probe": "linear", "labels": "all"}
 
 
@@ -200,7 +218,7 @@ def _part(
 
 FULL_ONLY = ("full",)
 PARTS = (
-    _part("table1", "images at one budget, seven methods", "Table 1", "budget", ("small",), ("small",), table="table1"),
+    _part("table1", "images at one budget, seven methods", "Table 1", "budget", ("small",), ("small",), table="table1", scales=("full", "mini", "photos")),
     Part("figure3", "images added with and without the classes", "Figure 3", why_not="crawled and generated images are not published; `virb pretrain --data A+B` and the analysis budget make it of images of one's own"),
     _part("table2", "ImageNet and YFCC on six tasks", "Table 2", "domain-matrix", ("large",), ("six",), table="table2"),
     _part("table3", "distances between sets", "Table 3", "image-distance", (), (), table="table3", scales=FULL_ONLY, needs="image folders and an encoder: `--option images=A/,B/ --option encoder=...`"),
@@ -247,7 +265,7 @@ PAPER = Paper(
         Claim("few-labels", "A ViT-B/16 of ImageNet with 5 % of the labels beats one of YFCC with all.", "Section 6, Table 5", claims.few_labels_suffice, ("table5",)),
         Claim("half-labels", "With in-distribution pretraining half of the labels give nearly what all give.", "Section 6, Table 5", claims.half_of_the_labels_suffice, ("table5",)),
     ),
-    scales={"full": FULL, "mini": MINI},
+    scales={"full": FULL, "mini": MINI, "photos": PHOTOS},
     facts=FULL.facts,
     probes=PROBES,
     missing={"figure4": "The paper prints no numbers of Figure 4."},

@@ -24,8 +24,13 @@ def _percent(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curves(tables: Evidence, name: str, by: list[str]) -> dict[tuple[object, ...], pd.Series]:
-    """Scores over the number of images, at one budget: a curve for each value of ``by`` and each task."""
+    """Scores over the number of images, at one budget: a curve for each value of ``by`` and each task.
+
+    Where it is said which set a task is of, its curves are those of encoders of that set.
+    """
     frame = _percent(tables.get(name, "dataset_size", "method"))
+    if "home" in tables.facts:
+        frame = frame[frame["dataset"].eq(frame["task"].map(tables.facts["home"]))]
     keys = [key for key in (*by, "task") if key in frame]
     out = {}
     for key, group in frame.groupby(keys, sort=False):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from virb.analysis.papers import kotar_claims as claims
 from virb.analysis.papers import kotar_pretraining_claims as pretraining
-from virb.analysis.papers.common import PROBES
+from virb.analysis.papers.common import HOMES, OF_PHOTOGRAPHS, PROBES
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -185,6 +185,44 @@ MINI = Scale(
     card="two cores",
 )
 
+_PHOTO_SETS = {
+    "half": "tiny-imagenet-32", "quarter": "tiny-imagenet-32", "lin": "tiny-imagenet-32", "log": "tiny-imagenet-32",
+    "cifar10": "cifar10", "pooled": "tiny-imagenet-32+cifar10:20000", "objects": "world-objects",
+}  # fmt: skip
+_IMAGES = (
+    "action", "aerial", "animals", "contents", "count", "digits", "distance", "egomotion", "fashion", "kinds", "material", "object-class",
+    "object-class-shift", "object-few", "scene", "steps",
+)  # fmt: skip
+
+PHOTOS = Scale(
+    encoders={
+        "table3": (
+            *(
+                _line(f"photos-{key}{seed}", method, "tiny-imagenet-32")
+                for key, method in {"mocov2": "moco-v2", "vicreg": "vicreg", **{m: m for m in ("simclr", "swav", "pirl")}}.items()
+                for seed in ("", *_SEEDS)
+            ),
+            *(_line(f"photos-simclr-{name}", "simclr", dataset) for name, dataset in _PHOTO_SETS.items()),
+        ),
+        "supervised": tuple(
+            _line(f"photos-supervised{seed}", "supervised", "tiny-imagenet-32", "supervised") for seed in ("", *_SEEDS)
+        ),
+        "floor": tuple(_line(f"photos-random{seed}", "random", "", "untrained") for seed in ("", *_SEEDS)),
+    },
+    tasks={"all": {name: name for name in (*HOMES, "camvid", *(f"mini-{name}" for name in _IMAGES))}},
+    recipe="photos.yaml",
+    facts={
+        "imagenet": "hammoud-tiny-imagenet",
+        "near_imagenet": tuple(HOMES),
+        "methods": ("moco-v2", "swav"),
+        "home": HOMES,
+    },
+    label=OF_PHOTOGRAPHS,
+    input_px=32,
+    embedding=128,
+    card="two cores",
+)  # fmt: skip
+
 STUDY = ("table3", "supervised")
 HEADS = {"probe": "gradient"}
 
@@ -193,17 +231,24 @@ def _part(name: str, title: str, where: str, analysis: str, **given: object) -> 
     given.setdefault("encoders", STUDY)
     given.setdefault("tasks", ("all",))
     given.setdefault("protocol", HEADS)
+    given.setdefault("scales", ("full", "mini", "photos"))
     return Part(name, title, where, analysis, **given)  # type: ignore[arg-type]
 
 
-REFERENCE = {"mini": {"reference": "supervised-objects"}}  # of its three seeds
-PAIRED = {"mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}}
+REFERENCE = {
+    "mini": {"reference": "supervised-objects"},
+    "photos": {"reference": "photos-supervised"},
+}  # of three seeds
+PAIRED = {
+    "mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"},
+    "photos": {"match": ",".join(f"{task}:{name}" for task, name in HOMES.items())},
+}
 PARTS = (
     _part("table1", "end tasks", "Table 1", "catalogue", encoders=(*STUDY, "floor")),
     Part("table2", "training of the heads", "Table 2", why_not="settings, not results: docs/tasks.md and `virb list tasks --json` say ours"),
     _part("table3", "encoders", "Table 3", "catalogue"),
     _part("figure3", "best self-supervised encoder against the supervised one", "Figure 3", "best-vs-supervised", scale_options=REFERENCE),
-    _part("figure4", "every task against ImageNet", "Figure 4", "task-scatter", table="figure4", options={"anchor": "imagenet"}, scale_options={"mini": {"anchor": "mini-object-class"}}),
+    _part("figure4", "every task against ImageNet", "Figure 4", "task-scatter", table="figure4", options={"anchor": "imagenet"}, scale_options={"mini": {"anchor": "mini-object-class"}, "photos": {"anchor": "hammoud-tiny-imagenet"}}),
     _part("figure5", "MoCo v2 less SwAV, task by task", "Figure 5", "method-difference", options={"compare": "moco-v2,swav"}),
     _part("figure6", "scores in sd from the supervised one, by category", "Figure 6", "normalised-violins", scale_options=REFERENCE),
     _part(
@@ -263,7 +308,7 @@ PAPER = Paper(
         Claim("log-unbalanced-better", "Heavily unbalanced (1/4-Log) data make a better encoder than balanced ones.", "Section 5 (6), Appendix F", pretraining.log_unbalanced_is_better, ("printed-anova",)),
         Claim("seeds", "Another seed of pretraining moves scores by less than .85 % of their mean, which is negligible.", "Appendix G", pretraining.seeds_hardly_matter, ("printed-seeds",)),
     ),
-    scales={"full": FULL, "mini": MINI},
+    scales={"full": FULL, "mini": MINI, "photos": PHOTOS},
     facts=FULL.facts,
     probes=PROBES,
     missing={

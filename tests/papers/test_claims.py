@@ -226,3 +226,17 @@ def test_every_result_of_a_paper_is_a_part_or_says_why_not(papers, name):
     parts = papers[name].parts
     assert wanted <= {part.where for part in parts}
     assert all(bool(part.analysis) != bool(part.why_not) for part in parts)
+
+
+def test_diversity_is_asked_of_a_sets_own_task(papers):
+    """Where a scale says which set a task is of, encoders of other sets are no part of its curves."""
+    rows = [
+        ("cifar10", 5_000, "simclr-cifar-10", 0.40), ("cifar10", 50_000, "simclr-cifar-10", 0.50),
+        ("cifar10", 5_000, "hammoud-tiny-imagenet", 0.09), ("cifar10", 50_000, "hammoud-tiny-imagenet", 0.08),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["dataset", "dataset_size", "task", "score"])
+    frame = frame.assign(method="simclr", unit="fraction")
+    paper = papers["hammoud-2024"]
+    claim = next(one for one in paper.claims if one.name == "diversity")
+    assert claim.test(Evidence({"table1": frame}, paper.scale("photos").facts)).verdict == HOLDS
+    assert claim.test(Evidence({"table1": frame})).verdict == FAILS

@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_flag(parser, "for status and run: where the data sets lie (default: $VIRB_DATA)")
     parser.add_argument(
         "--scale",
-        choices=("full", "mini"),
+        choices=("full", "mini", "photos"),
         default="full",
-        help="the paper's size, or the mini world's (default: full)",
+        help="the paper's size, the mini world's, or that of small photographs, which not every paper has (default: full)",
     )
     parser.add_argument("--part", default="", metavar="A,B", help="only these parts")
     parser.add_argument("--claim", default="", metavar="A,B", help="for claims: only these")
