@@ -193,6 +193,37 @@ def test_pirl_remembers_the_image_not_its_transform(pretext):
     assert len(views[1]) == (72 if pretext == "jigsaw" else 8)
 
 
+def test_pirl_with_nonlinear_heads_as_its_authors_train_them():
+    options = {"projection": "nonlinear", "head_norm": False, "loss": "cross-entropy", "decay_bias": False}
+    model = learner("pirl", negatives_of="image", temperature=0.1, projection_dim=8, **options)
+    assert not any(isinstance(part, torch.nn.BatchNorm1d) for part in model.modules())
+    decayed, plain = model.groups(0.1)
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert any(p is model.transformed_head.bias for p in plain["params"])
+    assert plain["weight_decay"] == 0
+    usual = learner("pirl")
+    assert any(p is usual.transformed_head.bias for p in usual.groups(0.1)[0]["params"])
+    bank = model.bank.items.clone()
+    views, outcome = step(model, 2, update=False)
+    with torch.no_grad():
+        tiles = model.tile_head(model.encoder(views[1]))
+        image = model.image_head(model.encoder(views[0]))
+        transformed = model.transformed_head(tiles.view(8, -1))
+        total = 0.0
+        for z in (image, transformed):  # of 64 images no more than 63 others are drawn
+            logits = torch.nn.functional.normalize(z, dim=1) @ bank.T / 0.1
+            total += 0.5 * torch.nn.functional.cross_entropy(logits, torch.arange(16, 24))
+    torch.testing.assert_close(outcome.loss.detach(), total, rtol=1e-4, atol=1e-4)
+
+
+def test_an_option_that_came_later_is_no_part_of_what_earlier_runs_are_called():
+    method = registry.load("methods", "pirl")
+    called = method.called(method.resolve({}))
+    assert not set(method.later) & set(called)
+    assert len(called) + len(method.later) == len(method.options)
+    assert method.called(method.resolve({"loss": "cross-entropy"}))["loss"] == "cross-entropy"
+
+
 def test_rotation_shows_every_image_at_all_four_turns():
     model = learner("rotation")
     views, outcome = step(model)
