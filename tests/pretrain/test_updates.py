@@ -156,6 +156,29 @@ def test_dino_keeps_the_teacher_and_its_centre():
     assert max(clipped) <= 3.0001
 
 
+def test_dinos_head_begins_as_its_authors():
+    head = learner("dino", hidden_dim=256, bottleneck_dim=64, prototypes=500).head
+    for layer in (head[0], head[2], head[4]):
+        assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+        assert not layer.bias.any()
+    # weight_norm(nn.Linear(...)): uniform up to the root of the inputs, vectors of length 3 ** -0.5
+    assert float(head[-1].weight.detach().abs().max()) == pytest.approx(64**-0.5, rel=0.01)
+    assert float(head[-1].weight.detach().norm(dim=1).mean()) == pytest.approx(3**-0.5, rel=0.02)
+
+
+def test_a_largest_norm_of_0_clips_no_gradient():
+    gradients = []
+    for clip in (0.0, 1e9):
+        model = learner("dino", clip=clip)
+        step(model)
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert max(gradient.abs().max() for gradient in gradients[0]) > 0
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(UsageError, match="clip"):
+        learner("dino", clip=-1.0)
+
+
 @pytest.mark.parametrize("pretext", ["jigsaw", "rotation"])
 def test_pirl_remembers_the_image_not_its_transform(pretext):
     model = learner("pirl", pretext=pretext, projection_dim=8)
