@@ -57,10 +57,10 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
         "epsilon": 0.05, "prototypes": 3000, "queue_epoch": 15.0, "small_crops": 6, "crop_split": 0.14,
         "jitter": "0.8,0.8,0.8,0.2", "jitter_p": 0.8, "gray_p": 0.2, "blur_p": 0.5, "min_crop": 0.05,
     }),
-    ("pirl", "ResNet"): ("Section 3", {
+    ("pirl", "ResNet"): ("Section 3; VISSL, pirl_jigsaw_4node_resnet50.yaml", {
         "optimizer": "sgd", "lr": 0.03, "weight_decay": 1e-4, "epochs": 800, "warmup": 0, "temperature": 0.07,
-        "weight": 0.5, "negatives": 32000, "negatives are drawn": "for each image", "memory_momentum": 0.5,
-        "jitter": "0.4,0.4,0.4,0.2", "jitter_p": 1.0,
+        "weight": 0.5, "negatives": 32000, "negatives_of": "image", "memory_momentum": 0.5, "loss": "nce",
+        "decay_bias": False, "jitter": "0.4,0.4,0.4,0.2", "jitter_p": 1.0, "gray_p": 0.2, "min_crop": 0.08,
     }),
     ("barlow-twins", "ResNet"): ("Section 2.2; main.py", {
         "optimizer": "lars", "lr": 0.2, "weight_decay": 1.5e-6, "epochs": 1000, "warmup": 10, "lambd": 0.005,
@@ -120,24 +120,25 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
 
 # What the code does where no option says it.
 FIXED = {
-    "resampling": "bilinear",
-    "negatives are drawn": "for each batch", "positions": "fixed sin-cos", "initialisation": "Xavier",
+    "positions": "fixed sin-cos", "initialisation": "Xavier",
     "blocks reach the edges": True, "koleo is over": "the batch", "masked crops": "half on average",
 }  # fmt: skip
 
+EARLIER = "the option says so; the default stays, so that earlier encoders can be made again"
 DEVIATIONS = {
     ("simclr", "head_norm"): "the paper describes none; head_norm=all is the authors' code",
-    ("byol", "resampling"): "batched crops are bilinear and antialiased",
-    ("barlow-twins", "resampling"): "as above",
-    ("dino", "resampling"): "as above",
-    ("dino", "drop_path"): "so that encoders from before there was one can be made again",
-    ("mae", "resampling"): "as above",
+    ("byol", "resampling"): EARLIER,
+    ("barlow-twins", "resampling"): EARLIER,
+    ("dino", "resampling"): EARLIER,
+    ("dino", "drop_path"): EARLIER,
+    ("mae", "resampling"): EARLIER,
     ("i-jepa", "blocks reach the edges"): "on few patches those of the lower and right edge would never be seen",
-    ("ibot", "resampling"): "as above",
-    ("dinov2", "resampling"): "as above",
+    ("ibot", "resampling"): EARLIER,
+    ("dinov2", "resampling"): EARLIER,
     ("dinov2", "koleo is over"): "several processes train what one would",
     ("dinov2", "masked crops"): "as iBOT's, each crop for itself",
-    ("pirl", "negatives are drawn"): "32,000 vectors an image would not fit",
+    ("pirl", "negatives_of"): EARLIER,
+    ("pirl", "decay_bias"): EARLIER,
 }
 
 

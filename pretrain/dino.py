@@ -17,6 +17,7 @@ class DINO(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
         head = distillation.head(encoder.dim, options)
+        initial.truncated_normal(head)
         self.last = head[-1]
         self.head = head
         self.teacher = memory.MomentumCopy(nn.Sequential(encoder, self.head))
@@ -88,7 +89,7 @@ METHOD = Method(
         Option("hidden_dim", 2048, "hidden units of the head"),
         Option("bottleneck_dim", 256, "dimension before the last layer"),
         Option("freeze_epochs", 1.0, "how long the last layer stays as it starts"),
-        Option("clip", 3.0, "largest norm of a gradient, tensor by tensor"),
+        Option("clip", 3.0, "largest norm of a gradient, tensor by tensor; 0: any", low=0.0),
         Option("drop_path", 0.0, "how often the student's last block is skipped, those before less (ViTs)", low=0.0, high=0.9),
         Option("small_crops", 8, "how many small crops beside the two large ones"),
         Option("crop_split", 0.4, "large crops have at least this share of the image's area, small ones at most"),

@@ -69,7 +69,7 @@ class DINOv2(Learner):
         return Outcome(loss, outputs.chunk(2)[0] - distributed.mean(outputs.mean(dim=0)), parts)
 
     def after_backward(self, progress):
-        for name in PARTS:
+        for name in PARTS if self.options["clip"] else ():
             torch.nn.utils.clip_grad_norm_(getattr(self, name).parameters(), self.options["clip"])
         for head in (self.head, self.patch_head):
             distillation.rest(head[-1], progress.epoch, self.options)
@@ -114,7 +114,7 @@ METHOD = Method(
         Option("bottleneck_dim", 384, "dimension before the last layer of the images' head"),
         Option("patch_bottleneck_dim", 256, "and of the patches' head"),
         Option("freeze_epochs", 1.0, "how long the last layers stay as they start"),
-        Option("clip", 3.0, "largest norm of the gradient of the encoder and of each head"),
+        Option("clip", 3.0, "largest norm of the gradient of the encoder and of each head; 0: any", low=0.0),
         Option("drop_path", 0.4, "how often a block of the student is skipped", low=0.0, high=0.9),
         Option("layer_decay", 1.0, "a block's rate is this times the next one's", low=0.0, high=1.0),
         Option("patch_lr", 0.2, "the patch embedding's rate, as a share of the others'", low=0.0),

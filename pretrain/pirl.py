@@ -18,13 +18,14 @@ class PIRL(Learner):
         super().__init__(encoder, options, setup)
         dim = options["projection_dim"]
         kind = options["projection"]
-        self.image_head = projections.projection(kind, encoder.dim, dim)
+        norm = options["head_norm"]
+        self.image_head = projections.projection(kind, encoder.dim, dim, norm=norm)
         self.trains_on_tiles = options["pretext"] == "jigsaw"
         if self.trains_on_tiles:
-            self.tile_head = projections.projection(kind, encoder.dim, dim)
+            self.tile_head = projections.projection(kind, encoder.dim, dim, norm=norm)
             self.transformed_head = nn.Linear(augment.JigsawBoard.n_tiles * dim, dim)
         else:
-            self.transformed_head = projections.projection(kind, encoder.dim, dim)
+            self.transformed_head = projections.projection(kind, encoder.dim, dim, norm=norm)
         self.bank = memory.MemoryBank(setup.n_images, dim, options["memory_momentum"])
         self.seen = []  # what enters the bank when the update is done
 
@@ -52,11 +53,16 @@ class PIRL(Learner):
             transformed = self.transformed_head(self.encoder(views[1]))
         own = self.bank.items[batch.index]
         index = distributed.gather(batch.index)
-        negatives = self.bank.draw(self.options["negatives"], index)
+        n, rows = self.options["negatives"], None
+        if self.options["negatives_of"] == "image":
+            negatives, rows = self.bank.items, self.bank.rows_for(n, index)
+        else:
+            negatives = self.bank.draw(n, index)
         tau, weight = self.options["temperature"], self.options["weight"]
+        contrast = losses.info_nce if self.options["loss"] == "cross-entropy" else losses.pirl_nce
         # Equation 6: both the transformed image and the image itself are told from other images' memories.
-        loss = weight * losses.pirl_nce(transformed, own, negatives, tau)
-        loss = loss + (1 - weight) * losses.pirl_nce(image, own, negatives, tau)
+        loss = weight * contrast(transformed, own, negatives, tau, rows=rows)
+        loss = loss + (1 - weight) * contrast(image, own, negatives, tau, rows=rows)
         self.seen.append((index, distributed.gather(image.detach())))
         return Outcome(loss, image)
 
@@ -66,7 +72,7 @@ class PIRL(Learner):
         self.seen = []
 
     def groups(self, weight_decay):
-        return parameter_groups(self, weight_decay, decay_all=True, spare_norms=True)
+        return parameter_groups(self, weight_decay, decay_all=self.options["decay_bias"], spare_norms=True)
 
     def projection(self):
         return self.image_head
@@ -89,6 +95,22 @@ METHOD = Method(
         Option("memory_momentum", 0.5, "of the memory bank"),
         Option("projection", "linear", "the heads", choices=("linear", "nonlinear")),
         Option("projection_dim", 128, "their output dimension"),
+        Option("head_norm", True, "batch normalisation in nonlinear heads; the authors' code has none", is_later=True),
+        Option(
+            "loss",
+            "nce",
+            "Equation 5, or what the authors' code trains nonlinear heads with (InfoNCE)",
+            choices=("nce", "cross-entropy"),
+            is_later=True,
+        ),
+        Option(
+            "negatives_of",
+            "batch",
+            "each image may draw its own negatives, as in the authors' code",
+            choices=("batch", "image"),
+            is_later=True,
+        ),
+        Option("decay_bias", True, "weight decay of biases; the authors' code has none", is_later=True),
         *views.options(min_crop=0.08, jitter=views.PIRL_JITTER, jitter_p=1.0),
     ),
 )

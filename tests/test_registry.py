@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,89 @@ def test_listing_imports_nothing_heavy(argv):
     )
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+SETTLED_S = 0.03  # longer than the tick in which a file system counts time
+
+
+@pytest.fixture
+def settled(content_folder, monkeypatch):
+    """A folder with a task, and one below it with another, that are not listed again; and which folders are."""
+    from virb.system import files, listing
+
+    monkeypatch.setattr(files, "SETTLED_NS", SETTLED_S / 2 * 1e9)
+    below = content_folder / "below"
+    below.mkdir()
+    write_task(content_folder, "one")
+    write_task(below, "two")
+    time.sleep(SETTLED_S)
+    registry.include(content_folder)
+    listed = []
+    look = listing._listing_of
+    monkeypatch.setattr(listing, "_listing_of", lambda folder: listed.append(folder) or look(folder))
+    return content_folder, below, listed
+
+
+def test_a_folder_that_stays_as_it_is_is_listed_once(settled):
+    _, _, listed = settled
+    for _ in range(5):
+        assert registry.find("tasks", "one").name == "one"
+        assert registry.find("metrics", "top1").is_built_in
+        assert {"one", "two"} <= set(registry.names("tasks"))
+    assert listed == []  # include() has listed it
+
+
+def test_what_changes_in_a_folder_is_seen_in_the_same_process(settled, tmp_path):
+    top, below, listed = settled
+    other = tmp_path / "given-later"
+    other.mkdir()
+    write_task(other, "four")
+
+    def find(name: str) -> registry.Entry:
+        """Look twice, the second time without listing anything, after which a change cannot be in the same tick."""
+        time.sleep(SETTLED_S)
+        first = registry.find("tasks", name)
+        listed.clear()
+        assert registry.find("tasks", name) == first
+        assert listed == []
+        return first
+
+    assert find("two").path.parent == below.resolve()
+    write_task(below, "three")
+    assert find("three").group == "below"
+    write_task(top, "two")
+    with pytest.raises(BrokenPart, match="Two end task files are called 'two'"):
+        find("two")
+    (below / "two.py").unlink()
+    assert find("two").path.parent == top.resolve()
+    (top / "one.py").write_text("nothing = 1\n")  # the folder is as it was, the file is not
+    with pytest.raises(RegistryError, match="Unknown end task 'one'"):
+        find("one")
+    write_task(top, "one")
+    assert find("one").name == "one"
+    with pytest.raises(RegistryError, match="Unknown end task 'four'"):
+        find("four")
+    registry.include(other)
+    assert find("four").origin == f"folder {other.resolve()}"
+    (top / "new").mkdir()
+    write_task(top / "new", "five")
+    assert find("five").group == "new"
+    below.rename(tmp_path / "elsewhere")
+    with pytest.raises(RegistryError, match="Unknown end task 'three'"):
+        find("three")
+
+
+def test_a_folder_that_changed_a_moment_ago_is_listed_each_time(content_folder):
+    from virb.system import listing
+
+    write_task(content_folder, "one")
+    registry.include(content_folder)
+    assert os.fspath(content_folder.resolve()) not in listing._known  # its times might not show what is added now
+
+
+def test_a_name_with_underscores_finds_the_part_that_is_called_so_alone(content_folder):
+    for stem in ("my_loss", "my-loss"):
+        (content_folder / f"{stem}.py").write_text(f"LOSS = '{stem}'\n")
+    registry.include(content_folder)
+    assert registry.find("losses", "my_loss").path.name == "my_loss.py"
+    assert registry.find("losses", "my-loss").path.name == "my-loss.py"

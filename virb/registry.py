@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from virb.errors import BrokenPart, RegistryError, VirbError, option
-from virb.system.files import python_files
+from virb.system.listing import python_files
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def include(*folders: str | os.PathLike[str]) -> None:
             raise RegistryError(
                 f"{option('include', str(folder))}: there is no such folder. Name a folder that holds parts."
             )
-        if not any(True for kind in KINDS for _ in _files_in_folder(kind, path)):
+        if not any(True for kind in KINDS for _ in _entries_below(kind, path, "")):
             raise RegistryError(
                 f"{option('include', str(folder))}: no file there assigns {', '.join(k.attribute for k in KINDS.values())} at its top level "
                 "(files in the folder itself and one level below were read)."
@@ -148,8 +148,13 @@ def entries(kind: str) -> list[Entry]:
     Raises:
         RegistryError: $VIRB_INCLUDE names a folder that does not exist.
     """
+    return sorted(_found(kind).values(), key=lambda entry: (entry.group, entry.name))
+
+
+def _found(kind: str, name: str | None = None) -> dict[str, Entry]:
+    """Return what is there of ``kind``, or what is there of it that is called ``name``."""
     found: dict[str, Entry] = {}
-    for entry in _scan(kind):
+    for entry in (entry for entry in _scan(kind, name) if name in (None, entry.name)):
         twin = found.setdefault(entry.name, entry)
         if twin is not entry and not twin.problem and twin.path.resolve() != entry.path.resolve():
             problem = (
@@ -158,7 +163,7 @@ def entries(kind: str) -> list[Entry]:
             )
             found[entry.name] = replace(twin, problem=problem)
             say(problem)
-    return sorted(found.values(), key=lambda entry: (entry.group, entry.name))
+    return found
 
 
 def names(kind: str) -> list[str]:
@@ -173,12 +178,13 @@ def find(kind: str, name: str) -> Entry:
         RegistryError: there is none; the text suggests the nearest names.
         BrokenPart: two files claim the name.
     """
-    known = {entry.name: entry for entry in entries(kind)}
-    if name not in known and KINDS[kind].keeps_underscores:
+    known = _found(kind, name)
+    if not known and KINDS[kind].keeps_underscores:
         name = name.replace("-", "_")
-    if name not in known:
+        known = _found(kind, name)
+    if not known:
         own = "" if _included() else " Parts of your own need --include FOLDER (or $VIRB_INCLUDE)."
-        raise RegistryError(f"Unknown {KINDS[kind].singular} {name!r}. {suggest(name, known)}{own}")
+        raise RegistryError(f"Unknown {KINDS[kind].singular} {name!r}. {suggest(name, names(kind))}{own}")
     if known[name].problem:
         raise BrokenPart(known[name].problem)
     return known[name]
@@ -285,12 +291,13 @@ def suggest(name: str, known: Any) -> str:
     return f"Known are: {', '.join(choices) if choices else '(none)'}."
 
 
-def _scan(kind: str) -> Iterator[Entry]:
+def _scan(kind: str, name: str | None = None) -> Iterator[Entry]:
+    """Yield all of ``kind``; with ``name`` at least all that is called so."""
     yield from _built_in(kind)
     for folder in _included():
         if not folder.is_dir():
             raise RegistryError(f"$VIRB_INCLUDE names {folder}, which is not a folder. Correct or unset it.")
-        yield from _files_in_folder(kind, folder)
+        yield from _entries_below(kind, folder, f"folder {folder}", stem=name)
     yield from _files_of_entry_points(kind)
 
 
@@ -302,10 +309,6 @@ def _built_in(kind: str) -> tuple[Entry, ...]:
 
 def _included() -> list[Path]:
     return [Path(part) for part in os.environ.get("VIRB_INCLUDE", "").split(os.pathsep) if part]
-
-
-def _files_in_folder(kind: str, folder: Path) -> Iterator[Entry]:
-    yield from _entries_below(kind, folder, f"folder {folder}", None)
 
 
 def _files_in_package(kind: str, package: str, origin: str) -> Iterator[Entry]:
@@ -350,8 +353,8 @@ def _files_of_entry_points(kind: str) -> Iterator[Entry]:
             yield Entry(kind, KINDS[kind].name_of(path), path, origin, module.partition(".")[0], module)
 
 
-def _entries_below(kind: str, folder: Path, origin: str, package: str | None) -> Iterator[Entry]:
-    for inside in python_files(folder):
+def _entries_below(kind: str, folder: Path, origin: str, package: str = "", stem: str | None = None) -> Iterator[Entry]:
+    for inside in python_files(folder, stem=stem):
         if kind not in _kinds_in(os.path.join(folder, *inside)):
             continue
         path = folder.joinpath(*inside)

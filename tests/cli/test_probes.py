@@ -195,7 +195,7 @@ def test_options_that_a_probe_has_not_are_refused_before_any_work(place, tmp_pat
 def test_a_pixelwise_task_is_refused_by_name_and_left_out_of_a_suite(place, tmp_path, capsys):
     assert call(place, TINY, "--tasks", "side,square-map", "--probe", "lbfgs") == 2
     printed = capsys.readouterr().err
-    assert "square-map is a pixelwise task" in printed
+    assert "square-map: a pixelwise task (mask)" in printed
     assert "--probe gradient" in printed
     assert not list((tmp_path / "results").rglob("*.json"))
     assert call(place, TINY, "--suite", "squares", "--probe", "knn") == 0
@@ -258,7 +258,7 @@ def test_fine_tuning_leaves_the_encoder_that_is_passed_as_it_was(place, tmp_path
     assert all(torch.equal(encoder.state_dict()[name], value) for name, value in before.items())
     assert torch.equal(encoder.embed(torch.ones(1, 3, 32, 32)), shown)
     assert not any(p.requires_grad or p.grad is not None for p in encoder.parameters())
-    with pytest.raises(UsageError, match="square-map is a pixelwise task"):
+    with pytest.raises(UsageError, match="square-map: a pixelwise task"):
         virb.evaluate([encoder], ["square-map"], out=tmp_path / "out", probe="finetune")
 
 

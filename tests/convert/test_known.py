@@ -16,6 +16,7 @@ from virb.convert import known
 from virb.convert.known import KnownEncoder, load_or_recall
 from virb.convert.load import save_encoder
 from virb.errors import CheckpointError
+from virb.evaluation import encoders
 
 LONG_AGO = time.time() - 1000
 
@@ -136,9 +137,30 @@ def test_a_file_that_changed_just_now_and_what_is_no_file_of_ours_are_not_rememb
 
 def test_a_remembered_encoder_has_every_attribute_of_a_loaded_one(tmp_path: Path) -> None:
     source = str(write(tmp_path / "a.pt", shift=0.1))
-    loaded, known_one = load_or_recall(source), load_or_recall(source)
+    loaded, first, known_one = load_encoder(source), load_or_recall(source), load_or_recall(source)
+    assert isinstance(first, KnownEncoder)
     assert isinstance(known_one, KnownEncoder)
+    assert (first.is_loaded, known_one.is_loaded) == (True, False)
     missing = vars(loaded).keys() - {key for key in vars(loaded) if hasattr(known_one, key)}
     assert not missing
     assert known_one.strides_at(16) == loaded.strides_at(16)
     assert known_one.offsets_at(16) == loaded.offsets_at(16)  # where its maps lie, which pixelwise tasks ask
+
+
+def test_of_many_encoders_only_so_many_stay_loaded_that_their_bytes_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(write(tmp_path / f"{k}.pt", shift=0.1 + k)) for k in range(3)]
+    whole = [load_encoder(path) for path in paths]
+    one = sum(tensor.nbytes for tensor in whole[0].backbone.state_dict().values())
+    monkeypatch.setattr(encoders, "KEPT_BYTES", 2 * one)
+    seen = loads(monkeypatch)
+    found = encoders.load_encoders(paths, "cpu")
+    assert [one.is_loaded for one in found if isinstance(one, KnownEncoder)] == [True, True, False]
+    assert seen == paths
+    images = torch.rand(2, 3, 32, 32)
+    for ours, theirs in zip(found, whole, strict=True):
+        assert torch.equal(ours.embed(images), theirs.embed(images))
+    assert seen == [*paths, paths[2]]  # read again, as it has work now
+    again = encoders.load_encoders(paths, "cpu")
+    assert [one.is_loaded for one in again if isinstance(one, KnownEncoder)] == [False] * 3  # nothing is read at all

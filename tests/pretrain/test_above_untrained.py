@@ -15,7 +15,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "above_untrained.py"
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("method", ["simclr", "pirl", "vicreg"])
+@pytest.mark.parametrize("method", ["simclr", "pirl", "vicreg", "byol"])
 def test_a_method_is_above_the_floor(method, tmp_path):
     found = tmp_path / "scores.json"
     command = [sys.executable, str(BENCHMARK), "--methods", method, "--seeds", "2", "--scores", str(found)]
@@ -23,5 +23,5 @@ def test_a_method_is_above_the_floor(method, tmp_path):
     scores = json.loads(found.read_text())
     below, above = ([value for what, value in scores.items() if what.startswith(who)] for who in ("untrained", method))
     assert len(below) == len(above) == 2
-    # Measured over three seeds: .09 to .17 above.
+    # Measured with these two seeds: .08 to .18 above.
     assert all(higher > lower + 0.05 for lower, higher in zip(below, above, strict=True))

@@ -215,6 +215,18 @@ def test_the_teacher_follows_and_gets_no_gradient(name):
 
 
 @pytest.mark.parametrize("name", ["ibot", "dinov2"])
+def test_a_largest_norm_of_0_clips_no_gradient(name):
+    gradients = []
+    for clip in (0.0, 1e9):
+        model = learner(name, clip=clip)
+        step(model)
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert max(gradient.abs().max() for gradient in gradients[0]) > 0
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", ["ibot", "dinov2"])
 def test_the_prototypes_stay_for_an_epoch(name):
     model = learner(name)
     start = [p.clone() for p in model.head[-1].parameters()]

@@ -156,6 +156,29 @@ def test_dino_keeps_the_teacher_and_its_centre():
     assert max(clipped) <= 3.0001
 
 
+def test_dinos_head_begins_as_its_authors():
+    head = learner("dino", hidden_dim=256, bottleneck_dim=64, prototypes=500).head
+    for layer in (head[0], head[2], head[4]):
+        assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+        assert not layer.bias.any()
+    # weight_norm(nn.Linear(...)): uniform up to the root of the inputs, vectors of length 3 ** -0.5
+    assert float(head[-1].weight.detach().abs().max()) == pytest.approx(64**-0.5, rel=0.01)
+    assert float(head[-1].weight.detach().norm(dim=1).mean()) == pytest.approx(3**-0.5, rel=0.02)
+
+
+def test_a_largest_norm_of_0_clips_no_gradient():
+    gradients = []
+    for clip in (0.0, 1e9):
+        model = learner("dino", clip=clip)
+        step(model)
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert max(gradient.abs().max() for gradient in gradients[0]) > 0
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(UsageError, match="clip"):
+        learner("dino", clip=-1.0)
+
+
 @pytest.mark.parametrize("pretext", ["jigsaw", "rotation"])
 def test_pirl_remembers_the_image_not_its_transform(pretext):
     model = learner("pirl", pretext=pretext, projection_dim=8)
@@ -168,6 +191,38 @@ def test_pirl_remembers_the_image_not_its_transform(pretext):
     )
     torch.testing.assert_close(model.bank.items[16:24], moved)
     assert len(views[1]) == (72 if pretext == "jigsaw" else 8)
+
+
+def test_pirl_with_nonlinear_heads_as_its_authors_train_them():
+    options = {"projection": "nonlinear", "head_norm": False, "loss": "cross-entropy", "decay_bias": False}
+    model = learner("pirl", negatives_of="image", temperature=0.1, projection_dim=8, **options)
+    assert not any(isinstance(part, torch.nn.BatchNorm1d) for part in model.modules())
+    decayed, plain = model.groups(0.1)
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert any(p is model.transformed_head.bias for p in plain["params"])
+    assert plain["weight_decay"] == 0
+    usual = learner("pirl")
+    assert any(p is usual.transformed_head.bias for p in usual.groups(0.1)[0]["params"])
+    bank = model.bank.items.clone()
+    views, outcome = step(model, 2, update=False)
+    with torch.no_grad():
+        tiles = model.tile_head(model.encoder(views[1]))
+        image = model.image_head(model.encoder(views[0]))
+        transformed = model.transformed_head(tiles.view(8, -1))
+        total = 0.0
+        for z in (image, transformed):  # of 64 images no more than 63 others are drawn
+            logits = torch.nn.functional.normalize(z, dim=1) @ bank.T / 0.1
+            total += 0.5 * torch.nn.functional.cross_entropy(logits, torch.arange(16, 24))
+    torch.testing.assert_close(outcome.loss.detach(), total, rtol=1e-4, atol=1e-4)
+
+
+def test_an_option_that_came_later_is_no_part_of_what_earlier_runs_are_called():
+    method = registry.load("methods", "pirl")
+    called = method.called(method.resolve({}))
+    later = {option.name for option in method.options if option.is_later}
+    assert {"loss", "resampling"} <= later
+    assert set(called) == {option.name for option in method.options} - later
+    assert method.called(method.resolve({"loss": "cross-entropy"}))["loss"] == "cross-entropy"
 
 
 def test_rotation_shows_every_image_at_all_four_turns():

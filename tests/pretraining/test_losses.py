@@ -233,6 +233,14 @@ def test_pirl_nce_is_equations_4_and_5(pair):
     close(losses.pirl_nce(*pair, torch.from_numpy(negatives)), total / 7)
 
 
+@pytest.mark.parametrize("loss", [losses.pirl_nce, losses.info_nce])
+def test_negatives_of_each_image_are_those_of_its_own_batch(pair, loss):
+    entries = torch.from_numpy(unit(draw(9, 5, seed=4)))
+    rows = torch.randint(9, (7, 6), generator=torch.Generator().manual_seed(0))
+    alone = [loss(pair[0][k : k + 1], pair[1][k : k + 1], entries[rows[k]], 0.2) for k in range(7)]
+    close(loss(*pair, entries, 0.2, rows=rows), float(torch.stack(alone).mean()))
+
+
 def test_half_precision_is_computed_in_float32(pair):
     a, b = (z.to(torch.bfloat16) for z in pair)
     for loss in (losses.nt_xent, losses.barlow_twins, losses.vicreg, losses.negative_cosine):

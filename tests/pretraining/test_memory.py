@@ -67,3 +67,19 @@ def test_memory_bank():
     drawn = bank.draw(100, index)
     assert {tuple(v) for v in drawn.tolist()} == {tuple(v) for v in bank.items[untouched].tolist()}
     assert len(bank.draw(2, index)) == 2
+
+
+def test_each_image_draws_its_own_entries_and_never_itself():
+    bank = memory.MemoryBank(20, 4, 0.5)
+    index = torch.tensor([0, 7, 19])
+    torch.manual_seed(0)
+    rows = bank.rows_for(2000, index)  # of no more others than these: all of them
+    assert [row.tolist() for row in rows] == [[k for k in range(20) if k != own] for own in index.tolist()]
+    large = memory.MemoryBank(4001, 4, 0.5)
+    rows = torch.cat([large.rows_for(4000 - 1, torch.tensor([0, 1])) for _ in range(2)])
+    assert not (rows[::2] == 0).any()
+    assert not (rows[1::2] == 1).any()
+    assert len({tuple(row.tolist()) for row in rows}) == 4
+    assert (int(rows.min()), int(rows.max())) == (0, 4000)
+    counts = torch.bincount(rows.flatten() // 1000, minlength=5)[:4]
+    assert ((counts - 4000).abs() < 300).all()  # uniform: a quarter each of 15,996, within 5 standard deviations

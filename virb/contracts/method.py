@@ -123,6 +123,11 @@ class Method:
                 return dataclasses.replace(self, training=variant.training, options=options, variants={})
         return self
 
+    def called(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return of resolved ``options`` what a run is known by: all but later ones that have their defaults."""
+        usual = {option.name: option.default for option in self.options if option.is_later}
+        return {name: value for name, value in options.items() if name not in usual or value != usual[name]}
+
     def resolve(self, given: Mapping[str, Any] | Iterable[str]) -> dict[str, bool | int | float | str]:
         """Return the value of every option: the default, or what ``given`` ("name=value" texts, or a mapping) says.
 

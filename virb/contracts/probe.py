@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from virb.contracts import holdout
 from virb.contracts.parts import checked_targets
-from virb.contracts.task import Protocol
+from virb.contracts.task import Protocol, Task
 from virb.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ class Probe:
     The setups are one, or, of a probe whose fits train ``together`` (of pixelwise tasks: ``maps_together``), all that share
     a problem; their embeddings or maps are of one shape, and their protocols differ in optimiser and learning rate alone.
 
-    ``takes`` are the kinds of target (:data:`virb.contracts.parts.TARGETS`). ``options`` are those of :data:`OPTIONS` that
-    it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head, or the one called ``head``
+    ``takes`` are the kinds of target (:data:`virb.contracts.parts.TARGETS`), and ``refuses(task, target)`` says why a task
+    that has such a target cannot be fitted all the same ("" where it can): it is asked before any encoder is read.
+    ``options`` are those of :data:`OPTIONS` that it takes, and ``why_not`` says why no other. ``trains_head``: it fits the task's own head, or the one called ``head``
     in its place. ``is_random``: its result depends on the seed. ``layer`` is what it reads of an encoder, a layer of the
     feature cache (default: what the head reads if it trains one, else the embedding). ``is_frozen``: it reads cached
     features, and does not train a copy of the encoder on the images. ``holds_out``: it chooses something on a part of the
@@ -143,6 +144,7 @@ class Probe:
     settings: Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]] = lambda protocol, augmentations: dict(
         protocol
     )
+    refuses: Callable[[Task, str], str] = lambda task, target: ""
     options: frozenset[str] = field(default_factory=frozenset)
     why_not: str = "it has no such setting"
     head: str | None = None

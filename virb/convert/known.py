@@ -40,7 +40,14 @@ _LOADING = threading.RLock()
 class KnownEncoder(FrozenEncoder):
     """An encoder that is known by what was remembered of its file, which is loaded when the network is first needed."""
 
-    def __init__(self, source: str, facts: dict[str, Any], *, device: torch.device | str | None) -> None:
+    def __init__(
+        self,
+        source: str,
+        facts: dict[str, Any],
+        *,
+        device: torch.device | str | None,
+        loaded: FrozenEncoder | None = None,
+    ) -> None:
         for key in _FACTS:
             setattr(self, key, facts[key])
         self.channels, self.strides = tuple(facts["channels"]), tuple(facts["strides"])
@@ -52,7 +59,7 @@ class KnownEncoder(FrozenEncoder):
         self.dtype = torch.float32
         self._network: Backbone | None = None
         self._offsets: dict[int | None, tuple[float, ...]] = {}
-        self._loaded: FrozenEncoder | None = None
+        self._loaded = loaded
 
     def __repr__(self) -> str:
         return f"FrozenEncoder({self.name!r}, {self.arch}, dim={self.dim}, size={self.preprocess.size})"
@@ -60,6 +67,14 @@ class KnownEncoder(FrozenEncoder):
     @property
     def is_loaded(self) -> bool:
         return self._loaded is not None
+
+    @property
+    def n_bytes(self) -> int:
+        """What its weights take in memory now: nothing where its network is not loaded."""
+        if self._loaded is None:
+            return 0
+        network = self._loaded.backbone
+        return sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
 
     @property
     def _backbone(self) -> Backbone:  # type: ignore[override]
@@ -80,6 +95,8 @@ class KnownEncoder(FrozenEncoder):
 def load_or_recall(source: Source, *, device: torch.device | str | None = None) -> FrozenEncoder:
     """Return what ``load_encoder`` does; of an unchanged file of virb's own, without reading it again.
 
+    One of virb's own that had to be read can be read again, so that ``release_network`` frees all of its memory.
+
     Raises:
         CheckpointError, UsageError: as ``load_encoder`` does.
     """
@@ -96,8 +113,8 @@ def load_or_recall(source: Source, *, device: torch.device | str | None = None) 
         return KnownEncoder(text, facts, device=device)
     found = load_encoder(source, device=device)
     if any(key) and key == file_key(os.path.abspath(path)):
-        _remember(memory, key, found)
-    return found
+        facts = _remember(memory, key, found)
+    return found if facts is None else KnownEncoder(text, facts, device=device, loaded=found)
 
 
 def _file_of(text: str) -> Path | None:
@@ -121,15 +138,18 @@ def _recall(memory: Path, key: bytes) -> dict[str, Any] | None:
     return found["facts"] if found.get("key") == key.hex() else None
 
 
-def _remember(memory: Path, key: bytes, encoder: FrozenEncoder) -> None:
+def _remember(memory: Path, key: bytes, encoder: FrozenEncoder) -> dict[str, Any] | None:
+    """Write down what is known of an encoder and return it; None where that cannot be remembered."""
     if encoder.report is not None or encoder.identity_parts["code"]:
-        return  # what another program wrote is read by rules that parts of one's own may change
+        return None  # what another program wrote is read by rules that parts of one's own may change
     facts = {name: getattr(encoder, name) for name in _FACTS}
     facts |= {"channels": list(encoder.channels), "strides": list(encoder.strides)}
     facts["preprocess"] = encoder.preprocess.as_dict()
     with contextlib.suppress(TypeError, ValueError):  # only what comes back from JSON as it went in
         if json.loads(json.dumps(facts, allow_nan=False)) == facts:
             remember(memory, _code(), {"key": key.hex(), "facts": facts})
+            return facts
+    return None
 
 
 @functools.cache

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from torch import nn
 
 from virb import registry
-from virb.convert.known import load_or_recall
+from virb.convert.known import KnownEncoder, load_or_recall
 from virb.errors import UsageError, VirbError
 from virb.networks.encoder import FrozenEncoder
 from virb.records.names import folded
 from virb.system import devices
+
+KEPT_BYTES = 2 << 30  # of networks that were read to learn what they are: more are read again when they have work
 
 Source = str | os.PathLike[str] | FrozenEncoder | nn.Module
 
@@ -40,9 +42,15 @@ def load_encoders(
     place = devices.resolve(device)
     loaded: list[FrozenEncoder] = []
     wrong: dict[int, str] = {}
+    n_kept = 0
     for k, item in enumerate(encoders):
         try:
             encoder = item if isinstance(item, FrozenEncoder) else load_or_recall(item, device=place)
+            if isinstance(encoder, KnownEncoder) and encoder is not item:
+                n_kept += encoder.n_bytes
+                if n_kept > KEPT_BYTES:
+                    n_kept -= encoder.n_bytes
+                    encoder.release_network()
             wanted = (place, encoder.dtype if dtype == "fp32" else kind)
             found = encoder if (encoder.device, encoder.dtype) == wanted else copy.copy(encoder).to(*wanted)
             loaded.append(found.compiled() if is_compiled else found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from virb.records import columns
 from virb.records import fingerprint as prints
 from virb.records.fingerprint import Fields
 from virb.records.names import probe_name
-from virb.records.record import FIRST_SCHEMA, Record, digest
+from virb.records.record import FIRST_SCHEMA, Record, canonical, digest
 from virb.records.remembered import Known
 from virb.records.store import ResultStore
 from virb.system.progress import Progress
@@ -171,7 +172,7 @@ class Planner:
             data["test"] = digests_of(tests[task.name].without_hold_out())
             tested, asked = prints.part(dict(data)), prints.part(task_fields(unit.trains, task))
             said = self.about.task(task)
-            told = [digest([of_encoder, said]) for of_encoder in self._told_of]
+            told = self._told(said)
             for piece, seeds in pieces:
                 probes = {
                     k: prints.part(probe_fields(self.probe, unit.trains, self.options, k, piece.budget)) for k in seeds
@@ -199,6 +200,11 @@ class Planner:
             found.fingerprints |= piece.fingerprints
             if piece.jobs:
                 found.pieces.append(piece)
+
+    def _told(self, said: Fields) -> list[str]:
+        """Return the digest of what records would say, by encoder: of its own digest and of ``said`` about the task."""
+        text = canonical(said)  # once for all encoders
+        return [hashlib.sha256(b'["%b",%b]' % (own.encode(), text)).hexdigest() for own in self._told_of]
 
     def _pieces(
         self,

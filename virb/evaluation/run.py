@@ -13,15 +13,13 @@ from virb import probes, registry
 from virb.contracts.examples import DataContext
 from virb.contracts.executor import Chunk, Executor, Report, Work
 from virb.contracts.options import RunOptions
-from virb.contracts.parts import PIXELWISE
-from virb.contracts.probe import Probe
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources
 from virb.errors import RegistryError, UsageError, VirbError, option
 from virb.evaluation.about import About, check_meta
 from virb.evaluation.encoders import Source, load_encoders
+from virb.evaluation.fitting import fitting
 from virb.evaluation.grid import Failure, Job, Unit
-from virb.evaluation.parts import parts_of
 from virb.evaluation.pieces import Runner
 from virb.evaluation.plan import Plan, Planner
 from virb.evaluation.units import select_tasks, units_of
@@ -187,7 +185,7 @@ def run(
     failures: list[Failure] = []
     may_leave_out = not names if may_leave_out is None else may_leave_out
     chosen, suites = select_tasks(names, suite, failures)
-    chosen = _fitting(how, chosen, is_named=bool(names), progress=progress)
+    chosen = fitting(how, chosen, is_named=bool(names), progress=progress)
     check_task_names(chosen)
     if options.seeds > 1 and not how.is_random and all(budget.is_whole for budget in options.budgets()):
         progress.note(
@@ -323,31 +321,6 @@ def _table(planner: Planner, plan: Plan, jobs: Sequence[Job]) -> pd.DataFrame:
         elif (record := planner.record(job, plan)) is not None:
             rows.append(columns.with_columns(columns.row(record), record, more))
     return columns.table_of(rows)
-
-
-def _fitting(probe: Probe, tasks: list[Task], *, is_named: bool, progress: Progress) -> list[Task]:
-    """Return the tasks that ``probe`` fits. Of a suite the others are left out with a note; named ones are refused."""
-    targets = {task.name: parts_of(task).target for task in tasks}
-    others = {name: target for name, target in targets.items() if target not in probe.takes}
-    fitting = [task for task in tasks if task.name not in others]
-    if not others:
-        return tasks
-    if is_named or not fitting:
-        able = [other.name for other in probes.every() if set(others.values()) <= other.takes]
-        instead = (
-            f" Use {' or '.join(option('probe', one) for one in able)} there, or name other tasks." if able else ""
-        )
-        raise UsageError(
-            f"{option('probe', probe.name)} is for tasks whose targets are {', '.join(sorted(probe.takes))}; "
-            + ", ".join(f"{name} is a {_pixelwise(target)}task ({target})" for name, target in others.items())
-            + f".{instead}"
-        )
-    progress.note(f"{option('probe', probe.name)} does not take these tasks; left out: {', '.join(others)}")
-    return fitting
-
-
-def _pixelwise(target: str) -> str:
-    return "pixelwise " if target in PIXELWISE else ""
 
 
 def check_task_names(tasks: Sequence[Task]) -> None:

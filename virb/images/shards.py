@@ -138,9 +138,13 @@ class Keys(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[k] for k in range(len(self))[index]]
+        return self.encoded(index).decode("utf-8", "backslashreplace")
+
+    def encoded(self, index: int) -> bytes:
+        """Return text ``index`` as it was given."""
         k = range(len(self))[index]
         begin = int(self.ends[k - 1]) if k else 0
-        return self.content[begin : int(self.ends[k])].decode("utf-8", "backslashreplace")
+        return self.content[begin : int(self.ends[k])]
 
 
 class TarImages(Digested):

@@ -65,12 +65,13 @@ def projection(
 class WeightNormPrototypes(nn.Module):
     """Prototypes on the sphere: normalised projections (..., D) to cosine scores (..., K) (SwAV; DINO's last layer).
 
-    With ``has_scale`` each score is multiplied by a trained number, 1 at first.
+    With ``has_scale`` each score is multiplied by a trained number, 1 at first. They begin as a linear layer does, as in DINO's
+    code: the shorter the vectors, the faster a step turns them.
     """
 
     def __init__(self, dim: int, prototypes: int, *, has_scale: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(nn.init.trunc_normal_(Tensor(prototypes, dim), std=0.02))
+        self.weight = nn.Parameter(nn.init.uniform_(Tensor(prototypes, dim), -(dim**-0.5), dim**-0.5))
         self.scale = nn.Parameter(torch.ones(prototypes)) if has_scale else None
 
     def forward(self, z: Tensor) -> Tensor:

@@ -133,7 +133,25 @@ def margin_triplet(z1: Tensor, z2: Tensor, margin: float = 0.8, *, semi_hard: bo
     return total
 
 
-def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float = 0.07) -> Tensor:
+def _to_entries(
+    what: str, x: Tensor, own: Tensor, entries: Tensor, rows: Tensor | None, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Similarities over tau of ``x`` (N, D) to its ``own`` (N, 1), and to ``entries`` (K, D), all or its ``rows`` (N, n) of them.
+
+    Both ``own`` and ``entries``, which are normalised, get no gradient.
+    """
+    _pair(x, own, what)
+    if entries.ndim != 2 or entries.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"{what}: expected a queue or negatives of shape (K, {x.shape[1]}); found {tuple(entries.shape)}."
+        )
+    x, own = _unit(x), _unit(own).detach()
+    others = x @ entries.detach().to(x.dtype).T
+    others = others if rows is None else others.gather(1, rows)
+    return (x * own).sum(dim=1, keepdim=True) / temperature, others / temperature
+
+
+def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float = 0.07, *, rows: Tensor | None = None) -> Tensor:
     """Contrast each query with its key against a queue of negatives.
 
     He et al. 2020 (MoCo), Equation 1 and Algorithm 1. The key gets no gradient.
@@ -141,6 +159,7 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float = 0.07) -> 
     Args:
         q, k: projections of the queries and their keys, (N, D).
         queue: negatives, (K, D), already normalised.
+        rows: which of them are each query's own, (N, n); by default all.
 
     Raises:
         ValueError: shapes do not fit.
@@ -149,13 +168,7 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float = 0.07) -> 
     >>> round(float(info_nce(q, q, queue, temperature=1.0)), 4)  # log(1 + 2 / e)
     0.5514
     """
-    _pair(q, k, "info_nce")
-    if queue.ndim != 2 or queue.shape[1] != q.shape[1]:
-        raise ValueError(f"info_nce: expected a queue of shape (K, {q.shape[1]}); found {tuple(queue.shape)}.")
-    q, k = _unit(q), _unit(k).detach()
-    positive = (q * k).sum(dim=1, keepdim=True)
-    negative = q @ queue.detach().to(q.dtype).T
-    logits = torch.cat([positive, negative], dim=1) / temperature
+    logits = torch.cat(_to_entries("info_nce", q, k, queue, rows, temperature), dim=1)
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
 
 
@@ -340,7 +353,9 @@ def dino(
     return torch.stack(terms).mean()
 
 
-def pirl_nce(x: Tensor, memory: Tensor, negatives: Tensor, temperature: float = 0.07) -> Tensor:
+def pirl_nce(
+    x: Tensor, memory: Tensor, negatives: Tensor, temperature: float = 0.07, *, rows: Tensor | None = None
+) -> Tensor:
     """Noise-contrastive estimation of an image's representation against a memory bank.
 
     Misra and van der Maaten 2020 (PIRL), Equations 4 and 5: -log h(m, x) - sum over I' of log[1 - h(m_I', x)], with
@@ -351,17 +366,14 @@ def pirl_nce(x: Tensor, memory: Tensor, negatives: Tensor, temperature: float = 
     Args:
         x: representations, (N, D).
         memory: each image's own entry of the memory bank, (N, D); it gets no gradient.
-        negatives: entries of other images, (K, D), shared by the batch; already normalised, without gradient.
+        negatives: entries of other images, (K, D), already normalised, without gradient.
+        rows: which of them are each image's own, (N, n); by default the batch shares all.
 
     Raises:
         ValueError: shapes do not fit.
     """
-    _pair(x, memory, "pirl_nce")
-    if negatives.ndim != 2 or negatives.shape[1] != x.shape[1]:
-        raise ValueError(f"pirl_nce: expected negatives of shape (K, {x.shape[1]}); found {tuple(negatives.shape)}.")
-    x, memory = _unit(x), _unit(memory).detach()
-    positive = (x * memory).sum(dim=1) / temperature
-    negative = x @ negatives.detach().to(x.dtype).T / temperature
+    positives, negative = _to_entries("pirl_nce", x, memory, negatives, rows, temperature)
+    positive = positives[:, 0]
     log_sum = negative.logsumexp(dim=1)
     attract = -F.logsigmoid(positive - log_sum)  # log h = log sigmoid(s+ - log sum exp s-)
     repel = -F.logsigmoid(log_sum[:, None] - negative).sum(dim=1)  # log(1 - h) = log sigmoid(log sum exp s- - s')

@@ -112,3 +112,18 @@ class MemoryBank(nn.Module):
         order = devices.upload(torch.randperm(len(candidates)), candidates.device)
         chosen = distributed.first(order)[:n]
         return self.items[candidates[chosen]]
+
+    def rows_for(self, n: int, index: Tensor) -> Tensor:
+        """Return for each of this process's images ``n`` rows of ``items``, (N, n), never its own.
+
+        Drawn with replacement, as the authors' code draws; where no more than ``n`` others are there, all of them. ``index`` has
+        the images of all processes, which draw the same.
+        """
+        others = len(self.items) - 1
+        if n >= others:
+            rows = torch.arange(others, device=index.device).expand(len(index), -1)
+        else:
+            seed = int(distributed.first(torch.randint(2**62, (), device=index.device)))
+            generator = torch.Generator().manual_seed(seed)
+            rows = devices.upload(torch.randint(others, (len(index), n), generator=generator), index.device)
+        return distributed.own_rows(rows + (rows >= index[:, None]))

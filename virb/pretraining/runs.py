@@ -110,7 +110,7 @@ def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *
     has_parameters = any(True for _ in backbone.parameters())
     identity = {
         "method": method.name,
-        "options": dict(options),
+        "options": method.called(options),
         "arch": arch,
         "arch_options": arch_options,
         "size": size,
@@ -315,7 +315,7 @@ def _planned(
         learner = method.learner(backbone, options, setup)
     identity = {
         "method": method.name,
-        "options": dict(options),
+        "options": method.called(options),
         "arch": arch,
         "arch_options": arch_options,
         "data": data.name,

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from virb.contracts.loss import Loss
 from virb.contracts.probe import TRAINING_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source, training
-from virb.contracts.task import AUGMENTATIONS, Protocol
+from virb.contracts.task import AUGMENTATIONS, Protocol, Task
 from virb.errors import TrainingError, UsageError, option
 from virb.features.cache import resize
 from virb.heads import build_head
@@ -273,6 +273,11 @@ def fit(problem: Problem, setups: Sequence[Setup], device: torch.device, report:
     return [Predictor(protocol, outputs, losses)]
 
 
+def refuses(task: Task, target: str) -> str:
+    """Return why the task cannot be fitted: there is nothing to minimise."""
+    return "" if task.loss else f"its head {task.head} does not train, so that it names no loss to train the encoder by"
+
+
 def settings(protocol: Mapping[str, Any], augmentations: Sequence[str]) -> dict[str, Any]:
     """Return what decides the fit, beside the data."""
     return {**protocol, "momentum": MOMENTUM, "augmentations": list(augmentations)}
@@ -294,6 +299,7 @@ PROBE = Probe(
     name="finetune",
     summary="a copy of the encoder trained together with a linear head",
     takes=frozenset({"class", "labels", "number"}),
+    refuses=refuses,
     fit=fit,
     settings=settings,
     options=frozenset({*TRAINING_OPTIONS, "weight_decay_on"}),

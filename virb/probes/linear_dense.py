@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
+from virb.contracts.task import Task
 from virb.images.geometry import PIXELS, grids, resample
 from virb.probes import dense
 from virb.probes import linear_recipes as recipes
@@ -29,20 +30,36 @@ STRIDE = 16
 N_SAMPLED = 256  # training targets that a depth's range and a number's mean are taken from
 
 
+def recipe_name(target: str, quantity: str, n_out: int) -> str:
+    """Return which recipe pixels of such targets are trained by."""
+    if target == "mask":
+        return "classes"
+    if quantity == "depth" and n_out == 1:
+        return "depth"
+    return "directions" if quantity == "direction" and n_out == 3 else "numbers"
+
+
+def refuses(task: Task, target: str) -> str:
+    """Return why the task cannot be fitted: its recipe needs the task's own loss, and it has none."""
+    name = recipe_name(target, task.quantity, task.n_out)
+    if task.loss or name in ("depth", "directions"):
+        return ""
+    return f"its head {task.head} does not train, so that it names no loss, by which a linear layer learns {name}"
+
+
 def recipe_of(problem: Problem, segmentation: recipes.Optimizer, gradient: float) -> tuple[Recipe, float]:
     """Return how the problem is trained, and where the outputs start."""
-    if problem.target == "mask":
-        return Recipe("classes", problem.n_out, _own_loss(problem), _as_it_is, segmentation), 0.0
-    if problem.quantity == "depth" and problem.n_out == 1:
+    name = recipe_name(problem.target, problem.quantity, problem.n_out)
+    if name == "classes":
+        return Recipe(name, problem.n_out, _own_loss(problem), _as_it_is, segmentation), 0.0
+    if name == "depth":
         cap = problem.cap or _largest(problem.targets)
         loss = partial(recipes.depth_loss, cap=cap, gradient=gradient)
         decode = partial(recipes.bins_to_depth, cap=cap)
-        return Recipe("depth", recipes.N_BINS, loss, decode, recipes.DEPTH, resizes_prediction=True), 0.0
-    if problem.quantity == "direction" and problem.n_out == 3:
-        return Recipe("directions", 4, recipes.normals_loss, _first_three, recipes.NORMALS), 0.0
-    return Recipe("numbers", problem.n_out, _own_loss(problem), _as_it_is, segmentation), dense.mean_target(
-        problem.targets
-    )
+        return Recipe(name, recipes.N_BINS, loss, decode, recipes.DEPTH, resizes_prediction=True), 0.0
+    if name == "directions":
+        return Recipe(name, 4, recipes.normals_loss, _first_three, recipes.NORMALS), 0.0
+    return Recipe(name, problem.n_out, _own_loss(problem), _as_it_is, segmentation), dense.mean_target(problem.targets)
 
 
 def _as_it_is(outputs: Tensor) -> Tensor:
@@ -177,6 +194,7 @@ def linear_probe(
         name=name,
         summary=summary,
         takes=frozenset({"mask", "map"}),
+        refuses=refuses,
         fit=partial(fit_with, **how),
         settings=settings_of(**how),
         options=frozenset({"epochs", *FORWARD_OPTIONS}),

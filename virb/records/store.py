@@ -300,7 +300,7 @@ class ResultStore:
     def check_identity(self, encoder: str, sha256: str, weights_sha256: str | None = None) -> None:
         """Raise UsageError if records of another network lie under this name: one whole record of each task is asked."""
         remembered = self.remembered(encoder)
-        for task in self._seen(self.root / encoder):
+        for task in self._seen(os.path.join(self.root, encoder)):
             found = self._any_encoder(encoder, task, remembered)
             if found is None:
                 continue
@@ -315,7 +315,7 @@ class ResultStore:
 
     def _any_encoder(self, encoder: str, task: str, remembered: Remembered) -> Mapping[str, Any] | None:
         """Return what the first whole record of a task's folder says of its encoder; None if there is none of that name."""
-        for name in self._seen(self.root / encoder / task):
+        for name in self._seen(os.path.join(self.root, encoder, task)):
             if not name.endswith(".json"):
                 continue
             place = f"{task}/{name}"
@@ -328,10 +328,10 @@ class ResultStore:
                 return found
         return None
 
-    def _seen(self, folder: Path) -> list[str]:
+    def _seen(self, folder: str) -> list[str]:
         names = _names(folder)
         if any(name.startswith(".") and name.endswith(".tmp") for name in names):
-            self._with_leftovers.add(folder)
+            self._with_leftovers.add(Path(folder))
         return names
 
     def collect_leftovers(self) -> None:
@@ -369,7 +369,7 @@ def _listed(folder: Path) -> list[Path]:
     return [folder / name for name in _names(folder)]
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: str | Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError:

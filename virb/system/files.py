@@ -179,21 +179,3 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
-
-
-def python_files(folder: Path) -> list[tuple[str, ...]]:
-    """Return the Python files in a folder and one level below it, but those that begin with "_", as names below it, in order."""
-    found: list[tuple[str, ...]] = []
-    for name in _names_in(folder):
-        if name.endswith(".py"):
-            found.append((name,))
-        elif os.path.isdir(path := os.path.join(folder, name)):
-            found += [(name, below) for below in _names_in(path) if below.endswith(".py")]
-    return sorted(inside for inside in found if not inside[-1].startswith("_"))
-
-
-def _names_in(folder: str | Path) -> list[str]:
-    try:
-        return [name for name in os.listdir(folder) if not name.startswith(".")]
-    except OSError:
-        return []

@@ -92,8 +92,8 @@ class LARS(Optimizer):
 
 @torch.no_grad()
 def clip_each(grads: list[Tensor], largest: float) -> None:
-    """Scale every gradient on its own so that its norm is at most ``largest``, in place, as DINO's code does."""
-    if grads:
+    """Scale every gradient on its own so that its norm is at most ``largest`` (0: any), in place, as DINO's code does."""
+    if grads and largest:
         # The norm of the one norm is what torch.nn.utils.clip_grad_norm_ takes, to the bit.
         norms = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))[:, None], dim=1)
         torch._foreach_mul_(grads, list((largest / (norms + 1e-6)).clamp(max=1.0).unbind()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sys
@@ -111,6 +112,46 @@ def shards(root: Path, folders: str = "{split}/{k}.tar") -> Path:
     return root
 
 
+def lmdb_at(path: Path, values: dict[bytes, bytes], *, subdir: bool = True) -> Path:
+    """An environment with these values, a folder or (``subdir`` False) a file."""
+    lmdb = pytest.importorskip("lmdb", reason="lmdb is not installed (pip install virb[lmdb])")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        lmdb.open(str(path), map_size=1 << 24, subdir=subdir) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for key, value in values.items():
+            transaction.put(key, value)
+    return path
+
+
+def lsun(root: Path) -> Path:
+    """As LSUN: an environment a class and split, CLASS_train_lmdb, whose keys are hashes."""
+    for split, rows in SPLITS.items():
+        for c, name in enumerate(NAMES):
+            images = {hashlib.sha1(encoded(k)).hexdigest().encode(): encoded(k) for k in rows if k % 2 == c}
+            lmdb_at(root / f"{name}_{split}_lmdb", images)
+    return root
+
+
+def lmdb_by_folder(root: Path) -> Path:
+    """Files of keys CLASS/NAME, as mmpretrain reads images by their paths."""
+    for split, rows in SPLITS.items():
+        images = {f"{NAMES[k % 2]}/{k:02d}.png".encode(): encoded(k) for k in rows}
+        lmdb_at(root / f"{split}.lmdb", images, subdir=False)
+    return root
+
+
+def lmdb_numbered(root: Path) -> Path:
+    """As sets of scene texts: image-000000001 and label-000000001, from 1 on, and num-samples."""
+    for split, rows in SPLITS.items():
+        values = {b"num-samples": str(len(rows)).encode()}
+        for n, k in enumerate(rows, 1):
+            values |= {f"image-{n:09d}".encode(): encoded(k), f"label-{n:09d}".encode(): NAMES[k % 2].encode()}
+        lmdb_at(root / split, values)
+    return root
+
+
 def camvid(root: Path) -> Path:
     """As the SegNet tutorial: lists of two paths a line, folders train and trainannot."""
     for split, rows in SPLITS.items():
@@ -148,6 +189,9 @@ CLASSES = {
     "huggingface saved": saved_to_disk,
     "webdataset": shards,
     "webdataset beside": lambda root: shards(root, "x-{split}-0000{k}.tar".replace("x-", "")),
+    "lmdb": lsun,
+    "lmdb by folder": lmdb_by_folder,
+    "lmdb numbered": lmdb_numbered,
 }
 MASKS = {"image-masks": camvid, "image-masks by lists": masks_by_list, "image-masks in folders": masks_in_folders}
 

@@ -29,6 +29,9 @@ CLASSES = (
     "huggingface saved",
     "webdataset",
     "webdataset beside",
+    "lmdb",
+    "lmdb by folder",
+    "lmdb numbered",
 )
 MASKS = ("image-masks", "image-masks by lists", "image-masks in folders")
 
