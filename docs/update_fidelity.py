@@ -120,25 +120,25 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
 
 # What the code does where no option says it.
 FIXED = {
-    "resampling": "bilinear",
     "positions": "fixed sin-cos", "initialisation": "Xavier",
     "blocks reach the edges": True, "koleo is over": "the batch", "masked crops": "half on average",
 }  # fmt: skip
 
+EARLIER = "the option says so; the default stays, so that earlier encoders can be made again"
 DEVIATIONS = {
     ("simclr", "head_norm"): "the paper describes none; head_norm=all is the authors' code",
-    ("byol", "resampling"): "batched crops are bilinear and antialiased",
-    ("barlow-twins", "resampling"): "as above",
-    ("dino", "resampling"): "as above",
-    ("dino", "drop_path"): "so that encoders from before there was one can be made again",
-    ("mae", "resampling"): "as above",
+    ("byol", "resampling"): EARLIER,
+    ("barlow-twins", "resampling"): EARLIER,
+    ("dino", "resampling"): EARLIER,
+    ("dino", "drop_path"): EARLIER,
+    ("mae", "resampling"): EARLIER,
     ("i-jepa", "blocks reach the edges"): "on few patches those of the lower and right edge would never be seen",
-    ("ibot", "resampling"): "as above",
-    ("dinov2", "resampling"): "as above",
+    ("ibot", "resampling"): EARLIER,
+    ("dinov2", "resampling"): EARLIER,
     ("dinov2", "koleo is over"): "several processes train what one would",
     ("dinov2", "masked crops"): "as iBOT's, each crop for itself",
-    ("pirl", "negatives_of"): "so that encoders from before there was one can be made again",
-    ("pirl", "decay_bias"): "as above",
+    ("pirl", "negatives_of"): EARLIER,
+    ("pirl", "decay_bias"): EARLIER,
 }
 
 

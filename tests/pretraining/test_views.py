@@ -56,6 +56,20 @@ def test_each_view_has_its_own_probabilities():
     assert two == three  # the last one holds for all that follow
 
 
+def test_crops_are_bicubic_where_asked_for():
+    assert views.chain(chosen(), 32)[0].cubic is False
+    crop = views.chain(chosen(resampling="bicubic"), 32)[0]
+    assert crop.cubic is True
+    images = torch.rand(4, 3, 40, 44, generator=torch.Generator().manual_seed(0))
+    one, other = (
+        views.chain(chosen(resampling=how), 32)[0](images, torch.Generator().manual_seed(1))
+        for how in ("bilinear", "bicubic")
+    )
+    assert 0.001 < float((one - other).abs().mean()) < 0.1  # the same boxes, resized another way
+    has_it = {name for name in TRAINED if "resampling" in registry.load("methods", name).resolve({})}
+    assert has_it == set(TRAINED) - {"jigsaw"}  # whose views are tiles
+
+
 def test_strength_scales_the_jitter_and_nothing_is_left_of_none():
     jitter = views.chain(chosen(strength=0.5), 32)[1]
     assert (jitter.brightness, jitter.hue, jitter.p) == (0.2, 0.05, 0.8)

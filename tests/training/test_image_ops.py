@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
 
-from virb.training import augment, image_ops
+from virb.training import augment, device_ops, image_ops
 
 
 @pytest.fixture
@@ -24,21 +24,24 @@ def each(images: torch.Tensor, function, *values) -> torch.Tensor:
     return torch.stack([function(image, *(v[i] for v in values)) for i, image in enumerate(images)])
 
 
+@pytest.mark.parametrize("cubic", [False, True])
 @pytest.mark.parametrize("size", [16, 32, 57])
-def test_resized_crop(images, size):
+def test_resized_crop(images, size, cubic):
     boxes = augment.random_crop_boxes(
         12, 32, 40, scale=(0.08, 1), ratio=(0.75, 1.33), generator=torch.Generator().manual_seed(3)
     )
     flip = torch.arange(12) % 2 == 0
-    ours = image_ops.resized_crop(images, boxes, (size, size), flip)
+    how = TF.InterpolationMode.BICUBIC if cubic else TF.InterpolationMode.BILINEAR
     theirs = torch.stack(
         [
-            TF.resized_crop(im, *box.tolist(), [size, size], antialias=True)
+            TF.resized_crop(im, *box.tolist(), [size, size], how, antialias=True).clamp(0, 1)
             for im, box in zip(images, boxes, strict=True)
         ]
     )
     theirs = torch.where(flip[:, None, None, None], theirs.flip(3), theirs)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    for ops in (image_ops, device_ops):  # on this device; the second is a GPU's way
+        ours = ops.resized_crop(images, boxes, (size, size), flip, cubic=cubic)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

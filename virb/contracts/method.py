@@ -86,8 +86,7 @@ class Method:
 
     ``needs_labels``: it trains on classes. ``source`` is the paper, ``training`` its settings and where they are published.
     ``variants`` are published for other kinds of networks, by name; ``at`` returns the method as it is for one.
-    ``role`` is what its encoders are in every comparison: one of ``ROLES``. ``later`` are options that came when encoders had been
-    made without them: one that has its default is no part of what a run is (``called``), so that those are called as ever.
+    ``role`` is what its encoders are in every comparison: one of ``ROLES``.
     """
 
     name: str
@@ -98,7 +97,6 @@ class Method:
     needs_labels: bool = False
     role: str = "unknown"
     variants: Mapping[str, Variant] = dataclasses.field(default_factory=dict)
-    later: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -107,8 +105,6 @@ class Method:
             raise RegistryError(f"Method {self.name!r}: a learner and its training settings come together.")
         if len({option.name for option in self.options}) != len(self.options):
             raise RegistryError(f"Method {self.name!r} declares an option twice.")
-        for name in set(self.later) - {option.name for option in self.options}:
-            raise RegistryError(f"Method {self.name!r}: later={name!r} is no option of it.")
         for variant in self.variants.values():
             unknown = set(variant.options) - {option.name for option in self.options}
             if unknown:
@@ -128,8 +124,8 @@ class Method:
         return self
 
     def called(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return of resolved ``options`` what a run is known by."""
-        usual = {option.name: option.default for option in self.options if option.name in self.later}
+        """Return of resolved ``options`` what a run is known by: all but later ones that have their defaults."""
+        usual = {option.name: option.default for option in self.options if option.is_later}
         return {name: value for name, value in options.items() if name not in usual or value != usual[name]}
 
     def resolve(self, given: Mapping[str, Any] | Iterable[str]) -> dict[str, bool | int | float | str]:

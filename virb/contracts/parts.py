@@ -23,7 +23,11 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting of a part; its type is ``type``, by default that of ``default``. Bounds include their ends."""
+    """One setting of a part; its type is ``type``, by default that of ``default``. Bounds include their ends.
+
+    ``is_later``, of a pretraining method: it came when encoders had been made without it, so that at its default it is no
+    part of what a run is called (:meth:`virb.contracts.method.Method.called`).
+    """
 
     name: str
     default: Any = None
@@ -32,6 +36,7 @@ class Option:
     choices: tuple[Any, ...] = ()
     low: float | None = None
     high: float | None = None
+    is_later: bool = False
 
     def __post_init__(self) -> None:
         if self.type is not None and not callable(self.type):

@@ -142,7 +142,9 @@ def _to_entries(
     """
     _pair(x, own, what)
     if entries.ndim != 2 or entries.shape[1] != x.shape[1]:
-        raise ValueError(f"{what}: expected a queue or negatives of shape (K, {x.shape[1]}); found {tuple(entries.shape)}.")
+        raise ValueError(
+            f"{what}: expected a queue or negatives of shape (K, {x.shape[1]}); found {tuple(entries.shape)}."
+        )
     x, own = _unit(x), _unit(own).detach()
     others = x @ entries.detach().to(x.dtype).T
     others = others if rows is None else others.gather(1, rows)

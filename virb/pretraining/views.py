@@ -19,6 +19,9 @@ SIMCLR_JITTER = (0.8, 0.8, 0.8, 0.2)  # Chen et al. 2020, Appendix A, at strengt
 BYOL_JITTER = (0.4, 0.4, 0.2, 0.1)  # Grill et al. 2020, Table 6; also Barlow Twins', VICReg's, MoCo v3's and DINO's
 MOCO_JITTER = (0.4, 0.4, 0.4, 0.1)  # Chen et al. 2020 (MoCo v2), Section 3; SimSiam's too
 PIRL_JITTER = (0.4, 0.4, 0.4, 0.2)  # of each image and each tile, always
+RESAMPLING = Option(
+    "resampling", "bilinear", "how crops are resized, antialiased", choices=("bilinear", "bicubic"), is_later=True
+)
 
 
 def options(
@@ -30,8 +33,10 @@ def options(
     blur_p: float | Sequence[float] = 0.0,
     solarize_p: float | Sequence[float] = 0.0,
     strength: float = 1.0,
+    is_cropped: bool = True,
 ) -> tuple[Option, ...]:
-    """Return the common options, with a method's published values as their defaults."""
+    """Return the common options, with a method's published values as their defaults; where views are no crops, but for how
+    those are resized."""
 
     def of_views(value: float | Sequence[float]) -> float | str:
         return value if isinstance(value, float) else ",".join(f"{x:g}" for x in value)
@@ -46,6 +51,7 @@ def options(
             "blur_p", of_views(blur_p), "probability of the blur (sigma .1 to 2 at 224 px, in proportion at others)"
         ),
         Option("solarize_p", of_views(solarize_p), "probability of solarisation"),
+        *((RESAMPLING,) if is_cropped else ()),
     )
 
 
@@ -83,6 +89,7 @@ def chain(
         names,
         size,
         crop_scale=(low, high),
+        cubic=chosen.get("resampling") == "bicubic",
         jitter=(brightness, contrast, saturation, hue),
         jitter_p=_probability("jitter_p", chosen["jitter_p"], 0) if strength else 0.0,
         gray_p=_probability("gray_p", chosen["gray_p"], 0),

@@ -127,6 +127,7 @@ def compose(
     size: int,
     *,
     crop_scale: tuple[float, float] = (0.08, 1.0),
+    cubic: bool = False,
     jitter: tuple[float, float, float, float] = (0.8, 0.8, 0.8, 0.2),
     jitter_p: float = 0.8,
     gray_p: float = 0.2,
@@ -136,7 +137,7 @@ def compose(
 ) -> tuple[Transform, ...]:
     """Build a chain from names, in the order of ``COMPOSABLE`` (SimCLR, Section 3: any composition can be studied).
 
-    ``names`` is a sequence or "crop+flip+jitter". Without "crop" images are resized whole. Probabilities and strengths
+    ``names`` is a sequence or "crop+flip+jitter". Without "crop" images are resized whole; ``cubic`` has crops resized so. Probabilities and strengths
     default to SimCLR's (jitter at strength 1).
 
     Raises:
@@ -149,7 +150,7 @@ def compose(
     flip = 0.5 if "flip" in chosen else 0.0
     chain: list[Transform] = []
     if "crop" in chosen:
-        chain.append(RandomResizedCrop(size, scale=crop_scale, flip=flip))
+        chain.append(RandomResizedCrop(size, scale=crop_scale, flip=flip, cubic=cubic))
     else:
         chain.append(Resize(size))
         if flip:

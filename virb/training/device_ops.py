@@ -30,14 +30,24 @@ def _line(start: Tensor, length: Tensor, out: int, size: int) -> Tensor:
     return torch.cat([centre / support, position / support, inside.to(centre.dtype)], dim=1)
 
 
-def _resampling(line: Tensor, out: int, size: int) -> Tensor:
+def cubic_weight(distance: Tensor) -> Tensor:
+    """Return Keys' cubic (a = -1/2, Pillow's) at ``distance`` >= 0 from its centre, which is 0 from 2 on."""
+    near = (1.5 * distance - 2.5) * distance * distance + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))
+
+
+def _resampling(line: Tensor, out: int, size: int, cubic: bool) -> Tensor:
     """Return the weights (N, out, size) of ``_line`` (N, out + 2 * size), on its device."""
     centre, position, inside = line.split([out, size, size], dim=1)
-    weight = torch.sub(1, (centre[:, :, None] - position[:, None]).abs_()).clamp_min_(0).mul_(inside[:, None])
+    distance = (centre[:, :, None] - position[:, None]).abs_()
+    weight = (cubic_weight(distance) if cubic else torch.sub(1, distance).clamp_min_(0)).mul_(inside[:, None])
     return weight.div_(weight.sum(dim=2, keepdim=True))
 
 
-def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor | None = None) -> Tensor:
+def resized_crop(
+    images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor | None = None, *, cubic: bool = False
+) -> Tensor:
     """Cut, resize and mirror as ``image_ops.resized_crop``; ``boxes`` and ``flip`` are on the host."""
     n, c, height, width = images.shape
     top, left, tall, wide = boxes.to(images.dtype).unbind(1)
@@ -47,12 +57,13 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Ten
         columns = torch.where(flip[:, None], mirrored, columns)
     if (size[0], height) == (size[1], width):  # both as one
         lines = devices.upload(torch.cat([rows, columns]), images.device)
-        across, along = _resampling(lines, size[0], height).chunk(2)
+        across, along = _resampling(lines, size[0], height, cubic).chunk(2)
     else:
-        across = _resampling(devices.upload(rows, images.device), size[0], height)
-        along = _resampling(devices.upload(columns, images.device), size[1], width)
+        across = _resampling(devices.upload(rows, images.device), size[0], height, cubic)
+        along = _resampling(devices.upload(columns, images.device), size[1], width, cubic)
     images = torch.bmm(images.reshape(n, c * height, width), along.transpose(1, 2)).view(n, c, height, size[1])
-    return torch.matmul(across[:, None], images).view(n, c, *size)
+    found = torch.matmul(across[:, None], images).view(n, c, *size)
+    return found.clamp_(0, 1) if cubic else found
 
 
 def color_jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:

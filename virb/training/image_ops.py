@@ -33,17 +33,18 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
 
 
-def _resampling_matrix(start: Tensor, length: Tensor, out: int, size: int) -> Tensor:
+def _resampling_matrix(start: Tensor, length: Tensor, out: int, size: int, cubic: bool) -> Tensor:
     """Weights (N, out, size) that resample pixels [start, start + length) of a line to ``out`` pixels.
 
     Bilinear with antialiasing: a triangle as wide as an output pixel, at least as one input pixel, cut at the crop's
-    ends and renormalised.
+    ends and renormalised; or bicubic, so too.
     """
     scale = (length / out)[:, None, None]
     support = scale.clamp_min(1.0)
     centre = (torch.arange(out, device=start.device) + 0.5)[None, :, None] * scale
     position = torch.arange(size, device=start.device)[None, None, :] - start[:, None, None] + 0.5
-    weight = (1 - (position - centre).abs() / support).clamp_min_(0)
+    distance = (position - centre).abs() / support
+    weight = device_ops.cubic_weight(distance) if cubic else (1 - distance).clamp_min_(0)
     weight = weight * ((position > 0) & (position < length[:, None, None]))
     return weight / weight.sum(dim=2, keepdim=True)
 
@@ -56,20 +57,23 @@ def _apply_matrices(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return torch.matmul(rows[:, None], images).view(n, c, h, w)
 
 
-def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor | None = None) -> Tensor:
-    """Cut ``boxes`` out and resize them to ``size`` (h, w), bilinear and antialiased.
+def resized_crop(
+    images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor | None = None, *, cubic: bool = False
+) -> Tensor:
+    """Cut ``boxes`` out and resize them to ``size`` (h, w), bilinear (or bicubic) and antialiased, as Pillow does.
 
     ``boxes`` is (N, 4): top, left, height, width in whole pixels. ``flip`` (N,) mirrors the images it is true for,
     which costs nothing here.
     """
     if images.device.type == "cuda":
-        return device_ops.resized_crop(images, boxes, size, flip)
+        return device_ops.resized_crop(images, boxes, size, flip, cubic=cubic)
     top, left, height, width = boxes.to(images.dtype).unbind(1)
-    rows = _resampling_matrix(top, height, size[0], images.shape[2])
-    columns = _resampling_matrix(left, width, size[1], images.shape[3])
+    rows = _resampling_matrix(top, height, size[0], images.shape[2], cubic)
+    columns = _resampling_matrix(left, width, size[1], images.shape[3], cubic)
     if flip is not None:
         columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    return _apply_matrices(images, rows, columns)
+    found = _apply_matrices(images, rows, columns)
+    return found.clamp_(0, 1) if cubic else found
 
 
 def hflip(images: Tensor, flip: Tensor) -> Tensor:

@@ -121,14 +121,15 @@ def random_crop_boxes(
 
 @dataclass(frozen=True)
 class RandomResizedCrop(Framing):
-    """Cut a random box, resize it to ``size`` x ``size`` and mirror it with probability ``flip``."""
+    """Cut a random box, resize it (bilinear, or ``cubic``) to ``size`` x ``size`` and mirror it with probability ``flip``."""
 
     size: int
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
+    cubic: bool = False
 
-    shared: ClassVar[tuple[str, ...]] = ("size",)
+    shared: ClassVar[tuple[str, ...]] = ("size", "cubic")
 
     def draw(self, n: int, shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, ...]:
         return self._boxes(n, shape[1], shape[2], generator)
@@ -146,7 +147,7 @@ class RandomResizedCrop(Framing):
 
     def apply(self, images: Tensor, *drawn: Tensor) -> Tensor:
         boxes, flip = drawn
-        return image_ops.resized_crop(images, boxes, (self.size, self.size), flip)
+        return image_ops.resized_crop(images, boxes, (self.size, self.size), flip, cubic=self.cubic)
 
     def shape_after(self, shape: Sequence[int]) -> Sequence[int]:
         return (shape[0], self.size, self.size)
