@@ -54,3 +54,16 @@ def test_the_page_shows_these_scores():
     update_tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(update_tables)
     assert update_tables.study_table(STUDY) in (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+
+
+def test_the_study_on_photographs_is_whole():
+    """Every encoder of the recipe, and raw pixels, has one score on every task, and is declared for the papers' claims."""
+    scores = pd.read_csv(ROOT / "docs" / "photos.csv")
+    runs = read_recipe(ROOT / "pretrain" / "recipes" / "photos.yaml")
+    declared = pd.read_csv(ROOT / "docs" / "photos-encoders.csv")
+    assert set(scores["encoder"]) - set(runs) == {"pixels-8-size32"}
+    assert set(declared["encoder"]) == set(runs)
+    assert set(declared["repeat"].dropna()) <= set(runs)
+    assert not scores.duplicated(["encoder", "task"]).any()
+    assert len(scores) == scores["task"].nunique() * (len(runs) + 1)
+    assert scores["score"].notna().all()

@@ -231,7 +231,7 @@ PHOTOS = Scale(
     },
     tasks={"all": {name: name for name in (*HOMES, "mini-object-class")}, "three": {name: name for name in HOMES}},
     recipe="photos.yaml",
-    facts={"home": {**HOMES, "mini-object-class": "world-objects"}, "finest": "hammoud-tiny-imagenet", "broad": "tiny-imagenet-32", "n_classes": {"hammoud-tiny-imagenet": 200, "simclr-cifar-10": 10}},
+    facts={"home": {**HOMES, "mini-object-class": "world-objects"}, "broad": "tiny-imagenet-32"},
     label=OF_PHOTOGRAPHS,
     input_px=32, embedding=128, card="two cores",
 )  # fmt: skip

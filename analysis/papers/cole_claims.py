@@ -139,15 +139,16 @@ def _cost(tables: Evidence, factor: int, most: float) -> Answer:
 
 def gains_diminish(tables: Evidence) -> Answer:
     """Each further doubling of in-domain images gains less than the one before."""
-    x = _sizes(tables)
-    if len(x) < 3:
+    steps = {}
+    for task, curve in _sizes(tables).items():
+        own = curve.dropna()  # data sets need not have the same sizes
+        if len(own) >= 3:
+            steps[task] = np.diff(own.to_numpy()) / np.diff(np.log2(own.index.to_numpy(float)))
+    if not steps:
         raise NotThere("Three sizes of a task's own data are needed.")
-    steps = np.diff(x.to_numpy(), axis=0) / np.diff(np.log2(x.index.to_numpy(float)))[:, None]
-    gaps = (steps[:-1] - steps[1:]).mean(axis=0)
     return of_cells(
-        [float(g) for g in gaps], 2 * ROUND,
-        "Gain of a doubling, in points: "
-        + "; ".join(f"{task} {', '.join(points(s) for s in steps[:, k])}" for k, task in enumerate(x.columns)),
+        [float((gain[:-1] - gain[1:]).mean()) for gain in steps.values()], 2 * ROUND,
+        "Gain of a doubling, in points: " + "; ".join(f"{task} {', '.join(points(s) for s in gain)}" for task, gain in steps.items()),
         DOMAINS, "accuracy",
     )  # fmt: skip
 
