@@ -121,17 +121,20 @@ def a_quarter_costs_at_most_four(tables: Evidence) -> Answer:
 
 
 def _cost(tables: Evidence, factor: int, most: float) -> Answer:
-    x = _sizes(tables)
-    largest = x.index[-1]
-    near = [size for size in x.index if abs(size * factor / largest - 1) < 0.1]
-    if not near:
-        raise NotThere(f"No encoder saw 1/{factor} of the images of the largest set.")
-    cost = (x.loc[largest] - x.loc[near[0]]).dropna()
-    mean, low, high = mean_interval(cost)
-    cells = of_cells([most - value for value in cost], ROUND, "", DOMAINS, "accuracy")
+    cost, sizes = {}, []
+    for task, curve in _sizes(tables).items():
+        own = curve.dropna()  # data sets need not have the same sizes
+        near = [size for size in own.index if abs(size * factor / own.index[-1] - 1) < 0.1]
+        if near:
+            cost[task] = own.iloc[-1] - own.loc[near[0]]
+            sizes.append(own.index[-1])
+    if not cost:
+        raise NotThere(f"No encoder saw 1/{factor} of the images of the largest set of its data.")
+    mean, low, high = mean_interval(pd.Series(cost))
+    cells = of_cells([most - value for value in cost.values()], ROUND, "", DOMAINS, "accuracy")
     return Answer(
         cells.verdict,
-        f"1/{factor} of {largest:,.0f} images costs {', '.join(f'{task} {100 * value:.1f}' for task, value in cost.items())} points; of "
+        f"1/{factor} of {' and '.join(f'{size:,.0f}' for size in dict.fromkeys(sizes))} images costs {', '.join(f'{task} {100 * value:.1f}' for task, value in cost.items())} points; of "
         f"another data set it would cost {100 * low:.1f} to {100 * high:.1f}.",
         len(cost), DOMAINS, mean, low, high, "accuracy",
     )  # fmt: skip

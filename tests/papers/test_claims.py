@@ -244,10 +244,14 @@ def test_diversity_is_asked_of_a_sets_own_task(papers):
 
 def test_gains_diminish_where_sets_have_other_sizes(papers):
     rows = [("A", "a", n, score) for n, score in ((10, 0.1), (20, 0.3), (40, 0.4))]
-    rows += [("B", "b", n, score) for n, score in ((5, 0.2), (15, 0.5), (60, 0.7))]
+    rows += [("B", "b", n, score) for n, score in ((5, 0.2), (15, 0.5), (30, 0.595))]
     frame = pd.DataFrame(rows, columns=["dataset", "task", "dataset_size", "score"])
     frame = frame.assign(role="self-supervised", method="simclr", unit="fraction", encoder=[f"e{k}" for k in range(6)])
     claim = next(one for one in papers["cole-2022"].claims if one.name == "diminishing")
     found = claim.test(Evidence({"table2": frame}, {"home": {"a": "A", "b": "B"}}))
     assert (found.verdict, found.n) == (HOLDS, 2)
     assert 0 < found.low <= found.estimate <= found.high
+    half = next(one for one in papers["cole-2022"].claims if one.name == "half-is-enough")
+    found = half.test(Evidence({"table2": frame}, {"home": {"a": "A", "b": "B"}}))
+    assert found.n == 2
+    assert found.estimate == pytest.approx((0.1 + 0.095) / 2)
