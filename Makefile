@@ -51,7 +51,7 @@ types: $(READY) ## check the engine's types
 
 check: lint types docs test ## everything that must hold before a commit
 
-encoders: $(READY) ## make the reference encoders again (half an hour on 2 cores)
+encoders: $(READY) ## make the reference encoders again
 	$(BIN)/virb pretrain --recipe reference --out encoders --jobs 2
 
 study: $(READY) ## the study in miniature: pretrain 39 encoders, evaluate them (docs/study.md; two hours on 2 cores)
