@@ -157,8 +157,8 @@ PHOTOGRAPHS = {
 def photos_table(path: Path) -> str:
     """One row a design of the study on photographs: its score on each end task on photographs, seeds as mean ± sd, and its
     mean standing on the mini suite's image-level tasks, in standard deviations of the trained designs."""
-    table = read_scores(path, meta=path.with_name(f"{path.stem}-encoders.csv"))
-    order = list(pd.read_csv(path.with_name(f"{path.stem}-encoders.csv"))["encoder"])
+    about = path.with_name(f"{path.stem}-encoders.csv")
+    table, order = read_scores(path, meta=about), list(pd.read_csv(about)["encoder"])
     table["design"] = table["repeat"].fillna(table["encoder"])
     wide = table.pivot_table(index=["design", "encoder"], columns="task", values="score")
     designs = wide.groupby("design")

@@ -7,7 +7,7 @@ import re
 import pandas as pd
 from virb.analysis.papers import cole_claims as claims
 from virb.analysis.papers import cole_quality_claims as quality
-from virb.analysis.papers.common import HOMES, OF_PHOTOGRAPHS, PROBES, melted
+from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -238,7 +238,6 @@ PHOTOS = Scale(
 
 LINEAR = {"probe": "linear", "labels": "all"}
 FULL_ONLY = ("full",)
-PHOTOS_TOO = ("full", "mini", "photos")
 
 
 def _part(
@@ -249,10 +248,10 @@ def _part(
 
 TREE = "the label tree: `--option hierarchy=FILE.csv` (class, then one column a level)"
 PARTS = (
-    _part("figure2", "accuracy by images of pretraining and labels", "Figure 2", "size-curves", ("million", "sizes", "supervised"), ("three",), options={"x": "dataset_size"}, scales=PHOTOS_TOO),
+    _part("figure2", "accuracy by images of pretraining and labels", "Figure 2", "size-curves", ("million", "sizes", "supervised"), ("three",), options={"x": "dataset_size"}, scales=EVERY_SCALE),
     _part("figure3", "other methods on iNat21", "Figure 3", "size-curves", ("million", "methods", "supervised"), ("inat21",), options={"x": "dataset_size", "lines": "method"}),
-    _part("table1", "pretraining set x task", "Table 1", "domain-matrix", ("million", "supervised"), ("all",), table="table1", scales=PHOTOS_TOO),
-    _part("table2", "pooled sets", "Table 2", "pooling", ("million", "sizes", "pooled"), ("three",), table="table2", scale_options={"full": {"match": ",".join(f"{TASKS[name]}:{name}" for name in SETS[:3])}, "mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}, "photos": {"match": ",".join(f"{task}:{name}" for task, name in HOMES.items())}}, scales=PHOTOS_TOO),
+    _part("table1", "pretraining set x task", "Table 1", "domain-matrix", ("million", "supervised"), ("all",), table="table1", scales=EVERY_SCALE),
+    _part("table2", "pooled sets", "Table 2", "pooling", ("million", "sizes", "pooled"), ("three",), table="table2", scale_options={"full": {"match": ",".join(f"{TASKS[name]}:{name}" for name in SETS[:3])}, "mini": {"match": "mini-object-class:world-objects,mini-scene:world-rooms"}, "photos": {"match": ",".join(f"{task}:{name}" for task, name in HOMES.items())}}, scales=EVERY_SCALE),
     _part("table3", "concatenated features", "Table 3", "fusion-gain", ("whole",), ("two",), table="table3", scales=FULL_ONLY, needs="two encoders concatenated as one: a FILE.py:FUNCTION of one's own, declared with `parts`"),
     _part("figure4", "corrupted pretraining images", "Figure 4", "corruption-deltas", ("million", "corrupted", "supervised", "corrupted-supervised"), ("imagenet",), table="figure4"),
     _part("figure5", "accuracy as labels become finer", "Figure 5", "granularity", ("million", "supervised"), ("three",), needs=TREE),

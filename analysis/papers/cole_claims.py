@@ -100,14 +100,15 @@ def _source(tables: Evidence, name: str, *, best: bool) -> Answer:
     )  # fmt: skip
 
 
-def _sizes(tables: Evidence) -> pd.DataFrame:
-    """In-domain scores by size of the pretraining set (rows) and task."""
+def _sizes(tables: Evidence) -> dict[str, pd.Series]:
+    """In-domain scores of each task by size of the pretraining set; data sets need not have the same sizes."""
     frame, home = _own(tables, "table2")
     frame = _of_one_set(frame)
     frame = frame[[home.get(task) == own for task, own in zip(frame["task"], frame["dataset"], strict=True)]]
     if frame.empty or "dataset_size" not in frame:
         raise NotThere("No encoder of a task's own data says its size.")
-    return frame.pivot_table(index=frame["dataset_size"].astype(float), columns="task", values="score").sort_index()
+    x = frame.pivot_table(index=frame["dataset_size"].astype(float), columns="task", values="score").sort_index()
+    return {str(task): curve.dropna() for task, curve in x.items()}
 
 
 def half_the_images_cost_little(tables: Evidence) -> Answer:
@@ -122,8 +123,7 @@ def a_quarter_costs_at_most_four(tables: Evidence) -> Answer:
 
 def _cost(tables: Evidence, factor: int, most: float) -> Answer:
     cost, sizes = {}, []
-    for task, curve in _sizes(tables).items():
-        own = curve.dropna()  # data sets need not have the same sizes
+    for task, own in _sizes(tables).items():
         near = [size for size in own.index if abs(size * factor / own.index[-1] - 1) < 0.1]
         if near:
             cost[task] = own.iloc[-1] - own.loc[near[0]]
@@ -142,11 +142,11 @@ def _cost(tables: Evidence, factor: int, most: float) -> Answer:
 
 def gains_diminish(tables: Evidence) -> Answer:
     """Each further doubling of in-domain images gains less than the one before."""
-    steps = {}
-    for task, curve in _sizes(tables).items():
-        own = curve.dropna()  # data sets need not have the same sizes
-        if len(own) >= 3:
-            steps[task] = np.diff(own.to_numpy()) / np.diff(np.log2(own.index.to_numpy(float)))
+    steps = {
+        task: np.diff(own.to_numpy()) / np.diff(np.log2(own.index.to_numpy(float)))
+        for task, own in _sizes(tables).items()
+        if len(own) >= 3
+    }
     if not steps:
         raise NotThere("Three sizes of a task's own data are needed.")
     return of_cells(
@@ -204,9 +204,10 @@ def _pooled(tables: Evidence, *, same_size: bool) -> pd.DataFrame:
             continue
         total = float(row.dataset_size)
         size = total if same_size else total / len(parts)
-        match = [s for s in sizes.index if abs(s / size - 1) < 0.1]
-        if match and np.isfinite(sizes.loc[match[0], row.task]):
-            rows.append((row.task, row.dataset, float(row.score) - float(sizes.loc[match[0], row.task])))
+        own = sizes[row.task]
+        match = [s for s in own.index if abs(s / size - 1) < 0.1]
+        if match:
+            rows.append((row.task, row.dataset, float(row.score) - float(own[match[0]])))
     if not rows:
         raise NotThere("No pooled encoder has one of its in-domain part, or of its size, beside it.")
     return pd.DataFrame(rows, columns=["task", "dataset", "gap"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from virb.analysis.papers import hammoud_claims as claims
-from virb.analysis.papers.common import HOMES, OF_PHOTOGRAPHS, PROBES, melted
+from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -218,7 +218,7 @@ def _part(
 
 FULL_ONLY = ("full",)
 PARTS = (
-    _part("table1", "images at one budget, seven methods", "Table 1", "budget", ("small",), ("small",), table="table1", scales=("full", "mini", "photos")),
+    _part("table1", "images at one budget, seven methods", "Table 1", "budget", ("small",), ("small",), table="table1", scales=EVERY_SCALE),
     Part("figure3", "images added with and without the classes", "Figure 3", why_not="crawled and generated images are not published; `virb pretrain --data A+B` and the analysis budget make it of images of one's own"),
     _part("table2", "ImageNet and YFCC on six tasks", "Table 2", "domain-matrix", ("large",), ("six",), table="table2"),
     _part("table3", "distances between sets", "Table 3", "image-distance", (), (), table="table3", scales=FULL_ONLY, needs="image folders and an encoder: `--option images=A/,B/ --option encoder=...`"),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from virb.analysis.papers import kotar_claims as claims
 from virb.analysis.papers import kotar_pretraining_claims as pretraining
-from virb.analysis.papers.common import HOMES, OF_PHOTOGRAPHS, PROBES
+from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PROBES
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -231,7 +231,7 @@ def _part(name: str, title: str, where: str, analysis: str, **given: object) -> 
     given.setdefault("encoders", STUDY)
     given.setdefault("tasks", ("all",))
     given.setdefault("protocol", HEADS)
-    given.setdefault("scales", ("full", "mini", "photos"))
+    given.setdefault("scales", EVERY_SCALE)
     return Part(name, title, where, analysis, **given)  # type: ignore[arg-type]
 
 
