@@ -183,9 +183,10 @@ class DINO(Lightly):
     def __init__(self, backbone, dim, options, setup):
         super().__init__(backbone, dim, options, setup)
         sizes = dim, options["hidden_dim"], options["bottleneck_dim"], options["prototypes"]
-        self.student_head = modules.DINOProjectionHead(*sizes, freeze_last_layer=options["freeze_epochs"])
+        norm = options.get("head_norm", False)
+        self.student_head = modules.DINOProjectionHead(*sizes, norm, freeze_last_layer=options["freeze_epochs"])
         self.teacher_backbone = self.momentum_copy(backbone)
-        self.teacher_head = modules.DINOProjectionHead(*sizes)
+        self.teacher_head = modules.DINOProjectionHead(*sizes, norm)
         deactivate_requires_grad(self.teacher_head)
         self.criterion = DINOLoss(
             options["prototypes"],
