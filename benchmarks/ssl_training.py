@@ -155,4 +155,4 @@ def difference(a: Sequence[float], b: Sequence[float]) -> str:
     """Mean of a - b, its standard error from the pairs of one seed, and their ratio."""
     pairs = [x - y for x, y in zip(a, b, strict=True)]
     mean, error = statistics.mean(pairs), statistics.stdev(pairs) / len(pairs) ** 0.5
-    return f"{mean:+.4f} ± {error:.4f} (t = {mean / error:+.1f})" if error else f"{mean:+.4f} ± 0"
+    return f"{mean:+.4f} ± {error:.4f} (t = {mean / error:+.1f})" if error > 1e-9 else f"{mean:+.4f} ± 0"
