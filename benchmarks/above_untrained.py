@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ssl_training import BATCH_SIZE, Score, Scores, arguments, difference, spread, train, untrained
+from ssl_training import BATCH_SIZE, Score, Scores, arguments, difference, settings, spread, train, untrained
 
 from virb.pretraining.recipes import find_recipe, read_recipe
+from virb.pretraining.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,19 @@ RUNS = {
 }  # fmt: skip
 
 
+def settings_of(method: str, out: Path, *, seed: int, images: int | None) -> Settings:
+    """Return the settings of a method's run; ``images`` is another length than its own."""
+    how = RUNS[method]
+    others = {"subset": None, **how.settings}
+    return settings(method, out, seed=seed, images=images or how.images, options=how.options, others=others)
+
+
+def what_run(method: str, *, split: str, seed: int, images: int | None) -> str:
+    """Return what a run's score is called where scores are kept."""
+    how = RUNS[method]
+    return f"{method}, {split}, {images or how.images} images, {how.settings}, {how.options}, seed {seed}"
+
+
 def main() -> None:
     args = arguments(__doc__, list(RUNS), images=None, split="test")
     score, scores, seeds = Score(args.split), Scores(args.scores), range(args.seeds)
@@ -90,15 +103,13 @@ def main() -> None:
         print("| method | images seen | updates | nearest neighbours | less untrained |\n|---|---|---|---|---|")
         print(f"| untrained | 0 | 0 | {spread(floor)} | |", flush=True)
         for method in args.methods:
-            how = RUNS[method]
-            images = args.images or how.images
             found = []
             for k in seeds:
-                others = {"subset": None, **how.settings}
-                run = partial(train, method, folder, seed=k, images=images, options=how.options, others=others)
-                what = f"{method}, {args.split}, {images} images, {how.settings}, {how.options}, seed {k}"
-                found.append(scores.get(what, lambda run=run: score(run())))
-            updates = images // how.settings.get("batch_size", BATCH_SIZE)
+                how = settings_of(method, folder / f"{method}-{k}.pt", seed=k, images=args.images)
+                what = what_run(method, split=args.split, seed=k, images=args.images)
+                found.append(scores.get(what, lambda how=how: score(train(how))))
+            images = args.images or RUNS[method].images
+            updates = images // RUNS[method].settings.get("batch_size", BATCH_SIZE)
             print(f"| {method} | {images:,} | {updates:,} | {spread(found)} | {difference(found, floor)} |", flush=True)
 
 

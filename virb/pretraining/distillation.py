@@ -18,7 +18,7 @@ TEMPERATURES = (
     Option("student_temperature", 0.1, "of the student"),
     Option("first_teacher_temperature", 0.04, "of the teacher at the start"),
     Option("teacher_temperature", 0.07, "of the teacher after its warm-up"),
-    Option("teacher_warmup_epochs", 30.0, "how long the teacher's temperature rises"),
+    Option("teacher_warmup_epochs", 30.0, "how long the teacher's temperature rises", low=0.0),
 )
 
 
@@ -52,7 +52,8 @@ def head(dim: int, options: Mapping[str, Any], *, has_scale: bool = False) -> nn
 def teacher_temperature(epoch: float, options: Mapping[str, Any]) -> float:
     """Return the teacher's temperature, which rises linearly over ``options["teacher_warmup_epochs"]`` epochs."""
     first, last = options["first_teacher_temperature"], options["teacher_temperature"]
-    return first + (last - first) * min(1.0, epoch / options["teacher_warmup_epochs"])
+    warmup = options["teacher_warmup_epochs"]
+    return first + (last - first) * min(1.0, epoch / warmup) if warmup else last
 
 
 def rest(last: nn.Module, epoch: float, options: Mapping[str, Any]) -> None:
