@@ -100,5 +100,7 @@ def test_dino_with_batch_normalisation_in_its_head(virb_pretrain, images, small,
     state = read_checkpoint(tmp_path / "d.pt")["meta"]["head"]
     through = load_encoder(f"{tmp_path / 'd.pt'}:features=projection")
     norms = [module for module in through.modules() if isinstance(module, torch.nn.BatchNorm1d)]
-    assert [norm.num_features for norm in norms] == [32, 32], state  # both hidden layers, as the authors' use_bn_in_head
+    assert [norm.num_features for norm in norms] == [32, 32], (
+        state
+    )  # both hidden layers, as the authors' use_bn_in_head
     assert all(bool(norm.running_mean.abs().sum() > 0) for norm in norms)  # the teacher's, which saw images
