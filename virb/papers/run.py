@@ -128,7 +128,7 @@ def _pretrain(
     tell(f"{len(lines)} encoders to pretrain, by {recipe.name}")
     folder = encoders_folder(out)
     if jobs > 1:
-        statuses = run_recipe_in_parallel(recipe, folder, jobs=jobs, only=tuple(lines), quiet=True)
+        _, statuses = run_recipe_in_parallel(recipe, folder, jobs=jobs, only=tuple(lines), quiet=True)
         done.failures += [f"{name} was not made (status {status})" for name, status in statuses.items() if status]
     else:
         _, failed = run_recipe(recipe, folder, only=tuple(lines), quiet=True)
