@@ -196,6 +196,26 @@ def made(tmp_path, monkeypatch):
     return path, recipe, tmp_path / "out"
 
 
+def test_data_sets_lie_where_the_caller_says(tmp_path, made, monkeypatch):
+    """In this process and in others, which are told by $VIRB_DATA."""
+    path, recipe, out = made
+    recipe["defaults"]["data"] = "photos"
+    path.write_text(yaml.safe_dump(recipe))
+    monkeypatch.setenv("VIRB_CACHE", str(tmp_path / "cache"))
+    again, failed = recipes.run_recipe(path, out, quiet=True, data_root=tmp_path)
+    assert ([one.is_new for one in again], failed) == ([False] * 3, {})
+    environments = []
+
+    def start(command, *, env, **options):
+        environments.append(env["VIRB_DATA"])
+        raise OSError("enough")
+
+    monkeypatch.setattr(recipes.subprocess, "Popen", start)
+    with pytest.raises(OSError, match="enough"):
+        recipes.run_recipe_in_parallel(path, out, jobs=2, only=("a",), force=True, quiet=True, data_root=tmp_path)
+    assert environments == [str(tmp_path)]
+
+
 def left(path, out, monkeypatch):
     """Which encoders of the recipe processes are started for, and how often images were read to say so."""
     from virb.pretraining import asked
