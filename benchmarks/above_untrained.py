@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ssl_training import BATCH_SIZE, Score, Scores, arguments, difference, spread, train, untrained
+from ssl_training import BATCH_SIZE, Score, Scores, arguments, difference, settings, spread, train, untrained
 
 from virb.pretraining.recipes import find_recipe, read_recipe
+from virb.pretraining.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -61,22 +61,37 @@ RUNS = {
     "swav": of_study("swav"),
     "pirl": of_study("pirl", **FEW),
     "byol": Run({**SHAPE, "hidden_dim": 512, "projection_dim": 128, "momentum": 0.98}, settings=OFTEN),
-    "simsiam": Run(  # not above the floor yet, nor is DINO
-        {**SHAPE, "min_crop": 0.8, "zero_init_residual": False, "projection_dim": 128, "bottleneck_dim": 512},
-        settings={**OFTEN, "lr": 0.4},
+    "simsiam": Run(
+        {**FULL, "min_crop": 0.4, "blur_p": "0", "projection_dim": 512, "bottleneck_dim": 128},
+        images=240_000,
+        settings={**OFTEN, **FEW, "warmup_epochs": 0},
     ),
     "barlow-twins": Run({**FULL, "projection_dim": 512, "lambd": 0.01}, settings=FEW),
     "vicreg": Run({**FULL, "projection_dim": 512}, settings=FEW),
     "dino": Run(
         {
-            **SHAPE, "prototypes": 256, "hidden_dim": 512, "bottleneck_dim": 64, "small_crops": 0, "crop_split": 0.7,
-            "momentum": 0.98, "freeze_epochs": 100.0, "clip": 0, "first_teacher_temperature": 0.03,
+            **MILD, "crop_split": 0.4, "blur_p": "0", "small_crops": 0, "head_norm": True, "prototypes": 1024, "hidden_dim": 512,
+            "bottleneck_dim": 64, "freeze_epochs": 4.0, "clip": 0, "momentum": 0.98, "first_teacher_temperature": 0.03,
             "teacher_temperature": 0.03,
         },
-        settings={"batch_size": 64, "lr": 0.0005, "warmup_epochs": 0.5},
+        images=240_000,
+        settings={**FEW, "batch_size": 64, "lr": 0.002, "warmup_epochs": 4},
     ),
     "supervised": of_study("supervised"),
 }  # fmt: skip
+
+
+def settings_of(method: str, out: Path, *, seed: int, images: int | None) -> Settings:
+    """Return the settings of a method's run; ``images`` is another length than its own."""
+    how = RUNS[method]
+    others = {"subset": None, **how.settings}
+    return settings(method, out, seed=seed, images=images or how.images, options=how.options, others=others)
+
+
+def what_run(method: str, *, split: str, seed: int, images: int | None) -> str:
+    """Return what a run's score is called where scores are kept."""
+    how = RUNS[method]
+    return f"{method}, {split}, {images or how.images} images, {how.settings}, {how.options}, seed {seed}"
 
 
 def main() -> None:
@@ -90,15 +105,13 @@ def main() -> None:
         print("| method | images seen | updates | nearest neighbours | less untrained |\n|---|---|---|---|---|")
         print(f"| untrained | 0 | 0 | {spread(floor)} | |", flush=True)
         for method in args.methods:
-            how = RUNS[method]
-            images = args.images or how.images
             found = []
             for k in seeds:
-                others = {"subset": None, **how.settings}
-                run = partial(train, method, folder, seed=k, images=images, options=how.options, others=others)
-                what = f"{method}, {args.split}, {images} images, {how.settings}, {how.options}, seed {k}"
-                found.append(scores.get(what, lambda run=run: score(run())))
-            updates = images // how.settings.get("batch_size", BATCH_SIZE)
+                how = settings_of(method, folder / f"{method}-{k}.pt", seed=k, images=args.images)
+                what = what_run(method, split=args.split, seed=k, images=args.images)
+                found.append(scores.get(what, lambda how=how: score(train(how))))
+            images = args.images or RUNS[method].images
+            updates = images // RUNS[method].settings.get("batch_size", BATCH_SIZE)
             print(f"| {method} | {images:,} | {updates:,} | {spread(found)} | {difference(found, floor)} |", flush=True)
 
 

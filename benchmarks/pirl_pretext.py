@@ -9,11 +9,10 @@ above random weights. Here all see as many images, with the same first weights a
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ssl_training import Score, Scores, arguments, difference, spread, train, untrained
+from ssl_training import Score, Scores, arguments, difference, settings, spread, train, untrained
 
 # A name: the method, its options, and the run it is compared with. 100 orders of tiles are enough for so few images,
 # and the temperature is the one of the other contrastive runs here.
@@ -38,9 +37,9 @@ def main() -> None:
             method, options, rival = RUNS[name]
             found[name] = []
             for k in seeds:
-                run = partial(train, method, folder, seed=k, images=args.images, options=options)
+                how = settings(method, folder / f"{name}-{k}.pt", seed=k, images=args.images, options=options)
                 what = f"virb {name}, {args.images} images, seed {k}"
-                found[name].append(scores.get(what, lambda run=run: score(run())))
+                found[name].append(scores.get(what, lambda how=how: score(train(how))))
             lead = difference(found[name], found[rival]) if rival != "untrained" and rival in found else ""
             print(f"| {name} | {spread(found[name])} | {difference(found[name], floor)} | {lead} |", flush=True)
 

@@ -59,14 +59,23 @@ def arguments(
     return args
 
 
-def training_images() -> PretrainingData:
-    """Return the images that every training sees."""
-    return sources.load(DATA).subset(SUBSET)[0]
+def training_images(subset: str | None) -> PretrainingData:
+    """Return the images that a training sees, which are the same for every seed."""
+    data = sources.load(DATA)
+    return data if subset is None else data.subset(subset)[0]
 
 
-def settings(method: str, out: Path, *, seed: int, images: int, options: Mapping[str, Any]) -> Settings:
-    """Return a training's settings; every method has the same but for its own ``options``."""
-    return Settings(
+def settings(
+    method: str,
+    out: Path,
+    *,
+    seed: int,
+    images: int,
+    options: Mapping[str, Any],
+    others: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Return a training's settings: the same for every method but for its ``options``, and ``others`` that replace some."""
+    shared = Settings(
         method=method,
         out=out,
         data=DATA,
@@ -86,6 +95,7 @@ def settings(method: str, out: Path, *, seed: int, images: int, options: Mapping
         warmup_epochs=1,
         schedule="cosine",
     )
+    return dataclasses.replace(shared, **(others or {}))
 
 
 def untrained(folder: Path, seed: int) -> FrozenEncoder:
@@ -96,20 +106,10 @@ def untrained(folder: Path, seed: int) -> FrozenEncoder:
     return load_encoder(out)
 
 
-def train(
-    method: str,
-    folder: Path,
-    *,
-    seed: int,
-    images: int,
-    options: Mapping[str, Any],
-    others: Mapping[str, Any] | None = None,
-) -> FrozenEncoder:
-    """Return what `virb pretrain` makes of it; ``others`` replace settings that the methods share."""
-    out = folder / f"{method}-{seed}.pt"
-    shared = settings(method, out, seed=seed, images=images, options=options)
-    runs.pretrain(dataclasses.replace(shared, **(others or {})), force=True, quiet=True)
-    return load_encoder(out)
+def train(how: Settings) -> FrozenEncoder:
+    """Return what `virb pretrain` makes of it."""
+    runs.pretrain(how, force=True, quiet=True)
+    return load_encoder(how.out)
 
 
 class Score:
@@ -155,4 +155,4 @@ def difference(a: Sequence[float], b: Sequence[float]) -> str:
     """Mean of a - b, its standard error from the pairs of one seed, and their ratio."""
     pairs = [x - y for x, y in zip(a, b, strict=True)]
     mean, error = statistics.mean(pairs), statistics.stdev(pairs) / len(pairs) ** 0.5
-    return f"{mean:+.4f} ± {error:.4f} (t = {mean / error:+.1f})" if error else f"{mean:+.4f} ± 0"
+    return f"{mean:+.4f} ± {error:.4f} (t = {mean / error:+.1f})" if error > 1e-9 else f"{mean:+.4f} ± 0"

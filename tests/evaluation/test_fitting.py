@@ -1,18 +1,23 @@
-"""What a probe cannot be fitted to is said before an encoder is read: all of it, with what to do instead."""
+"""What a probe or a label budget is not for is said before an encoder is read: all of it, with what to do instead."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import virb
 from virb import probes
+from virb.contracts.budget import WHOLE, Budget
+from virb.contracts.examples import DataContext, Examples
+from virb.contracts.options import RunOptions
 from virb.contracts.task import Category, Protocol, Task
 from virb.errors import UsageError
 from virb.evaluation import run as evaluation
 from virb.evaluation.fitting import fitting, refusals
 from virb.evaluation.units import select_tasks
+from virb.images.sets import ArrayImages
 from virb.system.progress import Progress
 
 
@@ -44,6 +49,7 @@ FACES = Task(
     data=no_data,
     protocol=Protocol(epochs=1),
 )
+FOUND = replace(FACES, name="found", metric="retrieval_map", classes=0)
 SIDES = replace(FACES, name="sides", head="linear", loss="cross_entropy")
 
 
@@ -90,11 +96,89 @@ def test_all_that_a_probe_cannot_be_fitted_to_is_named_before_an_encoder_is_read
 )
 def test_of_a_suite_the_others_are_left_out_with_the_reason(capsys, probe, fits):
     tasks = [POINTS, DEPTH, FACES, SIDES]
-    found = fitting(probes.find(probe), tasks, is_named=False, progress=Progress())
+    found = fitting(probes.find(probe), tasks, [WHOLE], is_named=False, progress=Progress())
     assert [task.name for task in found] == fits
     noted = capsys.readouterr().err
     for task in tasks:
         assert (f"{task.name}" in noted) == (task.name not in fits)
+
+
+@pytest.mark.usefixtures("nothing_is_read")
+@pytest.mark.parametrize(
+    ("options", "said", "fit"),
+    [
+        (
+            {"labels_per_class": 5},
+            ["labels_per_class= is for tasks whose targets are class, labels, number", "points: a pixelwise task (map)", "found: a task (relevance)"],
+            "sides",
+        ),
+        ({"labels_per_class": [1, 5], "label_fraction": 1}, ["points: a pixelwise task (map)"], "sides"),
+        ({"label_fraction": 0.1}, ["label_fraction= is for tasks", "found: a task (relevance). Name other tasks"], "points, sides"),
+        (
+            {"labels_per_class": 5, "probe": "lbfgs"},
+            ["found: a task (relevance)", 'probe="lbfgs" is for', "points: a pixelwise task (map)"],
+            "sides",
+        ),
+    ],
+)  # fmt: skip
+def test_all_that_a_label_budget_is_not_for_is_named_before_an_encoder_is_read(tmp_path, options, said, fit):
+    with pytest.raises(UsageError) as refused:
+        virb.evaluate(["pixels:2:size=16"], [POINTS, SIDES, FOUND], out=tmp_path / "results", **options)
+    for words in said:
+        assert words in str(refused.value)
+    assert str(refused.value).endswith(f"these fit: {fit}.")
+
+
+@pytest.mark.usefixtures("nothing_is_read")
+def test_another_budget_is_named_where_it_does_for_all_that_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"points: a pixelwise task \(map\). Use label_fraction= there"):
+        virb.evaluate(["pixels:2:size=16"], [POINTS], out=tmp_path / "results", labels_per_class=5)
+
+
+@pytest.mark.parametrize(
+    ("budgets", "fits"),
+    [
+        ([Budget(labels_per_class=5)], ["sides"]),
+        ([Budget(label_fraction=0.1)], ["points", "sides"]),
+        ([Budget(labels_per_class=5), Budget(label_fraction=0.1)], ["points", "sides"]),
+        ([Budget(label_fraction=0.1), WHOLE], ["points", "sides", "found"]),
+    ],
+)
+def test_of_a_suite_what_a_budget_is_not_for_is_left_out_with_a_note(capsys, budgets, fits):
+    tasks = [POINTS, SIDES, FOUND]
+    found = fitting(probes.find("gradient"), tasks, budgets, is_named=False, progress=Progress())
+    assert [task.name for task in found] == fits
+    assert "found: a task (relevance)" in capsys.readouterr().err
+
+
+def test_a_suite_of_which_nothing_fits_is_refused():
+    budgets = [Budget(labels_per_class=5)]
+    with pytest.raises(UsageError, match=r"points, depth: a pixelwise task \(map\). Use label_fraction="):
+        fitting(probes.find("gradient"), [POINTS, DEPTH], budgets, is_named=False, progress=Progress())
+
+
+def test_a_task_takes_those_budgets_of_a_suite_that_are_for_it(tmp_path):
+    """Here relevance has no share of labels, and is scored with all of them beside a class with both."""
+
+    def data(context, split):
+        images = ArrayImages.of("squares", np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8))
+        ids = [f"{split}{k}" for k in range(8)]
+        return Examples(images, np.arange(8)[:, None], np.arange(8) % 2, ids)
+
+    def relevance(context, split):
+        return replace(data(context, split), targets=np.arange(8) if split == "train" else np.eye(8, dtype=np.int8))
+
+    tasks = [replace(SIDES, classes=2, data=data), replace(FOUND, data=relevance)]
+    outcome = evaluation.run(
+        "pixels:2:size=8",
+        tasks,
+        context=DataContext(),
+        options=RunOptions(out=str(tmp_path), label_fraction=(0.5, 1)),
+        may_leave_out=True,
+    )
+    assert outcome.failures == []
+    found = outcome.table.sort_values(["task", "label_fraction"])[["task", "label_fraction"]]
+    assert found.values.tolist() == [["found", 1.0], ["sides", 0.5], ["sides", 1.0]]
 
 
 def test_a_task_that_scores_the_heads_of_another_fits_what_these_fit():

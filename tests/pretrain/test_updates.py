@@ -152,6 +152,7 @@ def test_dino_keeps_the_teacher_and_its_centre():
     assert model.last.weight.grad is None
     assert model.center.abs().sum() > 0
     assert [teacher_temperature(epoch, model.options) for epoch in (0, 15, 99)] == pytest.approx([0.04, 0.055, 0.07])
+    assert teacher_temperature(0, {**model.options, "teacher_warmup_epochs": 0.0}) == 0.07  # no warm-up
     clipped = [p.grad.norm() for p in model.parameters() if p.grad is not None]
     assert max(clipped) <= 3.0001
 

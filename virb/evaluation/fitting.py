@@ -1,54 +1,92 @@
-"""Which tasks a probe can be fitted to: asked before an encoder is read."""
+"""Which tasks a probe can be fitted to, with as many labels as were asked for: asked before an encoder is read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from virb import probes
+from virb.contracts.budget import Budget
 from virb.contracts.parts import PIXELWISE
 from virb.contracts.probe import Probe
 from virb.contracts.task import Task
 from virb.errors import UsageError, option
+from virb.evaluation import labelled
 from virb.evaluation.parts import parts_of
 from virb.evaluation.units import units_of
 from virb.system.progress import Progress
 
 
-def fitting(probe: Probe, tasks: Sequence[Task], *, is_named: bool, progress: Progress) -> list[Task]:
-    """Return the tasks that ``probe`` can be fitted to.
+@dataclass(frozen=True)
+class Ask:
+    """An option that is not for every task.
 
-    Of a suite the others are left out with a note.
+    Attributes:
+        takes: the kinds of target (:data:`virb.contracts.parts.TARGETS`) that it is for.
+        refused: why it is none for a task, by the task's name.
+        instead: what is for all of those.
+    """
+
+    what: str
+    takes: Sequence[str]
+    refused: Mapping[str, str]
+    instead: Sequence[str]
+
+
+def fitting(
+    probe: Probe, tasks: Sequence[Task], budgets: Sequence[Budget], *, is_named: bool, progress: Progress
+) -> list[Task]:
+    """Return the tasks that ``probe`` can be fitted to, with one of ``budgets`` at least.
+
+    Of a suite the others are left out with a note, and so is of a task a budget that is not for it.
 
     Raises:
         UsageError: there are others and ``is_named`` says that all were asked for, or there are only others; all are named.
     """
-    refused = refusals(probe, tasks)
-    chosen = [task for task in tasks if task.name not in refused]
-    if not refused:
-        return chosen
-    if chosen and not is_named:
-        progress.note(f"{option('probe', probe.name)} does not fit these tasks; left out: {_said(refused)}")
-        return chosen
-    able = [other.name for other in probes.every() if refused.keys().isdisjoint(refusals(other, tasks))]
-    instead = f" Use {' or '.join(option('probe', one) for one in able)} there, or name other tasks." if able else ""
-    raise UsageError(
-        f"{option('probe', probe.name)} is for tasks whose targets are {', '.join(sorted(probe.takes))}, and does not fit "
-        f"{_said(refused)}.{instead}"
-    )
+    targets = {task.name: parts_of(task).target for task in tasks}
+    of_probe = _of_probe(probe, tasks)
+    asks = [ask for ask in (of_probe, *_of_budgets(targets, budgets)) if ask.refused]
+    chosen = [
+        task
+        for task in tasks
+        if task.name not in of_probe.refused and any(labelled.fits(targets[task.name], budget) for budget in budgets)
+    ]
+    if asks and (is_named or not chosen):
+        fit = [task.name for task in tasks if not any(task.name in ask.refused for ask in asks)]
+        rest = f" Of the tasks that were asked for, these fit: {', '.join(fit)}." if fit else ""
+        raise UsageError("\n".join(_refusal(ask) for ask in asks) + rest)
+    for ask in asks:
+        progress.note(f"{ask.what} does not fit these tasks; left out: {_said(ask.refused)}")
+    return chosen
 
 
 def refusals(probe: Probe, tasks: Sequence[Task]) -> dict[str, str]:
     """Return why ``probe`` cannot be fitted to a task, by the task's name; those that it fits are not there."""
     targets = {task.name: parts_of(task).target for task in tasks}
-    found = {
-        name: f"a {'pixelwise ' if target in PIXELWISE else ''}task ({target})"
-        for name, target in targets.items()
-        if target not in probe.takes
-    }
+    found = {name: _kind(target) for name, target in targets.items() if target not in probe.takes}
     for unit in units_of([task for task in tasks if task.name not in found], probe):
         if why := _why_not(probe, unit.trains):
             found |= {task.name: why for task in unit.scores}
     return found
+
+
+def _of_probe(probe: Probe, tasks: Sequence[Task]) -> Ask:
+    refused = refusals(probe, tasks)
+    able = [other.name for other in probes.every() if refused and refused.keys().isdisjoint(refusals(other, tasks))]
+    return Ask(option("probe", probe.name), sorted(probe.takes), refused, [option("probe", one) for one in able])
+
+
+def _of_budgets(targets: Mapping[str, str], budgets: Sequence[Budget]) -> Iterator[Ask]:
+    """Yield each option for label budgets that was given; its values are all for the same tasks."""
+    for name, takes in labelled.TAKES.items():
+        if any(name in budget.overrides() for budget in budgets):
+            refused = {task: _kind(target) for task, target in targets.items() if target not in takes}
+            able = [other for other, its in labelled.TAKES.items() if all(targets[task] in its for task in refused)]
+            yield Ask(option(name), takes, refused, [option(other) for other in able])
+
+
+def _kind(target: str) -> str:
+    return f"a {'pixelwise ' if target in PIXELWISE else ''}task ({target})"
 
 
 def _why_not(probe: Probe, trains: Task) -> str:
@@ -58,6 +96,11 @@ def _why_not(probe: Probe, trains: Task) -> str:
     except UsageError as error:  # it has the probe's head, and was sound with its own
         return str(error).rstrip(".")
     return probe.refuses(trains, target)
+
+
+def _refusal(ask: Ask) -> str:
+    instead = f"Use {' or '.join(ask.instead)} there, or name other tasks." if ask.instead else "Name other tasks."
+    return f"{ask.what} is for tasks whose targets are {', '.join(ask.takes)}, and does not fit {_said(ask.refused)}. {instead}"
 
 
 def _said(refused: Mapping[str, str]) -> str:

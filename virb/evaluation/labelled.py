@@ -8,8 +8,8 @@ first of each, so that a smaller one is contained in every larger one, and all e
   behind most (the smallest share of its examples; for k a class, the fewest), until f N are there, or each label has k.
   Examples without any label are a label of their own.
 - number: as classes, which are the ten tenths of the train split by the (first) number; examples without it are left out.
-- relevance: refused, as what is searched has no labels.
-- mask, map: a fraction is one of the images, in one random order; k a class is refused, as an image has many.
+- relevance: none, as what is searched has no labels.
+- mask, map: a fraction is one of the images, in one random order; k a class is none, as an image has many.
 """
 
 from __future__ import annotations
@@ -21,11 +21,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from virb.contracts.budget import Budget
-from virb.contracts.parts import PIXELWISE
+from virb.contracts.parts import PIXELWISE, TARGETS
 from virb.errors import UsageError, option
 
 TENTHS = 10  # of the range of numbers
 VERSION = 1  # of the rule above; records name it
+TAKES = {  # which targets an option for budgets is for, by its name
+    "label_fraction": tuple(target for target in TARGETS if target != "relevance"),
+    "labels_per_class": ("class", "labels", "number"),
+}
+
+
+def fits(target: str, budget: Budget) -> bool:
+    """Return whether examples of tasks with such targets can be drawn by ``budget``, as far as is known without data."""
+    return all(target in TAKES[name] for name in budget.overrides())
 
 
 def rows(target: str, targets: object, budget: Budget, *, n: int, seed: int, names: Sequence[str] = ()) -> np.ndarray:
@@ -39,11 +48,10 @@ def rows(target: str, targets: object, budget: Budget, *, n: int, seed: int, nam
     Raises:
         UsageError: a class that the examples have would be left without one, or has not as many as were asked for.
     """
+    assert fits(target, budget), (target, budget)
     if budget.is_whole:
         return np.arange(n)
     rng = np.random.default_rng(seed)
-    if target == "relevance":
-        raise UsageError(f"{budget} is none for retrieval: what is searched has no labels.")
     if target in PIXELWISE:
         return _images(budget, n, rng)
     known = np.asarray(targets)
@@ -53,11 +61,6 @@ def rows(target: str, targets: object, budget: Budget, *, n: int, seed: int, nam
 
 
 def _images(budget: Budget, n: int, rng: np.random.Generator) -> np.ndarray:
-    if budget.labels_per_class is not None:
-        raise UsageError(
-            f"{option('labels_per_class', budget.labels_per_class)} is none for a pixelwise task, whose images have many "
-            f"classes each; use {option('label_fraction')}."
-        )
     count = _share(budget, n)
     if count == 0:
         raise UsageError(f"{budget} leaves none of {n} examples; {_at_least(n)}.")

@@ -106,12 +106,17 @@ class Planner:
         return found
 
     def jobs_of(self, unit: Unit) -> Iterator[Job]:
-        budgets = self.options.budgets()
+        budgets = self._budgets(unit)
         for task in unit.scores:
             for encoder in range(len(self.encoders)):
                 for budget in budgets:
                     for seed in range(self._n_seeds(budget)):
                         yield Job(encoder, task.name, seed, budget)
+
+    def _budgets(self, unit: Unit) -> list[Budget]:
+        """Return those of the budgets that are for the unit's targets."""
+        target = parts_of(unit.trains).target
+        return [budget for budget in self.options.budgets() if labelled.fits(target, budget)]
 
     def _n_seeds(self, budget: Budget) -> int:
         """Which examples have labels is drawn by the seed, so that of a part of them nothing is without chance."""
@@ -221,8 +226,8 @@ class Planner:
         Where no head trains on all of train, only the images that some head trains on are encoded.
         """
         rows: dict[tuple[Budget, int], np.ndarray] = {}
-        task, n_all = unit.trains, len(train)
-        for budget in self.options.budgets():
+        task, n_all, budgets = unit.trains, len(train), self._budgets(unit)
+        for budget in budgets:
             if budget.is_whole:
                 continue
             with Guard(f"{task.name}, {budget}", found.failures, self.progress):
@@ -231,7 +236,7 @@ class Planner:
                         parts.target, train.targets, budget, n=n_all, seed=seed, names=task.class_names
                     )
         pieces: list[tuple[Piece, Sequence[int]]] = []
-        if WHOLE in self.options.budgets():
+        if WHOLE in budgets:
             pieces.append((Piece(unit, train, tests, {}, parts, layer), range(self._n_seeds(WHOLE))))
         elif rows:
             used = np.unique(np.concatenate(list(rows.values())))

@@ -169,7 +169,7 @@ def run(
     """Run the grid; failures of single jobs are collected, the rest goes on.
 
     With ``may_leave_out`` (default: where ``tasks`` are not named) optional tasks whose data are absent are left out and
-    are no failures.
+    are no failures, and so are tasks that the probe or the label budgets are not for.
 
     Raises:
         VirbError: nothing can be run as asked: unknown names, no encoder that can be read, an unwritable ``out``. One
@@ -185,7 +185,7 @@ def run(
     failures: list[Failure] = []
     may_leave_out = not names if may_leave_out is None else may_leave_out
     chosen, suites = select_tasks(names, suite, failures)
-    chosen = fitting(how, chosen, is_named=bool(names), progress=progress)
+    chosen = fitting(how, chosen, options.budgets(), is_named=not may_leave_out, progress=progress)
     check_task_names(chosen)
     if options.seeds > 1 and not how.is_random and all(budget.is_whole for budget in options.budgets()):
         progress.note(

@@ -22,6 +22,7 @@ from virb.contracts.task import Task
 from virb.convert.load import expand_sources
 from virb.errors import UsageError, option
 from virb.evaluation import run as evaluation
+from virb.evaluation.fitting import fitting
 from virb.evaluation.grid import Failure
 from virb.evaluation.parts import parts_of
 from virb.evaluation.units import select_tasks
@@ -75,6 +76,7 @@ def tune(
     for task in chosen:
         if task.heads_of:
             raise UsageError(f"{task.name} trains no heads of its own; tune {task.heads_of}.")
+    fitting(probe, chosen, options.budgets(), is_named=True, progress=progress or Progress(is_quiet=True))
     score = _at_once if probe.protocol is None else _in_turn
     rows, failures = score(encoder, chosen, settings, context, options, validation, progress)
     columns = list(dict.fromkeys(name for setting in settings for name in setting))

@@ -18,7 +18,7 @@ TEMPERATURES = (
     Option("student_temperature", 0.1, "of the student"),
     Option("first_teacher_temperature", 0.04, "of the teacher at the start"),
     Option("teacher_temperature", 0.07, "of the teacher after its warm-up"),
-    Option("teacher_warmup_epochs", 30.0, "how long the teacher's temperature rises"),
+    Option("teacher_warmup_epochs", 30.0, "how long the teacher's temperature rises", low=0.0),
 )
 
 
@@ -37,22 +37,25 @@ class Crops:
         return [one, two, *small]
 
 
-def head(dim: int, options: Mapping[str, Any], *, has_scale: bool = False) -> nn.Sequential:
+def head(dim: int, options: Mapping[str, Any], *, has_scale: bool = False, has_norm: bool = False) -> nn.Sequential:
     """Return the head of Caron et al. 2021, Section 3.1, from ``dim`` to ``options["prototypes"]`` scores.
 
     Its last layer is the prototypes; with ``has_scale`` each has a length that is trained (DINO's norm_last_layer=False).
+    With ``has_norm`` both hidden layers are normalised over the batch, (N, dim) (DINO's use_bn_in_head).
     """
     hidden, bottleneck = options["hidden_dim"], options["bottleneck_dim"]
     last = projections.WeightNormPrototypes(bottleneck, options["prototypes"], has_scale=has_scale)
-    return nn.Sequential(
-        nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck), last
-    )
+    layers: list[nn.Module] = []
+    for width in (dim, hidden):
+        layers += [nn.Linear(width, hidden), *([nn.BatchNorm1d(hidden)] if has_norm else []), nn.GELU()]
+    return nn.Sequential(*layers, nn.Linear(hidden, bottleneck), last)
 
 
 def teacher_temperature(epoch: float, options: Mapping[str, Any]) -> float:
     """Return the teacher's temperature, which rises linearly over ``options["teacher_warmup_epochs"]`` epochs."""
     first, last = options["first_teacher_temperature"], options["teacher_temperature"]
-    return first + (last - first) * min(1.0, epoch / options["teacher_warmup_epochs"])
+    warmup = options["teacher_warmup_epochs"]
+    return first + (last - first) * min(1.0, epoch / warmup) if warmup else last
 
 
 def rest(last: nn.Module, epoch: float, options: Mapping[str, Any]) -> None:
