@@ -61,19 +61,21 @@ RUNS = {
     "swav": of_study("swav"),
     "pirl": of_study("pirl", **FEW),
     "byol": Run({**SHAPE, "hidden_dim": 512, "projection_dim": 128, "momentum": 0.98}, settings=OFTEN),
-    "simsiam": Run(  # not above the floor yet, nor is DINO
-        {**SHAPE, "min_crop": 0.8, "zero_init_residual": False, "projection_dim": 128, "bottleneck_dim": 512},
-        settings={**OFTEN, "lr": 0.4},
+    "simsiam": Run(
+        {**FULL, "min_crop": 0.4, "blur_p": "0", "projection_dim": 512, "bottleneck_dim": 128},
+        images=240_000,
+        settings={**OFTEN, **FEW, "warmup_epochs": 0},
     ),
     "barlow-twins": Run({**FULL, "projection_dim": 512, "lambd": 0.01}, settings=FEW),
     "vicreg": Run({**FULL, "projection_dim": 512}, settings=FEW),
     "dino": Run(
         {
-            **SHAPE, "prototypes": 256, "hidden_dim": 512, "bottleneck_dim": 64, "small_crops": 0, "crop_split": 0.7,
-            "momentum": 0.98, "freeze_epochs": 100.0, "clip": 0, "first_teacher_temperature": 0.03,
+            **MILD, "crop_split": 0.4, "blur_p": "0", "small_crops": 0, "head_norm": True, "prototypes": 1024, "hidden_dim": 512,
+            "bottleneck_dim": 64, "freeze_epochs": 4.0, "clip": 0, "momentum": 0.98, "first_teacher_temperature": 0.03,
             "teacher_temperature": 0.03,
         },
-        settings={"batch_size": 64, "lr": 0.0005, "warmup_epochs": 0.5},
+        images=240_000,
+        settings={**FEW, "batch_size": 64, "lr": 0.002, "warmup_epochs": 4},
     ),
     "supervised": of_study("supervised"),
 }  # fmt: skip

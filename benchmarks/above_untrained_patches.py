@@ -3,7 +3,8 @@
     python benchmarks/above_untrained_patches.py [--methods mae,ibot] [--seeds 3] [--images 20480] [--scores FILE.json]
 
 A transformer of 64 dimensions and four blocks, on patches of 8 px, sees 48 px views of the rendered world's 6,000 pretraining
-images of objects; batches of 64. Two scores on the 2,800 other images of objects, of twelve classes: nearest neighbours as in
+images of objects, or a quarter of them where a method gains more from seeing an image again (iBOT, DINOv2, three times as long;
+``--images`` gives all another length); batches of 64. Two scores on the 2,800 other images of objects, of twelve classes: nearest neighbours as in
 ssl_training.py, and a linear classifier (logistic regression of standardised features, the mean of five folds), as masked
 reconstruction is little seen by the first (He et al. 2022, Section 4.3). Rates, momenta and heads are those of a small network on
 few images, without small crops; all else is as published. MAE and I-JEPA are read off the patches' mean, which is what they
@@ -14,6 +15,7 @@ the same weights but for what the method's authors begin with (sine-cosine posit
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,18 +34,34 @@ from virb.pretraining.settings import Settings
 
 LR = 0.002
 ARCH = {"dim": 64, "depth": 4, "heads": 4, "hidden": 256, "patch": 8, "image_size": SIZE}
-MILD = {"jitter": "0.4,0.4,0.4,0.1", "blur_p": "0.1", "solarize_p": "0"}
-HEADS = {"prototypes": 256, "hidden_dim": 256, "bottleneck_dim": 64, "freeze_epochs": 0.2}
-STUDENT = {"small_crops": 0, "momentum": 0.98, "drop_path": 0.0}
-#: A method's network and options; published ones where nothing is said.
-RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "mae": ({"pool": "avg"}, {"decoder_dim": 64, "decoder_depth": 2, "decoder_heads": 4}),
-    "i-jepa": (
+MILD = {"jitter": "0.4,0.4,0.4,0.1", "blur_p": "0", "solarize_p": "0", "crop_split": 0.4}
+HEADS = {"prototypes": 1024, "hidden_dim": 512, "bottleneck_dim": 64, "freeze_epochs": 4.0}
+STUDENT = {
+    "small_crops": 0, "momentum": 0.98, "drop_path": 0.0, "clip": 0, "first_teacher_temperature": 0.03,
+    "teacher_temperature": 0.03,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method's network, options (published ones where nothing is said), images seen, other settings."""
+
+    arch: dict[str, Any]
+    options: dict[str, Any]
+    images: int = 20_480
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+# As DINO in above_untrained.py: few images, seen often.
+FEW = {"images": 61_440, "settings": {"subset": "quarter", "warmup_epochs": 4}}
+RUNS = {
+    "mae": Run({"pool": "avg"}, {"decoder_dim": 64, "decoder_depth": 2, "decoder_heads": 4}),
+    "i-jepa": Run(
         {"pool": "avg"},
         {"predictor_dim": 48, "predictor_depth": 2, "predictor_heads": 4, "momentum": 0.99, "min_keep": 4},
     ),
-    "ibot": ({}, {**HEADS, **STUDENT, **MILD}),
-    "dinov2": ({"registers": 4}, {**HEADS, **STUDENT, **MILD, "patch_bottleneck_dim": 64}),
+    "ibot": Run({}, {**HEADS, **STUDENT, **MILD}, **FEW),
+    "dinov2": Run({"registers": 4}, {**HEADS, **STUDENT, **MILD, "patch_bottleneck_dim": 64}, **FEW),
 }
 
 
@@ -67,23 +85,34 @@ def made(method: str, folder: Path, *, seed: int, arch: dict[str, Any], **how: A
 
 
 def main() -> None:
-    args = arguments(__doc__, list(RUNS), images=20480)
+    args = arguments(__doc__, list(RUNS), images=None)
     score, scores = Scorer(), Scores(args.scores)
-    how = {"data": DATA, "budget": args.images, "batch_size": 64, "view_size": VIEW_SIZE, "lr": LR, "device": "cpu"}
+    how = {"data": DATA, "batch_size": 64, "view_size": VIEW_SIZE, "lr": LR, "device": "cpu"}
     found: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {method: [] for method in args.methods}
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(args.seeds):
             for method in args.methods:
-                arch, options = RUNS[method]
-                floor = partial(made, "random", Path(scratch), seed=seed, arch=arch)
-                run = partial(made, method, Path(scratch), seed=seed, arch=arch, options=options, **how)
-                below = scores.get(f"untrained {arch}, seed {seed}", lambda make=floor: score.both(make()))
-                above = scores.get(f"{method}, {args.images} images, seed {seed}", lambda make=run: score.both(make()))
+                one = RUNS[method]
+                images, settings = args.images or one.images, {**how, **one.settings}
+                floor = partial(made, "random", Path(scratch), seed=seed, arch=one.arch)
+                run = partial(
+                    made,
+                    method,
+                    Path(scratch),
+                    seed=seed,
+                    arch=one.arch,
+                    options=one.options,
+                    budget=images,
+                    **settings,
+                )
+                below = scores.get(f"untrained {one.arch}, seed {seed}", lambda make=floor: score.both(make()))
+                what = f"{method}, {images} images, {one.settings}, {one.options}, seed {seed}"
+                above = scores.get(what, lambda make=run: score.both(make()))
                 found[method].append((above, below))
     for kind in ("knn", "linear"):
         print(f"| method | {kind} | untrained | difference |\n|---|---|---|---|")
         for method, pairs in found.items():
-            above, below = ([one[kind] for one in side] for side in zip(*pairs, strict=True))
+            above, below = ([found_of[kind] for found_of in side] for side in zip(*pairs, strict=True))
             print(f"| {method} | {spread(above)} | {spread(below)} | {difference(above, below)} |")
 
 

@@ -74,7 +74,7 @@ AUTHORS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("dino", "ViT"): ("main_dino.py", {
         "optimizer": "adamw", "lr": 5e-4, "weight_decay": 0.04, "epochs": 100, "warmup": 10, "momentum": 0.996,
         "student_temperature": 0.1, "first_teacher_temperature": 0.04, "prototypes": 65536, "clip": 3.0,
-        "small_crops": 8, "crop_split": 0.4, "drop_path": 0.1, "resampling": "bicubic",
+        "small_crops": 8, "crop_split": 0.4, "drop_path": 0.1, "resampling": "bicubic", "head_norm": False,
         "jitter": "0.4,0.4,0.2,0.1", "blur_p": "1,0.1,0.5", "solarize_p": "0,0.2,0", "min_crop": 0.05,
     }),
     ("mae", "ViT"): ("Section 4.3, Table 8; PRETRAIN.md", {

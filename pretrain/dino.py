@@ -16,7 +16,7 @@ from virb.training.precision import widen
 class DINO(Learner):
     def __init__(self, encoder, options, setup):
         super().__init__(encoder, options, setup)
-        head = distillation.head(encoder.dim, options)
+        head = distillation.head(encoder.dim, options, has_norm=options["head_norm"])
         initial.truncated_normal(head)
         self.last = head[-1]
         self.head = head
@@ -88,6 +88,7 @@ METHOD = Method(
         Option("prototypes", 65536, "the output dimension"),
         Option("hidden_dim", 2048, "hidden units of the head"),
         Option("bottleneck_dim", 256, "dimension before the last layer"),
+        Option("head_norm", False, "batch normalisation in the head (the authors' use_bn_in_head)"),
         Option("freeze_epochs", 1.0, "how long the last layer stays as it starts"),
         Option("clip", 3.0, "largest norm of a gradient, tensor by tensor; 0: any", low=0.0),
         Option("drop_path", 0.0, "how often the student's last block is skipped, those before less (ViTs)", low=0.0, high=0.9),

@@ -183,7 +183,7 @@ class DINO(Lightly):
     def __init__(self, backbone, dim, options, setup):
         super().__init__(backbone, dim, options, setup)
         sizes = dim, options["hidden_dim"], options["bottleneck_dim"], options["prototypes"]
-        norm = options.get("head_norm", False)
+        norm = options["head_norm"]
         self.student_head = modules.DINOProjectionHead(*sizes, norm, freeze_last_layer=options["freeze_epochs"])
         self.teacher_backbone = self.momentum_copy(backbone)
         self.teacher_head = modules.DINOProjectionHead(*sizes, norm)

@@ -7,15 +7,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "above_untrained.py"
 
 
+METHODS = (
+    "simclr", "moco-v1", "moco-v2", "moco-v3", "swav", "pirl", "byol", "simsiam", "barlow-twins", "vicreg", "dino", "supervised",
+)  # fmt: skip
+LEAST = 0.03  # of the mean lead; measured with these two seeds: .07 (MoCo v2, DINO, SwAV) to .43 (supervised), seeds apart by .08 at most
+
+
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("method", ["simclr", "pirl", "vicreg", "byol"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_method_is_above_the_floor(method, tmp_path):
     found = tmp_path / "scores.json"
     command = [sys.executable, str(BENCHMARK), "--methods", method, "--seeds", "2", "--scores", str(found)]
@@ -23,5 +30,4 @@ def test_a_method_is_above_the_floor(method, tmp_path):
     scores = json.loads(found.read_text())
     below, above = ([value for what, value in scores.items() if what.startswith(who)] for who in ("untrained", method))
     assert len(below) == len(above) == 2
-    # Measured with these two seeds: .08 to .18 above.
-    assert all(higher > lower + 0.05 for lower, higher in zip(below, above, strict=True))
+    assert mean(above) > mean(below) + LEAST

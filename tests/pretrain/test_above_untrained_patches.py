@@ -16,7 +16,7 @@ LEAST = 0.01  # of the linear classifier's lead; measured: .038 (MAE) and .018 (
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("method", ["mae", "i-jepa"])
+@pytest.mark.parametrize("method", ["mae", "i-jepa", "ibot", "dinov2"])
 def test_a_method_is_above_the_floor(method, tmp_path):
     found = tmp_path / "scores.json"
     command = [sys.executable, str(BENCHMARK), "--methods", method, "--seeds", "2", "--scores", str(found)]

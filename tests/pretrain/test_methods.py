@@ -91,3 +91,16 @@ def test_simclr_ablations(virb_pretrain, images, small, tmp_path, option):
         "simclr", "--data", images, *small, "--epochs", 1, "--option", option, *extra, "--out", out
     )
     assert status == 0, text
+
+
+def test_dino_with_batch_normalisation_in_its_head(virb_pretrain, images, small, tmp_path):
+    options = [text for option in (*SMALL_HEADS["dino"], "head_norm=true") for text in ("--option", option)]
+    status, text = virb_pretrain("dino", "--data", images, *small, *options, "--epochs", 1, "--out", tmp_path / "d.pt")
+    assert status == 0, text
+    state = read_checkpoint(tmp_path / "d.pt")["meta"]["head"]
+    through = load_encoder(f"{tmp_path / 'd.pt'}:features=projection")
+    norms = [module for module in through.modules() if isinstance(module, torch.nn.BatchNorm1d)]
+    assert [norm.num_features for norm in norms] == [32, 32], (
+        state
+    )  # both hidden layers, as the authors' use_bn_in_head
+    assert all(bool(norm.running_mean.abs().sum() > 0) for norm in norms)  # the teacher's, which saw images

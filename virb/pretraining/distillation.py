@@ -37,16 +37,18 @@ class Crops:
         return [one, two, *small]
 
 
-def head(dim: int, options: Mapping[str, Any], *, has_scale: bool = False) -> nn.Sequential:
+def head(dim: int, options: Mapping[str, Any], *, has_scale: bool = False, has_norm: bool = False) -> nn.Sequential:
     """Return the head of Caron et al. 2021, Section 3.1, from ``dim`` to ``options["prototypes"]`` scores.
 
     Its last layer is the prototypes; with ``has_scale`` each has a length that is trained (DINO's norm_last_layer=False).
+    With ``has_norm`` both hidden layers are normalised over the batch, (N, dim) (DINO's use_bn_in_head).
     """
     hidden, bottleneck = options["hidden_dim"], options["bottleneck_dim"]
     last = projections.WeightNormPrototypes(bottleneck, options["prototypes"], has_scale=has_scale)
-    return nn.Sequential(
-        nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck), last
-    )
+    layers: list[nn.Module] = []
+    for width in (dim, hidden):
+        layers += [nn.Linear(width, hidden), *([nn.BatchNorm1d(hidden)] if has_norm else []), nn.GELU()]
+    return nn.Sequential(*layers, nn.Linear(hidden, bottleneck), last)
 
 
 def teacher_temperature(epoch: float, options: Mapping[str, Any]) -> float:
