@@ -1,10 +1,11 @@
 """How a finished evaluation grows with the store and with the number of encoders.
 
 Makes a synthetic results folder (encoder files of a tiny network, tasks of a dozen images, records with right
-fingerprints and checksums) and times what asks for nothing new, in processors' seconds of one process: a first call, which
-has to read encoder files, and a second one, which may remember them.
+fingerprints and checksums) and times what asks for nothing new, in processors' seconds: the first call ever, which reads every
+encoder file and record; the same again in this process; and the command in a new process, imports and printing included.
+With --analyze and --report also these commands, whose other processes are counted in.
 
-Run: python benchmarks/growth.py [--encoders 35] [--tasks 21] [--seeds 1] [--report] [--keep DIR]
+Run: python benchmarks/growth.py [--encoders 35] [--tasks 21] [--seeds 1] [--analyze] [--report] [--keep DIR]
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import pstats
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -171,11 +173,25 @@ def timed(what: str, *, profile: bool) -> Iterator[None]:
         pstats.Stats(watch).sort_stats("cumtime").print_stats(35)
 
 
+def command(what: str, *words: str) -> None:
+    """Run ``virb`` in a new process and print what it took, with the processes that it started."""
+    before, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "virb", *words], stdout=subprocess.PIPE, text=True)
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - wall
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    peak = after.ru_maxrss / 1024  # of the largest of all so far
+    print(f"  {what:52} {cpu:7.2f} s of a processor ({wall:7.2f} by the clock), peak {peak:6.0f} MB", flush=True)
+    print("    " + done.stdout.strip().rpartition("\n")[2])
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoders", type=int, default=35)
     parser.add_argument("--tasks", type=int, default=21)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--analyze", action="store_true", help="also run all analyses")
     parser.add_argument("--report", action="store_true", help="also write the report")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--keep", type=Path, help="make the store here, and use the one that is here")
@@ -199,7 +215,7 @@ def main() -> None:
         time.sleep(2.1)  # files that changed a moment ago are not remembered
         calls = [
             ("nothing to do: one encoder x all tasks, one seed", files[:1], options.one_seed()),
-            ("nothing to do: all encoders x all tasks, one seed", files, options.one_seed()),
+            ("all encoders x all tasks, one seed, the first time", files, options.one_seed()),
             ("the same again", files, options.one_seed()),
         ]
         for what, asked, how in calls:
@@ -207,13 +223,15 @@ def main() -> None:
                 outcome = evaluation.run(asked, tasks, context=DataContext(), options=how)
             assert outcome.n_run == 0
             assert len(outcome.table) == len(asked) * len(tasks), len(outcome.table)
+        where = ["--include", str(place / "content")]
+        asked = [*files, "--tasks", ",".join(tasks), "--out", str(out), "--device", "cpu", "--quiet", *where]
+        command("virb evaluate, in a new process", "evaluate", *asked)
+        if args.analyze:
+            command(
+                "virb analyze all", "analyze", "all", "--results", str(out), "--out", str(place / "figures"), *where
+            )
         if args.report:
-            from virb.cli import main as command
-
-            with timed("virb report", profile=args.profile):
-                status = command(["report", "--results", str(out), "--out", str(place / "report")])
-            if status:
-                sys.exit(status)
+            command("virb report", "report", "--results", str(out), "--out", str(place / "report"), *where)
 
 
 if __name__ == "__main__":

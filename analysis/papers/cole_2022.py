@@ -7,7 +7,7 @@ import re
 import pandas as pd
 from virb.analysis.papers import cole_claims as claims
 from virb.analysis.papers import cole_quality_claims as quality
-from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PROBES, melted
+from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PLACES, PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -233,6 +233,8 @@ PHOTOS = Scale(
     recipe="photos.yaml",
     facts={"home": {**HOMES, "mini-object-class": "world-objects"}, "broad": "tiny-imagenet-32"},
     label=OF_PHOTOGRAPHS,
+    places=PLACES,
+    is_of_parts=True,
     input_px=32, embedding=128, card="two cores",
 )  # fmt: skip
 

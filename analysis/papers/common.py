@@ -16,6 +16,7 @@ PROBES = {"linear": ("gradient", "lbfgs"), "gradient": ("gradient",), "fine-tune
 #: The encoders of pretrain/recipes/photos.yaml: what is said beside their answers, their sets and the task of each set.
 OF_PHOTOGRAPHS = "of small photographs: CIFAR-10 and a fifth of Tiny ImageNet at 32 px, quarter-width ResNet-18s"
 HOMES = {"hammoud-tiny-imagenet": "tiny-imagenet-32", "simclr-cifar-10": "cifar10"}
+PLACES = {"tiny-imagenet": "tiny-imagenet-32", "cifar-10": "cifar10"}  # of the tasks' sets, below the data folder
 EVERY_SCALE = ("full", "mini", "photos")  # of a part
 #: A correlation that is called strong, or of which one predicts the other.
 STRONG = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from virb.analysis.papers import hammoud_claims as claims
-from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PROBES, melted
+from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PLACES, PROBES, melted
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -203,6 +203,8 @@ PHOTOS = Scale(
     recipe="photos.yaml",
     facts={"home": HOMES},
     label=OF_PHOTOGRAPHS,
+    places=PLACES,
+    is_of_parts=True,
     input_px=32, embedding=128, card="two cores",
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from virb.analysis.papers import kotar_claims as claims
 from virb.analysis.papers import kotar_pretraining_claims as pretraining
-from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PROBES
+from virb.analysis.papers.common import EVERY_SCALE, HOMES, OF_PHOTOGRAPHS, PLACES, PROBES
 
 from virb.contracts.paper import Claim, Member, Paper, Part, Published, Scale
 
@@ -218,6 +218,8 @@ PHOTOS = Scale(
         "home": HOMES,
     },
     label=OF_PHOTOGRAPHS,
+    places=PLACES,
+    is_of_parts=True,
     input_px=32,
     embedding=128,
     card="two cores",

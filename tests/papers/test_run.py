@@ -10,6 +10,8 @@ import pytest
 from virb import registry
 from virb.cli import main
 from virb.contracts.examples import DataContext
+from virb.evaluation.status import INCOMPLETE, Status
+from virb.papers import status
 from virb.papers.cost import evaluation_cost, gflops, images_seen, pretraining_hours
 from virb.papers.status import HERE, MISSING, TO_FETCH, TO_MAKE, look
 
@@ -64,6 +66,42 @@ def test_status_says_what_is_missing_and_where_to_get_it(tmp_path):
     cole = look(registry.load("papers", "cole-2022"), "full", context, tmp_path, ("table1",))
     assert {one.state for one in cole.encoders.values()} == {MISSING}
     assert "inat21/train" in cole.encoders["SimCLR iNat21 1M"].how
+
+
+def test_a_scale_of_parts_of_sets_takes_them_where_they_lie_and_says_how_much_is_there(tmp_path, monkeypatch, capsys):
+    """Tiny ImageNet's fifth lies in a folder of its own name; a set of which a split cannot be listed is none."""
+    asked = []
+
+    def data_status(task, context):
+        asked.append((task.name, context.place("tiny-imagenet").name))
+        counts = {"train": 20, "test": 2} if task.name != "camvid" else {"train": 5}
+        return Status(task.name, INCOMPLETE, counts, dict(task.n_examples), "train has 20 examples; expected 100,000.")
+
+    monkeypatch.setattr(status, "data_status", data_status)
+    (tmp_path / "tiny-imagenet-32").mkdir()
+    argv = [
+        "paper",
+        "status",
+        "kotar-2021",
+        "--scale",
+        "photos",
+        "--data",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "of another size than published, and used: hammoud-tiny-imagenet: train has 20 examples" in said
+    assert "incomplete: camvid" in said
+    assert {place for _, place in asked} == {"tiny-imagenet-32"}
+    assert main([*argv, "--data", f"tiny-imagenet={tmp_path}"]) == 0  # what the user says goes before
+    assert asked[-1][1] == tmp_path.name
+    capsys.readouterr()
+    kotar = registry.load("papers", "kotar-2021")
+    full = look(kotar, "full", DataContext(root=tmp_path), tmp_path / "out", ("figure4",))
+    assert {one.state for one in full.tasks.values()} == {INCOMPLETE}
+    assert kotar.scale("photos").placed(DataContext(root=tmp_path / "out")).places == {}
 
 
 CUT = ["paper", "run", "chen-2020", "--scale", "mini", "--part", "table4", "--encoder", "simclr,simclr-margin", "--limit", "24", "--epochs", "1"]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -170,3 +171,116 @@ def test_a_disk_without_room_is_told_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(UsageError, match=r"will take 5 MB, and the disk of .* has 0 MB left"):
         files.check_room(tmp_path, 5_000_000, "The state")
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A recipe of two trained encoders of one folder and an untrained one, and the folder where they lie finished."""
+    from PIL import Image
+
+    monkeypatch.setenv("VIRB_CACHE", str(tmp_path / "cache"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(4):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(photos / f"{k}.png")
+    defaults = {
+        "method": "simclr", "data": str(photos), "size": 16, "batch_size": 4, "arch_options": {"width": 0.0625, "stem": "cifar"},
+        "optimizer": "adamw", "lr": 0.001, "budget": 4, "warmup_epochs": 0, "device": "cpu",
+    }  # fmt: skip
+    recipe = {"defaults": defaults, "encoders": {"a": {}, "b": {"seed": 1}, "untrained": {"method": "random"}}}
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    _, failed = recipes.run_recipe(path, tmp_path / "out", quiet=True)
+    assert failed == {}
+    return path, recipe, tmp_path / "out"
+
+
+def test_data_sets_lie_where_the_caller_says(tmp_path, made, monkeypatch):
+    """In this process and in others, which are told by $VIRB_DATA."""
+    path, recipe, out = made
+    recipe["defaults"]["data"] = "photos"
+    path.write_text(yaml.safe_dump(recipe))
+    monkeypatch.setenv("VIRB_CACHE", str(tmp_path / "cache"))
+    again, failed = recipes.run_recipe(path, out, quiet=True, data_root=tmp_path)
+    assert ([one.is_new for one in again], failed) == ([False] * 3, {})
+    environments = []
+
+    def start(command, *, env, **options):
+        environments.append(env["VIRB_DATA"])
+        raise OSError("enough")
+
+    monkeypatch.setattr(recipes.subprocess, "Popen", start)
+    with pytest.raises(OSError, match="enough"):
+        recipes.run_recipe_in_parallel(path, out, jobs=2, only=("a",), force=True, quiet=True, data_root=tmp_path)
+    assert environments == [str(tmp_path)]
+
+
+def left(path, out, monkeypatch):
+    """Which encoders of the recipe processes are started for, and how often images were read to say so."""
+    from virb.pretraining import asked
+
+    started, read = [], []
+
+    class Child:
+        def __init__(self, command, **options):
+            started.append(command[command.index("--only") + 1])
+            self.stdout, self.returncode = [], 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    load = asked.sources.load
+    monkeypatch.setattr(asked.sources, "load", lambda *names, **how: read.append(names) or load(*names, **how))
+    monkeypatch.setattr(recipes.subprocess, "Popen", Child)
+    there, statuses = recipes.run_recipe_in_parallel(path, out, jobs=2, quiet=True)
+    monkeypatch.undo()
+    assert started == list(statuses)
+    assert all(not one.is_new for one in there)
+    assert sorted([one.path.stem for one in there] + started) == ["a", "b", "untrained"]
+    return started, len(read)
+
+
+def test_for_encoders_that_are_there_no_process_is_started_and_images_are_read_once(made, monkeypatch):
+    path, _, out = made
+    with monkeypatch.context() as patch:
+        patch.setenv("VIRB_CACHE", str(path.parent / "cache"))
+        assert left(path, out, patch) == ([], 1)
+    before = {file: file.stat().st_mtime_ns for file in out.glob("*.pt")}
+    again, failed = recipes.run_recipe(path, out, quiet=True)
+    assert ([one.is_new for one in again], failed) == ([False] * 3, {})
+    assert {file: file.stat().st_mtime_ns for file in out.glob("*.pt")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (lambda recipe: recipe["encoders"]["b"].update(lr=0.002), ["b"]),
+        (lambda recipe: recipe["encoders"]["a"].update(options={"temperature": 0.3}), ["a"]),
+        (lambda recipe: recipe["encoders"]["untrained"].update(seed=1), ["untrained"]),
+        (lambda recipe: recipe["defaults"].update(budget=8), ["a", "b"]),
+        (lambda recipe: recipe["defaults"].update(limit=3, batch_size=3), ["a", "b"]),
+        (lambda recipe: recipe["defaults"].update(data="nowhere"), ["a", "b"]),  # for the run to say
+    ],
+)
+def test_a_process_is_started_where_settings_differ(made, monkeypatch, change, again):
+    path, recipe, out = made
+    change(recipe)
+    path.write_text(yaml.safe_dump(recipe))
+    with monkeypatch.context() as patch:
+        patch.setenv("VIRB_CACHE", str(path.parent / "cache"))
+        assert left(path, out, patch)[0] == again
+
+
+def test_a_process_is_started_where_images_or_the_file_are_others(made, monkeypatch):
+    from PIL import Image
+
+    path, _, out = made
+    (out / "untrained.pt").write_bytes((out / "untrained.pt").read_bytes()[:1000])
+    Image.new("RGB", (16, 16)).save(path.parent / "photos" / "0.png")
+    with monkeypatch.context() as patch:
+        patch.setenv("VIRB_CACHE", str(path.parent / "cache"))
+        assert left(path, out, patch)[0] == ["a", "b", "untrained"]

@@ -226,6 +226,8 @@ def _print_status(state: Any) -> None:
     print(f"{len(state.tasks)} end tasks, the data of {len(state.tasks) - len(absent)} are there")
     for status in absent:
         print(f"  {status.state}: {status.task}: {status.reason.splitlines()[0][:240] if status.reason else ''}")
+    for status in [one for one in state.tasks.values() if one.state == FOUND and one.reason]:
+        print(f"  of another size than published, and used: {status.task}: {status.reason}")
     rows = []
     for one in state.parts:
         cost = one.cost

@@ -262,9 +262,11 @@ def _recipe(args: argparse.Namespace) -> int:
             UsageError("Under torchrun all processes train one encoder at a time; leave out --jobs.")
         )
     if args.jobs > 1:
-        statuses = run_recipe_in_parallel(
+        there, statuses = run_recipe_in_parallel(
             args.recipe, out, jobs=args.jobs, only=only, force=args.force, quiet=args.quiet
         )
+        for one in there:
+            print(_line(one))
         return int(any(statuses.values()))
     made, failed = run_recipe(args.recipe, out, only=only, force=args.force, quiet=args.quiet, look=look)
     if distributed.rank() == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +11,8 @@ from virb.errors import RegistryError, ScoresError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from virb.contracts.examples import DataContext
 
 HOLDS, FAILS, UNTOLD = "holds", "fails", "cannot be told"
 VERDICTS = (HOLDS, FAILS, UNTOLD)
@@ -167,6 +169,8 @@ class Scale:
         label: what is said beside every answer: "of the mini world".
         input_px: side of the images that encoders see, for the cost.
         embedding: numbers of an embedding; ``card``: what hours are stated for (virb/papers/cost.py).
+        places: folders below the data folder that sets of end tasks lie in, where the user places them nowhere else.
+        is_of_parts: an end task runs on what is there of its published set, however much that is.
     """
 
     encoders: Mapping[str, tuple[Member, ...]]
@@ -177,6 +181,15 @@ class Scale:
     input_px: int = 224
     embedding: int = 2048
     card: str = "one H100"
+    places: Mapping[str, str] = field(default_factory=dict)
+    is_of_parts: bool = False
+
+    def placed(self, context: DataContext) -> DataContext:
+        """Return ``context`` with those of the scale's own places that are there."""
+        if context.root is None:
+            return context
+        own = {name: context.root / folder for name, folder in self.places.items() if (context.root / folder).is_dir()}
+        return replace(context, places={**own, **context.places}, asked=context.asked | set(own))
 
     def members(self, groups: tuple[str, ...] | None = None) -> list[Member]:
         """The encoders of some groups (all by default), each once."""

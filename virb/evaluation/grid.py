@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Failure", "Job", "Piece", "Unit", "effective"]
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One head to train: which encoder (by its place in the list), which task, which seed, on how many labels."""
 
     encoder: int

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from virb.contracts.tree import LabelTree
-from virb.stats.granularity import level_accuracy
 
 
 def accuracies(predictions: Mapping[str, np.ndarray], tree: LabelTree | None) -> dict[str, float | None]:
@@ -23,6 +22,8 @@ def accuracies(predictions: Mapping[str, np.ndarray], tree: LabelTree | None) ->
     """
     if tree is None:
         return {}
+    from virb.stats.granularity import level_accuracy  # takes scipy.stats and pandas, half a second to import
+
     found = predictions["prediction"] if "prediction" in predictions else predictions["scores"].argmax(axis=1)
     target = np.asarray(predictions["target"])
     if target.ndim == 2:  # average precision keeps classes as a one a row

@@ -126,7 +126,7 @@ class Planner:
         return self.store.root / self.encoders[job.encoder].name / self._place(job)
 
     def _place(self, job: Job) -> str:
-        """Return the path of the job's record below its encoder's folder."""
+        """Return the path of the job's record below its encoder's folder, which is the same for all encoders."""
         if job.budget not in self._names:
             self._names[job.budget] = record_name(self.probe, self.options, job.budget)
         return f"{job.task}/{self._names[job.budget]}-seed{job.seed}.json"
@@ -182,13 +182,14 @@ class Planner:
                 probes = {
                     k: prints.part(probe_fields(self.probe, unit.trains, self.options, k, piece.budget)) for k in seeds
                 }
+                places = {seed: self._place(Job(0, task.name, seed, piece.budget)) for seed in seeds}
                 for encoder, seed in product(range(len(self.encoders)), seeds):
                     job = Job(encoder, task.name, seed, piece.budget)
                     now = prints.joined(
                         encoder=self._encoder_parts[encoder], data=tested, task=asked, probe=probes[seed]
                     )
                     piece.fingerprints[job] = now
-                    known = self._remembered[encoder].known(self._place(job))
+                    known = self._remembered[encoder].known(places[seed])
                     if known is not None and (known.fingerprint, known.told) == (now["sha256"], told[encoder]):
                         found.present.add(job)
                         found.rows[job] = known.row

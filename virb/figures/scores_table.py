@@ -97,14 +97,14 @@ def _unknown(flag: str, name: str, known: Sequence[str]) -> UsageError:
 def _by_task(
     frame: pd.DataFrame, wide: pd.DataFrame, mean_rank: pd.Series | None, order: list[str], columns: Sequence[str]
 ) -> Table:
-    by_cell = dict(iter(frame.groupby(["task", "encoder"], sort=False)))
+    by_cell = _cells(frame)
     rows, sections, best = [], [], set()
     for r, ((category, task, metric), group) in enumerate(frame.groupby(["category", "task", "metric"], sort=False)):
         rows.append([str(task), str(metric), shown(int(group["n_test"].iloc[0]))])
-        rows[-1] += [_cell(by_cell.get((task, encoder))) for encoder in order]
+        rows[-1] += [by_cell.get((str(task), encoder), "–") for encoder in order]
         sections.append(str(category))
         if len(order) > 1:
-            best |= {(r, 3 + k) for k, encoder in enumerate(order) if _is_best(wide, encoder, str(task))}
+            best |= {(r, 3 + k) for k, is_best in enumerate(_are_best(wide, order, str(task))) if is_best}
     heads = ["end task", "metric", "n test", *order]
     numbers = frozenset(range(2, len(heads)))
     return Table(heads, rows, numbers, sections=sections, best=frozenset(best), caption=_caption(frame, "row"))
@@ -113,7 +113,7 @@ def _by_task(
 def _by_encoder(
     frame: pd.DataFrame, wide: pd.DataFrame, mean_rank: pd.Series | None, order: list[str], columns: Sequence[str]
 ) -> Table:
-    by_cell = dict(iter(frame.groupby(["task", "encoder"], sort=False)))
+    by_cell = _cells(frame)
     about = encoder_table(frame)
     first = frame.drop_duplicates("task").set_index("task")
     wanted = list(columns) or [*([MEAN_RANK] if mean_rank is not None else []), *wide.columns]
@@ -125,8 +125,9 @@ def _by_encoder(
             heads.append(f"{name} {first['metric'][name]}")
             groups.append(str(first["category"][name]))
             numbers.add(k)
-            column = [_cell(by_cell.get((name, encoder))) for encoder in order]
-            best |= {(r, k) for r, encoder in enumerate(order) if _is_best(wide, encoder, name) and len(order) > 1}
+            column = [by_cell.get((name, encoder), "–") for encoder in order]
+            if len(order) > 1:
+                best |= {(r, k) for r, is_best in enumerate(_are_best(wide, order, name)) if is_best}
         elif name.replace("-", " ").replace("_", " ") == MEAN_RANK and mean_rank is not None:
             heads.append(MEAN_RANK)
             groups.append("")
@@ -158,15 +159,23 @@ def _about(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) and value == value else shown(value)
 
 
-def _is_best(wide: pd.DataFrame, encoder: str, task: str) -> bool:
-    return bool(wide[task][encoder] >= wide[task].max())
+def _are_best(wide: pd.DataFrame, order: list[str], task: str) -> list[bool]:
+    """Of each encoder of ``order``, whether none scores higher on the task."""
+    scores = wide[task].reindex(order).to_numpy(float)
+    found: list[bool] = (scores >= np.nanmax(scores)).tolist()
+    return found
 
 
-def _cell(rows: pd.DataFrame | None) -> str:
-    if rows is None:
-        return "–"
-    scores = rows["score"]
-    return f"{scores.mean():.3f}" + (f" ± {scores.std(ddof=1):.3f}" if len(scores) > 1 else "")
+def _cells(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """What stands in the cell of a task and an encoder: the mean over seeds, with its standard deviation."""
+    scores: dict[tuple[str, str], list[float]] = {}
+    for task, encoder, score in zip(frame["task"], frame["encoder"], frame["score"].to_numpy(float), strict=True):
+        scores.setdefault((str(task), str(encoder)), []).append(score)
+    return {cell: _text(values) for cell, values in scores.items()}
+
+
+def _text(scores: list[float]) -> str:
+    return f"{np.mean(scores):.3f}" + (f" ± {np.std(scores, ddof=1):.3f}" if len(scores) > 1 else "")
 
 
 def _caption(frame: pd.DataFrame, line: str) -> str:

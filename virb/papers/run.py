@@ -18,6 +18,7 @@ from virb.contracts.paper import Paper, Part
 from virb.errors import ScoresError, UsageError, VirbError
 from virb.evaluation.batteries.papers import recipe_path
 from virb.evaluation.run import run as evaluate
+from virb.evaluation.status import FOUND
 from virb.figures.analysing import AnalysisRun, run_by_name
 from virb.papers import page
 from virb.papers.claims import Answered
@@ -36,7 +37,7 @@ RECORDS = "records"  # below the folder of a run, beside its encoders and the pa
 
 @dataclass
 class PaperRun:
-    """What a run did: the parts that were drawn, those that were not and why, and what failed on the way."""
+    """What a run did: the parts that were drawn, parts and end tasks that were not run and why, and what failed on the way."""
 
     drawn: dict[str, AnalysisRun] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -67,12 +68,16 @@ def run_paper(
         UsageError: nothing of it can run.
     """
     out = Path(options.out) if budget is None else Path(options.out) / f"cut-{budget}"  # never beside the recipe's own
+    context = paper.scale(scale_name).placed(context)
     state = look(paper, scale_name, context, out, tuple(parts), seeds=options.seeds)
     done = PaperRun()
     can = [part for part in state.parts if not part.reason]
     for part in state.parts:
         if part.reason:
             done.left_out[part.part.name] = part.reason
+    for task in state.tasks.values():
+        if task.state != FOUND:
+            done.left_out[task.task] = f"its data are {task.state}: {task.reason.splitlines()[0]}"
     if only:
         _keep(can, only, paper)
     can = [part for part in can if part.encoders]
@@ -81,7 +86,7 @@ def run_paper(
             f"Nothing of {paper.name} can run: " + "; ".join(f"{name}: {why}" for name, why in list(done.left_out.items())[:3])
             + f". See: virb paper status {paper.name}."
         )  # fmt: skip
-    _pretrain(paper, scale_name, can, out, budget, jobs, done, tell)
+    _pretrain(paper, scale_name, can, out, context.root, budget, jobs, done, tell)
     _evaluate(can, context, replace(options, out=str(out / RECORDS)), done, tell, progress)
     cut = (
         ""
@@ -113,6 +118,7 @@ def _pretrain(
     scale_name: str,
     can: Sequence[PartState],
     out: Path,
+    data_root: Path | None,
     budget: int | None,
     jobs: int,
     done: PaperRun,
@@ -128,10 +134,12 @@ def _pretrain(
     tell(f"{len(lines)} encoders to pretrain, by {recipe.name}")
     folder = encoders_folder(out)
     if jobs > 1:
-        statuses = run_recipe_in_parallel(recipe, folder, jobs=jobs, only=tuple(lines), quiet=True)
+        _, statuses = run_recipe_in_parallel(
+            recipe, folder, jobs=jobs, only=tuple(lines), quiet=True, data_root=data_root
+        )
         done.failures += [f"{name} was not made (status {status})" for name, status in statuses.items() if status]
     else:
-        _, failed = run_recipe(recipe, folder, only=tuple(lines), quiet=True)
+        _, failed = run_recipe(recipe, folder, only=tuple(lines), quiet=True, data_root=data_root)
         done.failures += [f"{name} was not made: {why}" for name, why in failed.items()]
 
 

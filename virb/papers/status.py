@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from virb.contracts.task import Task
 from virb.convert import zoo
 from virb.errors import RegistryError, VirbError
 from virb.evaluation.batteries.papers import recipe_path
-from virb.evaluation.status import ABSENT, FOUND, Status, data_status
+from virb.evaluation.status import ABSENT, FOUND, INCOMPLETE, Status, data_status
 from virb.papers.cost import Cost, evaluation_cost, images_seen, pretraining_hours
 from virb.papers.evidence import tasks_of
 from virb.papers.identity import records_folder
@@ -73,6 +73,7 @@ def look(
         RegistryError: a part or the scale is unknown.
     """
     scale = paper.scale(scale_name)
+    context = scale.placed(context)
     chosen = [paper.part(name) for name in parts] if parts else list(paper.parts)
     runs = read_recipe(recipe_path(paper, scale.recipe)) if scale.recipe else {}
     encoders = {member.name: encoder_state(member, runs, out, context) for member in scale.members()}
@@ -81,7 +82,7 @@ def look(
     for part in chosen:
         for name in tasks_of(part, scale) if not part.why_not and scale_name in part.scales else ():
             if name not in tasks:
-                tasks[name] = _task_state(name, context, loaded)
+                tasks[name] = _task_state(name, context, loaded, is_of_parts=scale.is_of_parts)
     done = _done(out)
     states = [_part(part, scale_name, scale, encoders, tasks, loaded, runs, done, seeds) for part in chosen]
     pairs = {
@@ -154,8 +155,11 @@ def _absent_source(source: str, context: DataContext) -> str:
     return ""
 
 
-def _task_state(name: str, context: DataContext, loaded: dict[str, Task]) -> Status:
-    """The state of a task's data; what is made when it is used is not made to say so."""
+def _task_state(name: str, context: DataContext, loaded: dict[str, Task], *, is_of_parts: bool) -> Status:
+    """The state of a task's data; what is made when it is used is not made to say so.
+
+    With ``is_of_parts`` a part of the published set will do if all splits can be listed; the reason then says how much it is.
+    """
     try:
         task = registry.load("tasks", name)
     except RegistryError as error:
@@ -164,6 +168,8 @@ def _task_state(name: str, context: DataContext, loaded: dict[str, Task]) -> Sta
     if task.is_made_here:
         return Status(name, FOUND)
     status = data_status(task, context)
+    if status.state == INCOMPLETE and is_of_parts and set(task.splits) <= set(status.counts):
+        return replace(status, state=FOUND)
     if status.state != FOUND and task.obtain:
         return Status(name, status.state, status.counts, status.expected, f"{status.reason} To get it: {task.obtain}")
     return status

@@ -15,6 +15,7 @@ from typing import Any
 
 from virb import registry
 from virb.errors import UsageError, VirbError
+from virb.pretraining.asked import finished
 from virb.pretraining.outputs import Made
 from virb.pretraining.runs import Look, pretrain
 from virb.pretraining.settings import Settings
@@ -140,21 +141,23 @@ def run_recipe(
     only: tuple[str, ...] = (),
     force: bool = False,
     quiet: bool = False,
+    data_root: Path | None = None,
     look: Callable[[Settings], Look | None] = lambda settings: None,
 ) -> tuple[list[Made], dict[str, str]]:
     """Make the encoders of a recipe in ``out``; return those that are there now, and why the others are not.
 
     An encoder that is there with the same settings and data is left; one that differs is made again; an unfinished run
-    goes on if it is the same run. One that fails does not stop the rest. ``look`` returns what scores one while it trains.
+    goes on if it is the same run. One that fails does not stop the rest. ``look`` returns what scores one while it trains;
+    ``data_root`` is where data sets lie (default: $VIRB_DATA) for runs that do not say.
     """
-    runs = read_recipe(path)
-    check_names(path, runs, only)
-    made, failed = [], {}
-    for name, run in runs.items():
-        if only and name not in only:
+    several = _several(path, out, only, data_root)
+    is_alone = distributed.world_size() == 1  # else all look for themselves, at the same time
+    there = finished(several.values(), quiet=quiet) if is_alone and not force else {}
+    made, failed = list(there.values()), {}
+    for name, settings in several.items():
+        if settings.out in there:
             continue
         try:
-            settings = Settings(out=out / f"{name}.pt", **run)
             how = distributed.together(lambda settings=settings: look(settings))  # type: ignore[misc]
             made.append(_up_to_date(settings, force=force, quiet=quiet, look=how))
         except VirbError as error:
@@ -172,16 +175,19 @@ def run_recipe_in_parallel(
     only: tuple[str, ...] = (),
     force: bool = False,
     quiet: bool = False,
-) -> dict[str, int]:
-    """Make the encoders of a recipe in ``jobs`` processes at a time, the cores shared among them; return exit statuses.
+    data_root: Path | None = None,
+) -> tuple[list[Made], dict[str, int]]:
+    """Make the encoders of a recipe in ``jobs`` processes at a time, the cores shared among them.
 
     On a CPU a small network trains faster as two runs of one thread than as one run of two. The children's lines are
-    passed on as they come.
+    passed on as they come. Returned are the encoders that were there already, and the exit statuses of the others' processes.
     """
-    runs = read_recipe(path)
-    check_names(path, runs, only)
-    names = only or tuple(runs)
+    several = _several(path, out, only, data_root)
+    there = {} if force else finished(several.values(), quiet=quiet)
+    names = [name for name, settings in several.items() if settings.out not in there]
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, n_cores() // jobs))}
+    if data_root is not None:
+        environment["VIRB_DATA"] = str(data_root)
 
     def make(name: str) -> int:
         command = [sys.executable, "-m", "virb", "pretrain", "--recipe", str(path), "--out", str(out), "--only", name]
@@ -198,7 +204,21 @@ def run_recipe_in_parallel(
         return child.returncode
 
     with ThreadPoolExecutor(jobs) as pool:
-        return dict(zip(names, pool.map(make, names), strict=True))
+        return list(there.values()), dict(zip(names, pool.map(make, names), strict=True))
+
+
+def _several(
+    path: str | os.PathLike[str], out: Path, only: tuple[str, ...], data_root: Path | None
+) -> dict[str, Settings]:
+    """Return the settings of a recipe's encoders, those in ``only`` or all."""
+    runs = read_recipe(path)
+    check_names(path, runs, only)
+    root = {} if data_root is None else {"data_root": str(data_root)}
+    return {
+        name: Settings(out=out / f"{name}.pt", **{**root, **run})
+        for name, run in runs.items()
+        if not only or name in only
+    }
 
 
 def _up_to_date(settings: Settings, *, force: bool, quiet: bool, look: Look | None) -> Made:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,15 @@ from virb import registry
 from virb.contracts.method import Method, Setup
 from virb.errors import UsageError
 from virb.networks import projections
-from virb.networks.backbones import build_backbone, canonical_architecture
-from virb.networks.base import Backbone
 from virb.networks.encoder import FrozenEncoder
-from virb.pretraining import about, sources
-from virb.pretraining.data import PretrainingData, check_batch_size
+from virb.pretraining import about
+from virb.pretraining.asked import Asked, asked_of, backbone_of, images_of, untrained
+from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Learner, check_batch
 from virb.pretraining.outputs import MEAN, STD, Made, clear, existing, frozen, snapshot_path, write_encoder
 from virb.pretraining.plan import Plan, stream_seed
 from virb.pretraining.reporting import Reporter
-from virb.pretraining.settings import Settings, training_of
-from virb.pretraining.subsets import Manifest
+from virb.pretraining.settings import Settings
 from virb.pretraining.trainer import Trainer
 from virb.system import files
 from virb.system.threads import own_generator
@@ -91,54 +88,27 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def _backbone(settings: Settings, size: int) -> tuple[str, dict[str, Any], Backbone]:
-    given = dict(settings.arch_options)
-    if re.fullmatch("vit(_.*)?", settings.arch):
-        given.setdefault("image_size", size)
-    arch, arch_options = canonical_architecture(settings.arch, given)
-    patch = re.fullmatch(r"vit_\w+_patch(\d+)", arch)
-    for side in (size, settings.view_size or size):
-        if patch and side % int(patch[1]):
-            raise UsageError(f"{arch} cuts images into patches of {patch[1]} px; {side} px is no multiple of that.")
-    with own_generator(stream_seed(settings.seed, "encoder")):
-        return arch, arch_options, build_backbone(arch, **arch_options)
-
-
 def _untrained(method: Method, settings: Settings, options: Mapping[str, Any], *, resume: bool, force: bool) -> Made:
-    size = settings.size or 64
-    arch, arch_options, backbone = distributed.together(lambda: _backbone(settings, size))
-    has_parameters = any(True for _ in backbone.parameters())
-    identity = {
-        "method": method.name,
-        "options": method.called(options),
-        "arch": arch,
-        "arch_options": arch_options,
-        "size": size,
-        "seed": settings.seed if has_parameters else 0,
-    }
+    identity, backbone = distributed.together(lambda: untrained(method, settings, options))
     digest = about.digest(identity)
     found = distributed.by_first(lambda: existing(settings.out, digest, resume=resume, force=force))
     if found:
         return found
+    has_parameters = any(True for _ in backbone.parameters())
     meta = about.untrained(method, settings, identity, has_parameters=has_parameters)
+    arch, arch_options, size = identity["arch"], identity["arch_options"], identity["size"]
     distributed.by_first(lambda: write_encoder(settings.out, arch, arch_options, backbone, size, meta))
     return Made(settings.out, True, meta)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run is made of before anything is written or trained. ``dataset`` is the images' name without their subset."""
+    """What a run is made of before anything is written or trained."""
 
-    data: PretrainingData
-    dataset: str
-    manifest: Manifest | None
-    size: int
+    asked: Asked
     plan: Plan
-    arch: str
-    arch_options: Mapping[str, Any]
     learner: Learner
     head: Mapping[str, Any]
-    identity: Mapping[str, Any]
 
     @property
     def n_bytes(self) -> int:
@@ -162,9 +132,12 @@ def _trained(
     look: Look | None,
 ) -> Made:
     device = distributed.together(lambda: resolve_device(settings.device))
-    data, dataset, manifest = distributed.machine_by_machine(lambda: _images(method, settings, reporter))
-    run = distributed.together(lambda: _planned(method, settings, options, device, data, dataset, manifest))
-    digest = about.digest(run.identity)
+    images = distributed.machine_by_machine(lambda: images_of(method, settings, reporter))
+    for note in images.data.notes:
+        reporter.say(note)
+    run = distributed.together(lambda: _planned(method, settings, options, device, images.data))
+    asked = run.asked
+    digest = about.digest(asked.identity)
     distributed.check_same(digest, "data set, or other settings,")
     folder = settings.out.with_suffix(".run")
     state = folder / "checkpoint.pt"
@@ -183,8 +156,8 @@ def _trained(
         if not resume:
             clear(folder)
         files.check_room(settings.out.parent, run.n_bytes, f"The state of {settings.out.name} while it trains")
-        if manifest is not None:
-            manifest.save(folder / "subset.json")
+        if images.manifest is not None:
+            images.manifest.save(folder / "subset.json")
         return None
 
     found = distributed.by_first(begin)
@@ -195,24 +168,25 @@ def _trained(
     def write(out: Path, identity: Mapping[str, Any], steps: int) -> Mapping[str, Any]:
         plan = dataclasses.replace(run.plan, steps=steps)
         meta = about.trained(
-            method, settings, identity, plan, data, dataset, manifest, run.head,
+            method, settings, identity, plan, images.data, images.dataset, images.manifest, run.head,
             seconds=trainer.seconds, device=where, processes=distributed.world_size(),
         )  # fmt: skip
-        write_encoder(out, run.arch, run.arch_options, trainer.kept, run.size, meta, trainer.projection)
+        write_encoder(out, asked.arch, asked.arch_options, trainer.kept, asked.size, meta, trainer.projection)
         return meta
 
     def snapshot(step: int) -> None:
         epochs = settings.snapshot_epochs[run.plan.snapshots.index(step)]
         with trainer.settled():
-            write(snapshot_path(settings.out, epochs), {**run.identity, "snapshot": step}, step)
+            write(snapshot_path(settings.out, epochs), {**asked.identity, "snapshot": step}, step)
 
     def scores() -> Mapping[str, float]:
         assert look is not None
         with trainer.settled():
-            return look(frozen(settings.out.stem, run.arch, run.arch_options, trainer.kept, run.size, run.plan.device))
+            of_encoder = (asked.arch, asked.arch_options, trainer.kept, asked.size)
+            return look(frozen(settings.out.stem, *of_encoder, run.plan.device))
 
     trainer = Trainer(
-        run.learner, data, run.plan, folder=folder, identity=run.identity, snapshot=snapshot,
+        run.learner, images.data, run.plan, folder=folder, identity=asked.identity, snapshot=snapshot,
         look=scores if set(settings.looks) - {"own"} else None,
     )  # fmt: skip
     if resume:
@@ -221,68 +195,23 @@ def _trained(
     trainer.settle()
 
     def finish() -> Mapping[str, Any]:
-        meta = write(settings.out, run.identity, run.plan.steps)
+        meta = write(settings.out, asked.identity, run.plan.steps)
         state.unlink(missing_ok=True)
         return meta
 
     return Made(settings.out, True, distributed.by_first(finish))
 
 
-def _images(method: Method, settings: Settings, reporter: Reporter) -> tuple[PretrainingData, str, Manifest | None]:
-    """The images to train on, the name of the set they are from, and which of it they are."""
-    if settings.data is None:
-        raise UsageError(f"{method.name} needs images: pass --data with {', '.join(sources.named())} or a folder.")
-    data = sources.load(
-        settings.data,
-        short_side=settings.resolution_px,
-        root=None if settings.data_root is None else Path(settings.data_root),
-        skip_unreadable=settings.skip_unreadable,
-        seed=settings.subset_seed,
-        progress=reporter.note,
-    )
-    for note in data.notes:
-        reporter.say(note)
-    name, manifest = data.name, None
-    if settings.subset is not None:
-        data, manifest = data.subset(settings.subset, seed=settings.subset_seed, class_order=settings.class_order)
-    if settings.corrupt is not None:
-        data = data.corrupted(settings.corrupt, reporter.note)
-    if settings.limit is not None:
-        data = data.limited(settings.limit, settings.seed)
-    if method.needs_labels and data.label is None:
-        raise UsageError(
-            f"{method.name} needs labels, and {settings.data} has none. Use a folder with one subfolder a class, "
-            "or a named set with classes."
-        )
-    return data, name, manifest
-
-
 def _planned(
-    method: Method,
-    settings: Settings,
-    options: Mapping[str, Any],
-    device: str,
-    data: PretrainingData,
-    dataset: str,
-    manifest: Manifest | None,
+    method: Method, settings: Settings, options: Mapping[str, Any], device: str, data: PretrainingData
 ) -> _Run:
     assert method.learner is not None
-    assert method.training is not None
-    assert settings.data is not None
-    size = settings.size or (data.size if _is_world(settings.data) and data.size else 224)
-    batch_size = settings.batch_size or min(256, method.training.batch_size)
-    check_batch_size(data, batch_size)
-    per_epoch = len(data) // batch_size
-    if settings.budget is not None:
-        steps = max(1, settings.budget // batch_size)
-    else:
-        steps = max(1, round((settings.epochs or method.training.epochs) * per_epoch))
-    training, lr = training_of(method.training, settings, batch_size, steps / per_epoch)
+    asked = asked_of(method, settings, options, data)
     plan = Plan(
-        training=training,
-        lr=lr,
-        steps=steps,
-        batch_size=batch_size,
+        training=asked.training,
+        lr=asked.lr,
+        steps=asked.steps,
+        batch_size=asked.batch_size,
         seed=settings.seed,
         device=device,
         precision=settings.precision,
@@ -290,53 +219,34 @@ def _planned(
         checkpoint_steps=settings.checkpoint_steps,
         eval_epochs=(settings.eval_epochs or 1.0) if settings.looks else 0.0,
         eval_own="own" in settings.looks,
-        snapshots=_snapshot_steps(settings, per_epoch, steps),
+        snapshots=_snapshot_steps(settings, asked.per_epoch, asked.steps),
         ema=settings.ema or 0.0,
-        knn_size=size,
+        knn_size=asked.size,
         compile=settings.compile,
         recompute=settings.recompute,
     )
     setup = Setup(
-        image_size=settings.view_size or size,
+        image_size=asked.view_size,
         n_images=len(data),
         n_classes=len(data.classes),
-        batch_size=batch_size // settings.accumulate,
-        steps=steps,
-        steps_per_epoch=per_epoch,
+        batch_size=asked.batch_size // settings.accumulate,
+        steps=asked.steps,
+        steps_per_epoch=asked.per_epoch,
         mean=MEAN,
         std=STD,
         seed=settings.seed,
     )
     check_batch(method.name, setup, 2)
-    arch, arch_options, backbone = _backbone(settings, size)
+    backbone = backbone_of(settings, asked.arch, asked.arch_options)
     if not any(p.requires_grad for p in backbone.parameters()):
-        raise UsageError(f"{arch} has no weights to train; use the method 'random' to write it as an encoder.")
+        raise UsageError(f"{asked.arch} has no weights to train; use the method 'random' to write it as an encoder.")
     with own_generator(stream_seed(settings.seed, "heads")):
         learner = method.learner(backbone, options, setup)
-    identity = {
-        "method": method.name,
-        "options": method.called(options),
-        "arch": arch,
-        "arch_options": arch_options,
-        "data": data.name,
-        "data_revision": data.revision,
-        "size": size,
-        "short_side": data.short_side,
-        "view_size": setup.image_size,
-        "steps": steps,
-        "batch_size": batch_size,
-        "lr": lr,
-        "training": training.plain(),
-        "seed": settings.seed,
-        "precision": settings.precision,
-        "accumulate": settings.accumulate,
-        **({"ema": settings.ema} if settings.ema else {}),  # so that runs without it are called as ever
-    }
     exported = learner.exported()
     if settings.ema and not any(p.requires_grad for p in exported.parameters()):
         raise UsageError(f"--ema: what {method.name} keeps is a moving average already; change its option momentum.")
     head = projections.head_meta(learner.projection(), backbone.dim)  # now, so that nothing is trained in vain
-    return _Run(data, dataset, manifest, size, plan, arch, arch_options, learner, head, identity)
+    return _Run(asked, plan, learner, head)
 
 
 def _snapshot_steps(settings: Settings, per_epoch: int, steps: int) -> tuple[int, ...]:
@@ -352,8 +262,3 @@ def _snapshot_steps(settings: Settings, per_epoch: int, steps: int) -> tuple[int
             "epochs within it, an update or more apart."
         )
     return found
-
-
-def _is_world(source: str) -> bool:
-    """Whether all of a source has the world's own size."""
-    return all(sources.split_amount(part)[0] in sources.named() for part in source.split("+"))

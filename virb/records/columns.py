@@ -46,7 +46,10 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return what :func:`table` does, of the rows themselves."""
     import pandas as pd
 
-    known = dict.fromkeys(key for found in rows for key in found)
+    known: dict[str, None] = {}
+    for found in rows:
+        if not found.keys() <= known.keys():
+            known |= dict.fromkeys(found)
     frame = pd.DataFrame(rows, columns=list(known))
     if frame.empty:
         return frame

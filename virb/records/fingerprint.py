@@ -82,6 +82,8 @@ def plain(value: Any) -> Any:
     """Return ``value`` in the words of JSON: arrays and code by their digests, numbers that are not finite as text."""
     if value is None or isinstance(value, (str, bool)):
         return value
+    if type(value) is dict:  # most of what comes here, and asking for an abstract class is slow
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, enum.Enum):
         return plain(value.value)
     if isinstance(value, (int, np.integer)):

@@ -1,9 +1,10 @@
 """What was found of an encoder's records, remembered, so that an evaluation with nothing to do reads none of them again.
 
-The JSON files stay the truth. What is remembered of a record (whose it is, its fingerprint, its row of the table) holds for
-one absolute path while size, times, inode and device of the record and of its predictions stay as they were, and for one
-state of the code that judges records; files that changed in the last moments are not remembered. It is kept in
-``<cache>/records``, a file an encoder's folder, which can be thrown away at any time. ``virb results check`` reads the
+The JSON files stay the truth. What is remembered of a record (its fingerprint, its row of the table) holds for one absolute
+path while size, times, inode and device of the record and of its predictions stay as they were, and for one state of the
+code that judges records. Whose record a task's folder holds is remembered with the folder's state too, so that the folder is
+not listed again while nothing came or went. Files and folders that changed in the last moments are not remembered. It is kept
+in ``<cache>/records``, a file an encoder's folder, which can be thrown away at any time. ``virb results check`` reads the
 files themselves.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from virb.system.cache import code_state
@@ -37,12 +37,16 @@ class Known(NamedTuple):
 class Remembered:
     """What is remembered of the records in one encoder's folder, which are called by task and file name."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = os.path.abspath(folder)
         self._file = cache_root() / "records" / f"{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:32]}.json"
         found = recall(self._file, code_state("records", "evaluation"))
+        self._columns: list[list[str]] = found.get(
+            "columns", []
+        )  # of the rows, each of which says which of them it has
         self._known: dict[str, list[Any]] = found.get("known", {})
         self._whose: dict[str, list[Any]] = found.get("whose", {})
+        self._seen: dict[str, str | None] = {}  # the states of records that were asked for the first time in this run
         self._is_new = False
 
     def known(self, place: str) -> Known | None:
@@ -50,33 +54,50 @@ class Remembered:
         found = self._known.get(place)
         if found is None:
             return None
+        state, state_of_predictions, fingerprint, told, columns, values = found
         record = f"{self.folder}/{place}"
-        if found[0] != _listed(file_state(record)) or found[1] != _listed(file_state(predictions_of(record))):
+        now = self._seen.pop(place) if place in self._seen else _text(file_state(record))
+        if now != state or _text(file_state(predictions_of(record))) != state_of_predictions:
             return None
-        return Known(*found[2:])
+        return Known(fingerprint, told, dict(zip(self._columns[columns], values, strict=True)))
 
     def keep(self, place: str, known: Known) -> None:
         """Remember a record that was just read and counted; nothing where it or its predictions changed a moment ago."""
         record = f"{self.folder}/{place}"
-        states = [_listed(settled_state(record)), _listed(settled_state(predictions_of(record)))]
-        if None not in states:
-            self._known[place] = [*states, *known]
-            self._is_new = True
+        states = [_text(settled_state(record)), _text(settled_state(predictions_of(record)))]
+        if None in states:
+            return
+        columns = list(known.row)
+        if columns not in self._columns:
+            self._columns.append(columns)
+        which = self._columns.index(columns)
+        self._known[place] = [*states, known.fingerprint, known.told, which, list(known.row.values())]
+        self._is_new = True
 
-    def whose(self, place: str) -> Mapping[str, Any] | None:
-        """Return name, sha256 and weights_sha256 of the encoder that the record at ``place`` is of; None if not known."""
-        found = self._whose.get(place)
-        if found is None or found[0] != _listed(file_state(f"{self.folder}/{place}")):
+    def whose(self, task: str) -> Mapping[str, Any] | None:
+        """Return name, sha256 and weights_sha256 of the encoder that a task's records are of, by one of them.
+
+        None if that is not known, or something came to the task's folder, went, or changed.
+        """
+        found = self._whose.get(task)
+        if found is None:
             return None
-        whose: Mapping[str, Any] = found[1]
-        return whose
+        state, name, state_of_record, whose = found
+        if _text(file_state(f"{self.folder}/{task}")) != state:
+            return None
+        place = f"{task}/{name}"
+        self._seen[place] = now = _text(file_state(f"{self.folder}/{place}"))
+        if now != state_of_record:
+            return None
+        of: Mapping[str, Any] = whose
+        return of
 
-    def keep_whose(self, place: str, encoder: Mapping[str, Any]) -> None:
-        """Remember whose a record is that was just read."""
-        found = _listed(settled_state(f"{self.folder}/{place}"))
-        if found is not None:
+    def keep_whose(self, task: str, name: str, folder: FileState | None, encoder: Mapping[str, Any]) -> None:
+        """Remember whose the record called ``name`` is, which was just read; ``folder`` is its folder's state before that."""
+        states = [_text(folder), _text(settled_state(f"{self.folder}/{task}/{name}"))]
+        if None not in states:
             names = ("name", "sha256", "weights_sha256")
-            self._whose[place] = [found, {key: encoder[key] for key in names if key in encoder}]
+            self._whose[task] = [states[0], name, states[1], {key: encoder[key] for key in names if key in encoder}]
             self._is_new = True
 
     def save(self) -> None:
@@ -88,12 +109,14 @@ class Remembered:
             name: {place: value for place, value in found.items() if os.path.exists(f"{self.folder}/{place}")}
             for name, found in (("known", self._known), ("whose", self._whose))
         }
-        remember(self._file, code_state("records", "evaluation"), kept)
+        remember(self._file, code_state("records", "evaluation"), {"columns": self._columns, **kept})
 
 
 def predictions_of(record: str) -> str:
     return f"{record.removesuffix('.json')}.npz"
 
 
-def _listed(found: FileState | None) -> list[int] | None:
-    return None if found is None else list(found)
+def _text(found: FileState | None) -> str | None:
+    if found is None:
+        return None
+    return f"{found.size} {found.mtime_ns} {found.ctime_ns} {found.inode} {found.device}"

@@ -41,7 +41,7 @@ from virb.records.problems import (
 )
 from virb.records.record import FIRST_SCHEMA, SCHEMA, Record
 from virb.records.remembered import Remembered
-from virb.system.files import FileState, atomic_write, collect_leftovers, file_state
+from virb.system.files import FileState, atomic_write, collect_leftovers, file_state, settled_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -301,7 +301,7 @@ class ResultStore:
         """Raise UsageError if records of another network lie under this name: one whole record of each task is asked."""
         remembered = self.remembered(encoder)
         for task in self._seen(os.path.join(self.root, encoder)):
-            found = self._any_encoder(encoder, task, remembered)
+            found = remembered.whose(task) or self._any_encoder(encoder, task, remembered)
             if found is None:
                 continue
             there, now = found["sha256"], sha256
@@ -315,20 +315,20 @@ class ResultStore:
 
     def _any_encoder(self, encoder: str, task: str, remembered: Remembered) -> Mapping[str, Any] | None:
         """Return what the first whole record of a task's folder says of its encoder; None if there is none of that name."""
-        for name in self._seen(os.path.join(self.root, encoder, task)):
+        folder = self.root / encoder / task
+        state = settled_state(folder)
+        for name in self._seen(folder):
             if not name.endswith(".json"):
                 continue
-            place = f"{task}/{name}"
-            found = remembered.whose(place)
-            if found is None:
-                with contextlib.suppress(FileNotFoundError, RecordError):
-                    found = self._read_record(self.root / encoder / task / name)["encoder"]
-                    remembered.keep_whose(place, found)
-            if found is not None and same_name(found["name"], encoder):
-                return found
+            with contextlib.suppress(FileNotFoundError, RecordError):
+                found: Mapping[str, Any] = self._read_record(folder / name)["encoder"]
+                if same_name(found["name"], encoder):
+                    # A folder in which a killed run left something is looked through until that is gone.
+                    remembered.keep_whose(task, name, None if folder in self._with_leftovers else state, found)
+                    return found
         return None
 
-    def _seen(self, folder: str) -> list[str]:
+    def _seen(self, folder: str | Path) -> list[str]:
         names = _names(folder)
         if any(name.startswith(".") and name.endswith(".tmp") for name in names):
             self._with_leftovers.add(Path(folder))

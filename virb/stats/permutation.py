@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as scipy_stats
 
 from virb.errors import ScoresError
 
@@ -35,7 +34,9 @@ class PermutationTest:
 
     def detectable(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
         """Difference that this test finds with probability ``power``, normal approximation: what a large p is worth."""
-        return float((scipy_stats.norm.ppf(1 - alpha / 2) + scipy_stats.norm.ppf(power)) * self.null_sd)
+        from scipy.special import ndtri  # scipy.stats takes half a second to import, and metrics import this
+
+        return float((ndtri(1 - alpha / 2) + ndtri(power)) * self.null_sd)
 
 
 def paired_permutation_test(
@@ -134,6 +135,8 @@ def _exact_p(n_discordant: list[int], unit: list[int], observed: int) -> float |
     groups = [(m, u) for m, u in zip(n_discordant, unit, strict=True) if m]
     if not groups or observed == 0:
         return 1.0
+    from scipy import stats as scipy_stats  # takes half a second to import
+
     if len(groups) == 1:
         (m, u) = groups[0]
         fewer = (m - observed // u) // 2  # min(b, c): observed / u is b - c, of the parity of m
@@ -258,7 +261,9 @@ def detectable_difference(n: int, discordant: float, *, alpha: float = 0.05, pow
     """
     if n < 1 or not 0 < discordant <= 1:
         raise ScoresError(f"n={n} examples and a discordant share of {discordant} describe no test.")
-    z_alpha, z_power = scipy_stats.norm.ppf(1 - alpha / 2), scipy_stats.norm.ppf(power)
+    from scipy.special import ndtri
+
+    z_alpha, z_power = ndtri(1 - alpha / 2), ndtri(power)
     # The square of the equation is a quadratic in delta with one root above the threshold of significance.
     a, b, c = n + z_power**2, -2 * z_alpha * math.sqrt(n * discordant), discordant * (z_alpha**2 - z_power**2)
     delta = (-b + math.sqrt(max(b * b - 4 * a * c, 0.0))) / (2 * a)
