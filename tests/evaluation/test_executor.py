@@ -134,6 +134,7 @@ def test_a_killed_workers_work_is_done_elsewhere_and_the_store_is_that_of_a_loca
         command = subprocess.Popen(
             [sys.executable, "-m", "virb", *argv, "--out", "remote", "--executor", f"dask:{address}"],
             cwd=tmp_path,
+            env=dict(os.environ),  # not the C library's, in which the readline of a terminal's pytest puts COLUMNS
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
