@@ -56,16 +56,20 @@ class Lightly(nn.Module):
         return self.backbone
 
 
-class SimCLR(Lightly):
+class TwoProjections(Lightly):
+    """Examples whose criterion takes the projections of two views, each from a pass of its own."""
+
+    def loss(self, views, progress):
+        z0, z1 = (self.projection_head(self.backbone(view)) for view in views)
+        return self.criterion(z0, z1)
+
+
+class SimCLR(TwoProjections):
     def __init__(self, backbone, dim, options, setup):
         super().__init__(backbone, dim, options, setup)
         hidden = options["hidden_dim"] or dim
         self.projection_head = modules.SimCLRProjectionHead(dim, hidden, options["projection_dim"])
         self.criterion = NTXentLoss(temperature=options["temperature"])
-
-    def loss(self, views, progress):
-        z0, z1 = (self.projection_head(self.backbone(view)) for view in views)
-        return self.criterion(z0, z1)
 
     def loss_together(self, views, progress):
         return self.criterion(*self.projection_head(self.backbone(torch.cat(views))).chunk(2))
@@ -153,28 +157,20 @@ class SimSiam(Lightly):
         return 0.5 * (self.criterion(z0.detach(), p1) + self.criterion(z1.detach(), p0))
 
 
-class BarlowTwins(Lightly):
+class BarlowTwins(TwoProjections):
     def __init__(self, backbone, dim, options, setup):
         super().__init__(backbone, dim, options, setup)
         width = options["projection_dim"]
         self.projection_head = modules.BarlowTwinsProjectionHead(dim, width, width)
         self.criterion = BarlowTwinsLoss(lambda_param=options["lambd"])
 
-    def loss(self, views, progress):
-        z0, z1 = (self.projection_head(self.backbone(view)) for view in views)
-        return self.criterion(z0, z1)
 
-
-class VICReg(Lightly):
+class VICReg(TwoProjections):
     def __init__(self, backbone, dim, options, setup):
         super().__init__(backbone, dim, options, setup)
         width = options["projection_dim"]
         self.projection_head = VICRegProjectionHead(dim, width, width)
         self.criterion = VICRegLoss(options["invariance"], options["variance"], options["covariance"])
-
-    def loss(self, views, progress):
-        z0, z1 = (self.projection_head(self.backbone(view)) for view in views)
-        return self.criterion(z0, z1)
 
 
 class DINO(Lightly):

@@ -141,6 +141,14 @@ def test_an_encoder_without_most_scores_does_not_take_the_others_ranks():
     )
 
 
+@pytest.mark.parametrize("n", [3, 6])  # encoders in columns, and in rows
+def test_a_seed_whose_score_is_no_number_is_left_out_of_the_mean(n):
+    frame = scores(n, seeds=2)
+    rows = frame.index[(frame["encoder"] == "tv1_c10") & (frame["task"] == "task-0")]
+    frame.loc[rows, "score"] = [np.nan, 0.25]
+    assert "0.250 ± nan" in scores_text(frame)
+
+
 def test_csv_and_json_hold_every_row_at_full_precision():
     frame = scores(3, seeds=2)
     read = pd.read_csv(io.StringIO(scores_text(frame, "csv")), float_precision="round_trip")

@@ -225,7 +225,7 @@ def _print_status(state: Any) -> None:
     absent = [one for one in state.tasks.values() if one.state != FOUND]
     print(f"{len(state.tasks)} end tasks, the data of {len(state.tasks) - len(absent)} are there")
     for status in absent:
-        print(f"  {status.state}: {status.task}: {status.reason.splitlines()[0][:240] if status.reason else ''}")
+        print(f"  {status.state}: {status.task}: {status.reason_line[:240]}")
     for status in [one for one in state.tasks.values() if one.state == FOUND and one.reason]:
         print(f"  of another size than published, and used: {status.task}: {status.reason}")
     rows = []

@@ -28,6 +28,11 @@ class Status:
     expected: dict[str, int] = field(default_factory=dict)
     reason: str = ""
 
+    @property
+    def reason_line(self) -> str:
+        """The first line of the reason, if there is one."""
+        return self.reason.partition("\n")[0]
+
 
 def data_status(task: Task, context: DataContext, *, decode: bool = False, progress: Progress | None = None) -> Status:
     """Look for the data of ``task`` and count the examples of its splits.

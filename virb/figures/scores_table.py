@@ -161,21 +161,17 @@ def _about(value: Any) -> str:
 
 def _are_best(wide: pd.DataFrame, order: list[str], task: str) -> list[bool]:
     """Of each encoder of ``order``, whether none scores higher on the task."""
-    scores = wide[task].reindex(order).to_numpy(float)
-    found: list[bool] = (scores >= np.nanmax(scores)).tolist()
+    found: list[bool] = (wide[task].reindex(order) >= wide[task].max()).tolist()
     return found
 
 
 def _cells(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
     """What stands in the cell of a task and an encoder: the mean over seeds, with its standard deviation."""
-    scores: dict[tuple[str, str], list[float]] = {}
-    for task, encoder, score in zip(frame["task"], frame["encoder"], frame["score"].to_numpy(float), strict=True):
-        scores.setdefault((str(task), str(encoder)), []).append(score)
-    return {cell: _text(values) for cell, values in scores.items()}
-
-
-def _text(scores: list[float]) -> str:
-    return f"{np.mean(scores):.3f}" + (f" ± {np.std(scores, ddof=1):.3f}" if len(scores) > 1 else "")
+    of = frame.groupby(["task", "encoder"], sort=False)["score"].agg(["mean", "std", "size"])
+    return {
+        (str(task), str(encoder)): f"{mean:.3f}" + (f" ± {std:.3f}" if size > 1 else "")
+        for (task, encoder), mean, std, size in zip(of.index, of["mean"], of["std"], of["size"], strict=True)
+    }
 
 
 def _caption(frame: pd.DataFrame, line: str) -> str:

@@ -77,7 +77,7 @@ def run_paper(
             done.left_out[part.part.name] = part.reason
     for task in state.tasks.values():
         if task.state != FOUND:
-            done.left_out[task.task] = f"its data are {task.state}: {task.reason.splitlines()[0]}"
+            done.left_out[task.task] = f"its data are {task.state}: {task.reason_line}"
     if only:
         _keep(can, only, paper)
     can = [part for part in can if part.encoders]

@@ -153,9 +153,10 @@ def run_recipe(
     several = _several(path, out, only, data_root)
     is_alone = distributed.world_size() == 1  # else all look for themselves, at the same time
     there = finished(several.values(), quiet=quiet) if is_alone and not force else {}
-    made, failed = list(there.values()), {}
+    made, failed = [], {}
     for name, settings in several.items():
         if settings.out in there:
+            made.append(there[settings.out])
             continue
         try:
             how = distributed.together(lambda settings=settings: look(settings))  # type: ignore[misc]
