@@ -26,6 +26,7 @@ from virb.evaluation.units import select_tasks, units_of
 from virb.records.names import folded
 from virb.records.store import ResultStore
 from virb.system import devices
+from virb.system.allocator import no_search_for_cycles
 from virb.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -202,11 +203,12 @@ def run(
         sources, place_of, dtype=options.dtype or "fp32", is_compiled=options.compile, problems=unread
     )
     sources = [source for k, source in enumerate(sources) if k not in unread]
-    for k, encoder in enumerate(loaded):
-        try:
-            store.check_identity(encoder.name, encoder.identity, encoder.sha256)
-        except VirbError as error:
-            unread[-1 - k] = str(error)
+    with no_search_for_cycles():
+        for k, encoder in enumerate(loaded):
+            try:
+                store.check_identity(encoder.name, encoder.identity, encoder.sha256)
+            except VirbError as error:
+                unread[-1 - k] = str(error)
     used = [k for k in range(len(loaded)) if -1 - k not in unread]
     if not used:
         raise UsageError("\n".join(unread.values()))
@@ -224,11 +226,12 @@ def run(
     store.check_names([encoder.name for encoder in loaded])
     store.collect_leftovers()
     about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
-    planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
     units = units_of(chosen, how)
     with devices.tf32(options.dtype == "tf32"):
-        plan = planner.plan(units, may_leave_out=may_leave_out)
-        store.save_remembered()
+        with no_search_for_cycles():
+            planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
+            plan = planner.plan(units, may_leave_out=may_leave_out)
+            store.save_remembered()
         for line in context.unread():
             progress.note(line)
 
@@ -257,7 +260,8 @@ def run(
     failures += [failure for failure in plan.failures if failure.what not in elsewhere]
     failures += [failure for failure in report.failures if failure not in failures]  # workers plan for themselves
     left_out = plan.left_out + [skipped for skipped in report.left_out if skipped not in plan.left_out]
-    table = _table(planner, plan, [job for unit in units for job in planner.jobs_of(unit)])
+    with no_search_for_cycles():
+        table = _table(planner, plan, [job for unit in units for job in planner.jobs_of(unit)])
     return Outcome(table, n_run, len(plan.present | plan.unchecked), failures, left_out)
 
 

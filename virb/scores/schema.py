@@ -281,7 +281,7 @@ def encoder_columns(frame: pd.DataFrame) -> list[str]:
 
 def encoder_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row an encoder, in order of first appearance: the columns that describe it, indexed by its name."""
-    order = list(dict.fromkeys(frame["encoder"]))
+    order = frame["encoder"].unique()
     table = frame.groupby("encoder", sort=False)[encoder_columns(frame)].first()
     table = table.reindex(pd.Index(order, name="encoder"))
     return table.map(lambda value: np.nan if value is None else value)
