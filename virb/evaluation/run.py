@@ -186,7 +186,9 @@ def run(
     failures: list[Failure] = []
     may_leave_out = not names if may_leave_out is None else may_leave_out
     chosen, suites = select_tasks(names, suite, failures)
-    chosen = fitting(how, chosen, options.budgets(), is_named=not may_leave_out, progress=progress)
+    chosen = fitting(
+        how, chosen, options.budgets(), given=options.overrides(), is_named=not may_leave_out, progress=progress
+    )
     check_task_names(chosen)
     if options.seeds > 1 and not how.is_random and all(budget.is_whole for budget in options.budgets()):
         progress.note(

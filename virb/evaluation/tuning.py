@@ -76,7 +76,9 @@ def tune(
     for task in chosen:
         if task.heads_of:
             raise UsageError(f"{task.name} trains no heads of its own; tune {task.heads_of}.")
-    fitting(probe, chosen, options.budgets(), is_named=True, progress=progress or Progress(is_quiet=True))
+    given = {*options.overrides(), *(name for setting in settings for name in setting)}
+    quiet = Progress(is_quiet=True)
+    fitting(probe, chosen, options.budgets(), given=given, is_named=True, progress=progress or quiet)
     score = _at_once if probe.protocol is None else _in_turn
     rows, failures = score(encoder, chosen, settings, context, options, validation, progress)
     columns = list(dict.fromkeys(name for setting in settings for name in setting))
