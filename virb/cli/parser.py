@@ -20,8 +20,14 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse; what is left over belongs to the verb: a further file, or an option that it has not."""
-        found, rest = self.parse_known_args(args, namespace)
+        texts = sys.argv[1:] if args is None else list(args)
+        found, rest = self.parse_known_args(texts, namespace)
         verb = self._verbs().get(getattr(found, "verb", ""), self)
+        empty = next((k for k, text in enumerate(texts) if not text.strip() or re.fullmatch(r"--[\w-]+=\s*", text)), 0)
+        if empty:
+            before = texts[empty - 1] if re.fullmatch(r"--[\w-]+", texts[empty - 1]) else "an argument"
+            what = texts[empty].strip().rstrip("=") or before
+            verb.error(f"{what} is empty, as an unset variable of the shell leaves it. Give a value, or leave it out.")
         many = [action for action in verb._actions if not action.option_strings and action.nargs in ("*", "+")]
         if rest and (not many or any(text.startswith("-") for text in rest)):
             verb.error(f"unknown: {' '.join(rest)}.")

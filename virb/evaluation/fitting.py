@@ -102,7 +102,8 @@ def _untrained(probe: Probe, tasks: Sequence[Task]) -> dict[str, str]:
 def _of_training(untrained: Mapping[str, str], given: Collection[str]) -> Ask:
     names = [option(name) for name in TRAINING_OPTIONS if name in given]
     refused = untrained if names else {}
-    return Ask(" and ".join(names), "heads that train", refused, [f"no {' and no '.join(names)}"])
+    said = " or ".join(names)
+    return Ask(said, "heads that train", refused, [f"no {said}"])
 
 
 def _of_budgets(targets: Mapping[str, str], untrained: Mapping[str, str], budgets: Sequence[Budget]) -> Iterator[Ask]:

@@ -170,7 +170,7 @@ class Planner:
         if not holds_out(self.probe, self.options):
             train = train.without_hold_out()
         parts = parts_of(unit.trains)
-        layer = self.probe.layer or (parts.head.layer if self.probe.trains_head else "embedding")
+        layer = stages.layer_of(self.probe, unit.trains)
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         pieces = self._pieces(unit, train, tests, parts, layer, found)
