@@ -39,7 +39,7 @@ def test_what_was_meant_is_said_with_the_verbs_own_help(call, said, capsys):
         (["evaluate", "x", "--tasks", ""], "virb evaluate: --tasks is empty, as an unset variable"),
         (["evaluate", "x", "--out="], "virb evaluate: --out is empty"),
         (["evaluate", " ", "--quiet"], "virb evaluate: an argument is empty"),
-        (["report", "--date", "", "--out", ""], "virb report: --out is empty"),
+        (["report", "--results", "x", "--date", "", "--out", ""], "virb report: --out is empty"),
         (["analyze", "all", "--results", ""], "virb analyze: --results is empty"),
     ],
 )

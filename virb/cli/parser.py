@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-
 MAY_BE_EMPTY = ("--date",)  # of a report: none
 
 
