@@ -346,7 +346,8 @@ class ResultStore:
 
     def check_names(self, encoders: Sequence[str]) -> None:
         """Raise UsageError if a folder there differs from an encoder's name by case alone."""
-        folders = {folded(path.name): path.name for path in _listed(self.root) if path.is_dir()}
+        with os.scandir(self.root) as there_are:
+            folders = {folded(item.name): item.name for item in there_are if item.is_dir()}
         for encoder in encoders:
             there = folders.get(folded(encoder), encoder)
             if not same_name(there, encoder):
