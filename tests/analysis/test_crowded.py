@@ -73,3 +73,32 @@ def test_a_crowd_fits_on_a_page(name: str, n_encoders: int, n_tasks: int) -> Non
     crowded = set(scores["task"]) if n_tasks == 70 else set(scores["encoder"])
     if name not in ("encoder-bars", "domain-matrix"):  # of the first the best three, of the second data sets
         assert len(crowded - written) <= 1  # the one that the others are set against
+
+
+def test_gains_of_a_crowd_are_those_of_the_most_and_the_least() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"encoder": f"e{e}", "task": "t", "score": rng.uniform(), "method": "m", "dataset": "d", "epochs": 10,
+         "dataset_size": 1000 * (1 + (e > 0) * (1 + e % 2))}
+        for e in range(90)
+    ]  # fmt: skip
+    analysis = registry.load("analyses", "budget")
+    tables: Tables = analysis.tables(check_scores(pd.DataFrame(rows)))
+    figure = analysis.draw(tables)["gains"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    gains = tables[""].set_index("encoder")["gain_at_equal_E"].drop("e0").sort_values(ascending=False).index
+    assert set(labels) == {*gains[:40], *gains[-20:]}
+    with plots.style():
+        settle(figure)
+    assert faults(figure) == []
+    assert figure.get_size_inches()[1] <= LARGEST[1]
+    assert "n = 89 encoders" in (text := " ".join(" ".join(one.get_text() for one in figure.texts).split()))
+    assert "The first 40 and the last 20 of 89 encoders, by their gain, are drawn" in text
+
+
+def test_ranks_of_a_crowd_are_marked_where_there_are_ranks() -> None:
+    analysis = registry.load("analyses", "rank-stability")
+    figure = analysis.draw(analysis.tables(check_scores(crowd(70, 4))))[""]
+    ticks = np.concatenate([axes.get_yticks() for axes in figure.axes])
+    assert len(ticks) > 5
+    assert ((ticks >= 1) & (ticks <= 70)).all()
