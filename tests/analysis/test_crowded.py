@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
 import numpy as np
@@ -102,3 +103,29 @@ def test_ranks_of_a_crowd_are_marked_where_there_are_ranks() -> None:
     ticks = np.concatenate([axes.get_yticks() for axes in figure.axes])
     assert len(ticks) > 5
     assert ((ticks >= 1) & (ticks <= 70)).all()
+
+
+def test_of_too_many_encoders_the_best_are_compared_on_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"encoder": f"e{e}", "task": "t", "class": f"c{c}", "score": round(rng.uniform() * (e + 1) / 9, 2)}
+        for e in range(9)
+        for c in range(12)
+    ]
+    scores = check_scores(pd.DataFrame(rows))
+    analysis = registry.load("analyses", "hard-classes")
+    whole: Tables = analysis.tables(scores, encoders="e0,e8")
+    module = sys.modules[analysis.compute.__module__]
+    monkeypatch.setattr(module, "MOST_COMPARED", 8)
+    monkeypatch.setattr(module, "BEST_COMPARED", 3)
+    some: Tables = analysis.tables(scores, encoders="e0,e8")
+    means = scores.groupby("encoder")["score"].mean().sort_values(ascending=False)
+    kept = {*means.index[:3], "e0", "e8"}
+    assert len(kept) == 4
+    expected = whole[""][whole[""]["from_encoder"].isin(kept) & whole[""]["to_encoder"].isin(kept)]
+    pd.testing.assert_frame_equal(some[""], expected.reset_index(drop=True))
+    pd.testing.assert_frame_equal(some["classes"], whole["classes"])
+    assert analysis.say(some) == analysis.say(whole)
+    assert [line for line in some.notes if line not in whole.notes] == [
+        "of 9 encoders the best 3 on t are compared pair by pair; the table of classes has all (for others --select them)"
+    ]
