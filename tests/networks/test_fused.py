@@ -111,7 +111,7 @@ def test_no_part_outweighs_another_by_its_unit(tmp_path: Path, probe: str) -> No
 
 def test_what_it_has_not_is_said(tmp_path: Path) -> None:
     outcome, _ = run(tmp_path, task(), encoders=f"{ONE}+{TWO}", probe="finetune")
-    assert "fine-tune one of them" in outcome.failures[0].reason
+    assert "Fine-tune one of them" in outcome.failures[0].reason
     outcome, _ = run(tmp_path, task(), encoders=[f"{ONE}+{TWO}", TWO], probe="attentive")
     assert (outcome.n_run, len(outcome.failures)) == (1, 1)
     assert "no maps" in outcome.failures[0].reason

@@ -113,9 +113,11 @@ class Planner:
                         yield Job(encoder, task.name, seed, budget)
 
     def _budgets(self, unit: Unit) -> list[Budget]:
-        """Return those of the budgets that are for the unit's targets."""
-        target = parts_of(unit.trains).target
-        return [budget for budget in self.options.budgets() if labelled.fits(target, budget)]
+        """Return those of the budgets that are for the unit's targets and its head."""
+        parts = parts_of(unit.trains)
+        return [
+            budget for budget in self.options.budgets() if labelled.fits(parts.target, budget, trains=parts.head.trains)
+        ]
 
     def _n_seeds(self, budget: Budget) -> int:
         """Which examples have labels is drawn by the seed, so that of a part of them nothing is without chance."""
@@ -168,7 +170,7 @@ class Planner:
         if not holds_out(self.probe, self.options):
             train = train.without_hold_out()
         parts = parts_of(unit.trains)
-        layer = self.probe.layer or (parts.head.layer if self.probe.trains_head else "embedding")
+        layer = stages.layer_of(self.probe, unit.trains)
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         pieces = self._pieces(unit, train, tests, parts, layer, found)

@@ -16,6 +16,7 @@ from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources
 from virb.errors import RegistryError, UsageError, VirbError, option
+from virb.evaluation import stages
 from virb.evaluation.about import About, check_meta
 from virb.evaluation.encoders import Source, load_encoders
 from virb.evaluation.fitting import fitting
@@ -180,13 +181,17 @@ def run(
     progress = progress or Progress(is_quiet=True)
     sources = expand_sources(encoders)
     names = [tasks] if isinstance(tasks, (str, Task)) else tasks
+    if names is not None and not len(names):
+        raise UsageError(f"{option('tasks')} names no end task. Leave it out to evaluate on all of the suite {suite}.")
     how = probes.find(options.probe)
     probes.check_options(how, options.overrides())
     executor, place = find_executor(options.executor)
     failures: list[Failure] = []
     may_leave_out = not names if may_leave_out is None else may_leave_out
     chosen, suites = select_tasks(names, suite, failures)
-    chosen = fitting(how, chosen, options.budgets(), is_named=not may_leave_out, progress=progress)
+    chosen = fitting(
+        how, chosen, options.budgets(), given=options.overrides(), is_named=not may_leave_out, progress=progress
+    )
     check_task_names(chosen)
     if options.seeds > 1 and not how.is_random and all(budget.is_whole for budget in options.budgets()):
         progress.note(
@@ -226,7 +231,7 @@ def run(
     store.check_names([encoder.name for encoder in loaded])
     store.collect_leftovers()
     about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
-    units = units_of(chosen, how)
+    units = stages.readable(units_of(chosen, how), loaded, how, failures, progress)
     with devices.tf32(options.dtype == "tf32"):
         with no_search_for_cycles():
             planner = Planner(loaded, store, context, how, options, about=about, progress=progress)

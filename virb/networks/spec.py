@@ -45,9 +45,11 @@ def split_source(source: str) -> tuple[str, dict[str, str]]:
     each needs quotes in a shell.
 
     Raises:
-        UsageError: an option without a value, or given twice.
+        UsageError: nothing is named, or an option has no value or is given twice.
     """
     start = re.search(r"[:?](?=[A-Za-z_]+=)", source)
+    if not source[: None if start is None else start.start()].strip():
+        raise UsageError(f"{source!r} names no encoder. Expected a file or a name, as in mine.pt or random:resnet18.")
     if start is None:
         return source, {}
     options: dict[str, str] = {}
