@@ -69,8 +69,9 @@ def test_each_image_is_read_once_for_all_encoders_and_never_again(images, tmp_pa
         assert np.array_equal(one["embedding"].embedding, two["embedding"].embedding)
 
 
-def test_bits_do_not_depend_on_company_threads_or_interruption(images, tmp_path):
-    one, two = load_encoder(A), load_encoder(B)
+@pytest.mark.parametrize("spec", [A, "random:vit_tiny_patch16:depth=2,heads=3,size=32"])
+def test_bits_do_not_depend_on_company_threads_or_interruption(spec, images, tmp_path):
+    one, two = load_encoder(spec), load_encoder(B)
     alone = FeatureCache(tmp_path / "a").encode([one], images)[0]["embedding"].embedding
     together = FeatureCache(tmp_path / "b", n_workers=1).encode([two, one], Counted(images))[1]["embedding"].embedding
     assert np.array_equal(alone, together)

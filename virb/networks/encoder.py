@@ -22,6 +22,7 @@ from virb.networks.folding import fold_batchnorm
 from virb.networks.preprocess import Preprocess
 from virb.networks.spec import safe_name
 from virb.system import devices
+from virb.system.products import use_for_inference
 
 
 class FrozenEncoder:
@@ -195,6 +196,8 @@ class FrozenEncoder:
                 fold_batchnorm(network)
                 network.eval()  # the placeholders of the folded layers too
             network.to(self.device, self.dtype)
+            if self.optimize and not self.is_compiled:
+                use_for_inference(network)
             network.to(memory_format=torch.channels_last)
             if self.is_compiled:
                 for name in ("embed", "pyramid", "features"):

@@ -195,8 +195,13 @@ def _one_missing(column: pd.Series, *, is_text: bool) -> pd.Series:
         if pd.api.types.is_extension_array_dtype(column):
             return pd.Series(column.to_numpy(float, na_value=np.nan), index=column.index)
         return column
-    texts = [None if _is_missing(value) else _as_text(value) for value in column]
-    return pd.Series([np.nan if text is None or text in _MISSING else text for text in texts], column.index, object)
+    known: dict[str, object] = {}  # each text once, however many rows have it
+
+    def cell(value: object) -> object:
+        text = "" if _is_missing(value) else _as_text(value)
+        return known.setdefault(text, np.nan if text in _MISSING else text)
+
+    return pd.Series([cell(value) for value in column], column.index, object)
 
 
 def _is_missing(value: object) -> bool:
