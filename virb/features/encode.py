@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -18,10 +19,32 @@ if TYPE_CHECKING:
 FLOAT16_MAX = 65504.0
 
 
+def parts_of(encoder: FrozenEncoder, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return uint8 ``images`` in the parts that are encoded side by side: on CPU few of large ones, so that they stay in the caches.
+
+    How they are cut does not depend on how many cores there are: a network's last bits hang on how many images it gets.
+    """
+    return images.split(_cpu_step(encoder.preprocess.size)) if encoder.device.type == "cpu" else (images,)
+
+
+def n_parts_of(encoder: FrozenEncoder, n: int) -> int:
+    """Return in how many parts :func:`parts_of` gives ``n`` images."""
+    return -(-n // _cpu_step(encoder.preprocess.size)) if encoder.device.type == "cpu" else 1
+
+
+def joined_parts(parts: Sequence[dict[str, list[np.ndarray]]]) -> dict[str, list[np.ndarray]]:
+    """Return the layers of a batch from those of its parts."""
+    if len(parts) == 1:
+        return parts[0]
+    return {
+        layer: [np.concatenate(maps) for maps in zip(*(part[layer] for part in parts), strict=True)]
+        for layer in parts[0]
+    }
+
+
 def encode_batch(encoder: FrozenEncoder, images: torch.Tensor, layers: set[str]) -> dict[str, list[np.ndarray]]:
-    """Return the layers of uint8 ``images``. On CPU large images go a few at a time, so that they stay in the caches."""
-    on_cpu = encoder.device.type == "cpu"
-    step = _cpu_step(encoder.preprocess.size) if on_cpu else min(len(images), _FITTING.get(encoder, 1 << 30))
+    """Return the layers of uint8 ``images``; where a device has not the memory for all at once, half as many at a time."""
+    step = min(len(images), _FITTING.get(encoder, 1 << 30))
     while True:
         with contextlib.suppress(torch.OutOfMemoryError):
             return _encode_by(step, encoder, images, layers)
