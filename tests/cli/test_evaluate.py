@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from virb import registry
 from virb.cli import main
 from virb.contracts.examples import DataContext
 from virb.contracts.options import RunOptions
@@ -376,6 +377,27 @@ def test_no_task_is_not_all_of_a_suite(place, tmp_path, capsys, none):
     expect(capsys, call(place, TINY, "--tasks", ","), "--tasks names no end task", "all of the suite mini")
     with pytest.raises(UsageError, match="tasks= names no end task"):
         evaluation.evaluate(TINY, none, out=tmp_path / "results")
+
+
+def test_what_python_gives_is_taken_or_refused_in_a_sentence(place, tmp_path, capsys):
+    registry.include(place["--include"])
+    name, folder = place["--data"].split("=")
+    given = {"out": tmp_path / "results", "data": DataContext(places={name: Path(folder)})}
+    assert len(evaluation.evaluate((x for x in [TINY]), (x for x in ["textures"]), **given)) == 1
+    for wrong in (None, 3, [3]):
+        with pytest.raises(UsageError, match=r"torch\.nn\.Module; found"):
+            evaluation.evaluate(wrong, "textures", **given)
+    with pytest.raises(UsageError, match="there is no such folder"):
+        evaluation.evaluate(TINY, "textures", out=tmp_path / "results", data=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="meta says 'baseline' of mine"):
+        evaluation.evaluate(TINY, "textures", meta={"mine": "baseline"}, **given)
+
+
+def test_an_encoder_that_meta_does_not_name_is_said(place, tmp_path, capsys):
+    (tmp_path / "m.csv").write_text("encoder,role\nrandom-resnet18-size32-width0.25,untrained\n")
+    assert call(place, TINY, "--tasks", "textures", "--meta", str(tmp_path / "m.csv")) == 0
+    said = capsys.readouterr().err
+    assert "--meta says nothing of random-resnet18-size32-width0.125; is random-resnet18-size32-width0.25 meant" in said
 
 
 def test_a_wrong_column_does_not_hide_what_the_run_did(place, tmp_path, capsys):

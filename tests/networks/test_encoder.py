@@ -170,6 +170,15 @@ def test_an_encoder_travels_to_another_process() -> None:
     assert load_encoder(encoder.source).identity == encoder.identity
 
 
+def test_maps_take_what_embeddings_take(tmp_path: Path) -> None:
+    encoder = load_encoder("random:resnet18:width=0.125,size=32", device="cpu")
+    Image.fromarray(np.full((40, 30, 3), 90, np.uint8)).save(tmp_path / "x.png")
+    maps = encoder.pyramid(tmp_path / "x.png")
+    wanted = encoder.pyramid(encoder.prepare(torch.full((1, 40, 30, 3), 90, dtype=torch.uint8)))
+    assert all(torch.equal(one, other) for one, other in zip(maps, wanted, strict=True))
+    assert torch.equal(encoder.features([tmp_path / "x.png"])[0], encoder.embed(tmp_path / "x.png"))
+
+
 def test_images_of_the_wrong_kind_are_refused() -> None:
     encoder = load_encoder(TINY)
     for images in (torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)):

@@ -33,6 +33,8 @@ def test_a_plus_joins_names_and_not_pools_or_files(tmp_path: Path) -> None:
     (tmp_path / "a+b.pt").write_bytes(b"")
     for name in (f"{tmp_path}/a+b.pt", f"{tmp_path}/a+b.pt:size=8"):
         assert split_fused(name) == [name]
+    (tmp_path / "a.pt").write_bytes(b"")  # a file that is there may have options, as one that is not
+    assert split_fused(f"{tmp_path}/a.pt:size=8+pixels:4") == [f"{tmp_path}/a.pt:size=8", "pixels:4"]
 
 
 def test_it_is_known_by_its_parts_in_their_order() -> None:

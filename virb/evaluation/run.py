@@ -139,6 +139,8 @@ def evaluate(
     folders = [include] if isinstance(include, (str, os.PathLike)) else list(include)
     if folders:
         registry.include(*(os.fspath(folder) for folder in folders))
+    if isinstance(data, (str, os.PathLike)) and not os.path.isdir(data):
+        raise UsageError(f"{option('data', os.fspath(data))}: there is no such folder.")
     shown = progress if isinstance(progress, Progress) else Progress(is_quiet=not progress)
     outcome = run(
         encoders,
@@ -180,8 +182,8 @@ def run(
     options = options or RunOptions()
     progress = progress or Progress(is_quiet=True)
     sources = expand_sources(encoders)
-    names = [tasks] if isinstance(tasks, (str, Task)) else tasks
-    if names is not None and not len(names):
+    names = [tasks] if isinstance(tasks, (str, Task)) else None if tasks is None else list(tasks)
+    if names == []:
         raise UsageError(f"{option('tasks')} names no end task. Leave it out to evaluate on all of the suite {suite}.")
     how = probes.find(options.probe)
     probes.check_options(how, options.overrides())
@@ -230,7 +232,7 @@ def run(
         )
     store.check_names([encoder.name for encoder in loaded])
     store.collect_leftovers()
-    about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
+    about = About(suites, check_meta(meta, [encoder.name for encoder in loaded], progress))
     units = stages.readable(units_of(chosen, how), loaded, how, failures, progress)
     with devices.tf32(options.dtype == "tf32"):
         with no_search_for_cycles():

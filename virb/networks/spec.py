@@ -72,7 +72,8 @@ def split_fused(source: str) -> list[str]:
     >>> split_fused("a.pt+timm:vit:pool=cls+mean")
     ['a.pt', 'timm:vit:pool=cls+mean']
     """
-    if "+" not in source or Path(source).exists() or Path(re.split(r"[:?](?=[A-Za-z_]+=)", source)[0]).exists():
+    base = re.split(r"[:?](?=[A-Za-z_]+=)", source)[0]
+    if "+" not in source or Path(source).exists() or ("+" in base and Path(base).exists()):
         return [source]
     parts = re.split(r"(?<!=cls)\+|(?<==cls)\+(?!mean)", source)
     return parts if all(parts) else [source]
