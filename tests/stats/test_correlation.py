@@ -197,3 +197,15 @@ def test_family_p_counts_families_and_not_their_copies() -> None:
     assert (found.p.to_numpy()[upper] > naive[upper]).all()
     np.testing.assert_allclose(found.p, correlation_matrix(pd.DataFrame(ten, columns=list("abc"))).p, atol=0.2)
     assert (found.p_adjusted.to_numpy() >= found.p.to_numpy() - 1e-12).all()
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+def test_encoders_left_out_in_parts_are_all_left_out(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(11, 3)).round(1), columns=list("abc"))
+    whole = leave_one_out_range(table, method)
+    monkeypatch.setattr("virb.stats.correlation._LEFT_OUT", 4)
+    for found, expected in zip(leave_one_out_range(table, method), whole, strict=True):
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
+    without = [table.drop(index=k).corr(method).loc["a", "b"] for k in table.index]
+    assert whole[0].loc["a", "b"] == pytest.approx(min(without))
+    assert whole[1].loc["a", "b"] == pytest.approx(max(without))

@@ -92,3 +92,11 @@ def test_luck_is_what_equal_encoders_get() -> None:
     found = [rank_bootstrap(equal(5, 9, 1, 0.0, rng), top=1, resamples=200)["p_top"].iloc[0] for _ in range(150)]
     assert leader_by_luck(5, 9) == pytest.approx(np.mean(found), abs=3 * np.std(found) * np.sqrt(1 / 150 + 1 / 200))
     assert leader_by_luck(5, 9) > 0.35  # .20 is the truth
+
+
+def test_parts_of_the_resamples_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = equal(40, 12, 1, 0.0, np.random.default_rng(3)).round(1)
+    whole = rank_bootstrap(study, resamples=300)
+    monkeypatch.setattr("virb.stats.standing._BLOCK", 1000)  # 25 resamples
+    monkeypatch.setattr("virb.stats.standing._COLUMNS", 7)  # encoders
+    pd.testing.assert_frame_equal(rank_bootstrap(study, resamples=300), whole, check_exact=True)
