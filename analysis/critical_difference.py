@@ -7,14 +7,15 @@ depend on how many encoders are compared: pairs of interest are better read from
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from virb.contracts.analysis import Analysis, Option
 from virb.contracts.tables import Notes, Tables
 from virb.scores.layout import EXCLUDE, MISSING, prepare
 from virb.scores.roles import roles
 from virb.scores.units import on_one_scale
-from virb.stats.ranking import cliques, critical_difference, holm_wilcoxon, leader_against_others, nemenyi
+from virb.stats.ranking import cliques, critical_difference, leader_against_others, nemenyi, pair_tests
 from virb.stats.signed_rank import smallest_holm_p
 from virb.stats.standing import standing
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from virb.figures.tables import Table
 
+MOST_IN_PAIRS = 2_000  # encoders, of which the table of pairs has all: two million rows
+BEST_IN_PAIRS = 1_000  # of more
 MOST_GROUPS = 24  # bars of groups that can be told from each other beside a figure
 
 
@@ -47,8 +50,16 @@ def compute(
     test, ranks = found.friedman, found.table
     table = ranks.rename_axis("encoder").reset_index()
     scaled, scale = on_one_scale(data.frame, wide)
-    pairs = holm_wilcoxon(scaled)
-    pairs["p_nemenyi"] = nemenyi(wide).loc[scaled.index, scaled.index].to_numpy()[np.triu_indices(len(scaled), 1)]
+    tests = pair_tests(scaled)
+    among = scaled.index
+    if len(among) > MOST_IN_PAIRS:
+        among = ranks.index[:BEST_IN_PAIRS]
+        notes.say(
+            f"the table of pairs has those of the best {len(among):,} encoders; all {len(tests.p):,} pairs were tested and are "
+            "counted in the corrections (for pairs of others --select them)"
+        )
+    pairs = tests.table(among)
+    pairs["p_nemenyi"] = nemenyi(wide, among=among).to_numpy()[np.triu_indices(len(among), 1)]
     against = leader_against_others(scaled)
     return Tables(
         {
@@ -57,6 +68,8 @@ def compute(
             "leader": against.table.assign(leader=against.name, least_p=against.least_p, scale=scale),
         },
         n_tasks=wide.shape[1],
+        n_pairs=len(tests.p),
+        n_pairs_that_differ=int((tests.p_holm < alpha).sum()),
         friedman_chi2=test.statistic,
         kendall_w=test.kendall_w,
         iman_davenport_f=test.f,
@@ -102,7 +115,7 @@ def say(tables: Tables) -> list[str]:
         f"Friedman: chi2 = {facts['friedman_chi2']:.2f}, Kendall's W = {facts['kendall_w']:.2f} (n = {n_tasks} tasks, {n_encoders} "
         f"encoders), p = {p:.2g} from shuffling encoders on {facts['shuffled']}{smallest}{alone}",
         f"critical difference of mean ranks {facts['critical_difference']:.2f} (Nemenyi; tasks counted as independent)",
-        f"Wilcoxon with Holm's correction, {against['scale'].iloc[0]}: {pairs_in_words(tables['pairs'], n_tasks, alpha)}; "
+        f"Wilcoxon with Holm's correction, {against['scale'].iloc[0]}: {pairs_in_words(facts, alpha)}; "
         f"{against['leader'].iloc[0]} against the "
         f"{len(against)} others alone, {of_leader} (that it was chosen from these scores is counted){agreeing}",
         f"P(among the best {facts['top']}), {facts['resampled']}: "
@@ -173,12 +186,13 @@ def draw(tables: Tables) -> dict[str, Figure]:
     return {"": fig}
 
 
-def pairs_in_words(pairs: DataFrame, n_tasks: int, alpha: float) -> str:
+def pairs_in_words(facts: Mapping[str, Any], alpha: float) -> str:
     """How many pairs differ, or that so few tasks cannot show it."""
-    least = smallest_holm_p(n_tasks, len(pairs))
+    n_tasks, n_pairs = facts["n_tasks"], facts["n_pairs"]
+    least = smallest_holm_p(n_tasks, n_pairs)
     if least >= alpha:
-        return f"impossible (with {n_tasks} tasks no p over {len(pairs)} comparisons can fall below {least:.2g})"
-    return f"{int((pairs['p_holm'] < alpha).sum())} of {len(pairs)} pairs differ"
+        return f"impossible (with {n_tasks} tasks no p over {n_pairs} comparisons can fall below {least:.2g})"
+    return f"{facts['n_pairs_that_differ']} of {n_pairs} pairs differ"
 
 
 def typeset(tables: Tables) -> Table:

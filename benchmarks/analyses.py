@@ -1,15 +1,17 @@
-"""How long each analysis takes on a large table, in seconds of a processor: computing, saying, drawing with its files.
+"""How long each analysis takes on a large table, in seconds of a processor: computing, saying, drawing with its files; and the
+most memory its process had, of which the table and the imports are some 300 MB.
 
-Run: python benchmarks/analyses.py TABLE|350x21 [--names A,B] [--limit 300] [--profile]
+Run: python benchmarks/analyses.py TABLE|350x21|350x1x20 [--names A,B] [--limit 300] [--profile] [--keep DIR]
 
 TABLE is what `virb analyze --results` takes, such as timm's 1,555 x 6; ENCODERSxTASKS makes a random table of seven methods, five data
-sets and 32 families, two repeats each.
+sets and 32 families, two repeats each; ENCODERSxTASKSxCLASSES one of accuracies in classes.
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
+import os
 import pstats
 import re
 import signal
@@ -56,8 +58,12 @@ def random_scores(n: int, n_tasks: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def interrupt(signum: int, frame: FrameType | None) -> None:
-    raise TimeoutError
+def random_classes(n: int, n_tasks: int, n_classes: int) -> pd.DataFrame:
+    """A table of accuracies in classes, as papers print them."""
+    scores = random_scores(n, n_tasks).query("seed == 0")
+    classes = pd.DataFrame({"class": [f"class {c:02d}" for c in range(n_classes)]})
+    rng = np.random.default_rng(0)
+    return scores.merge(classes, how="cross").assign(score=lambda frame: rng.uniform(size=len(frame)).round(4))
 
 
 def parts_of(name: str, scores: Any, folder: Path, parts: list[float]) -> None:
@@ -83,6 +89,34 @@ def parts_of(name: str, scores: Any, folder: Path, parts: list[float]) -> None:
     clock(start)
 
 
+def line_of(name: str, scores: Any, folder: Path, limit: int, is_profiled: bool) -> str:
+    """Run one analysis and return its line of the table, but for the memory."""
+    parts: list[float] = []
+    said = ""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(limit)
+    watch, start = cProfile.Profile(), time.process_time()
+    if is_profiled:
+        watch.enable()
+    try:
+        parts_of(name, scores, folder, parts)
+    except TimeoutError:
+        said = f"> {limit}"
+    except Exception as error:  # one that fails is a line of the table too
+        said = f"{'skipped' if isinstance(error, VirbError) else 'FAILED'}: {error}"
+    finally:
+        signal.alarm(0)
+        watch.disable()
+    if is_profiled:
+        pstats.Stats(watch).sort_stats("cumtime").print_stats(30)
+    shown = [f"{part:.1f}" for part in parts] + ["-"] * (3 - len(parts))
+    return f"| {name} | {' | '.join(shown)} | {said or f'{time.process_time() - start:.1f}'} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table")
@@ -91,36 +125,26 @@ def main() -> None:
         "--limit", type=int, default=300, help="seconds (by the clock) after which an analysis is stopped"
     )
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--keep", type=Path, help="a folder for what the analyses write")
     args = parser.parse_args()
-    if re.fullmatch(r"\d+x\d+", args.table):
-        scores = random_scores(*map(int, args.table.split("x")))
+    if re.fullmatch(r"\d+x\d+(x\d+)?", args.table):
+        n, n_tasks, *n_classes = map(int, args.table.split("x"))
+        scores = random_classes(n, n_tasks, *n_classes) if n_classes else random_scores(n, n_tasks)
     else:
         scores = read_scores(args.table)
     names = [name for name in args.names.split(",") if name] or registry.names("analyses")
     print(f"{scores['encoder'].nunique():,} encoders x {scores['task'].nunique()} tasks, {len(scores):,} rows")
-    print("| analysis | compute, s | say, s | draw, s | all, s |\n|---|---|---|---|---|")
-    signal.signal(signal.SIGALRM, interrupt)
-    with tempfile.TemporaryDirectory() as folder:
+    print("| analysis | compute, s | say, s | draw, s | all, s | peak, MB |\n|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = args.keep or Path(scratch)
         for name in names:
-            parts: list[float] = []
-            watch, start = cProfile.Profile(), time.process_time()
-            signal.alarm(args.limit)
-            if args.profile:
-                watch.enable()
-            said = ""
-            try:
-                parts_of(name, scores, Path(folder), parts)
-            except TimeoutError:
-                said = f"> {args.limit}"
-            except Exception as error:  # one that fails is a line of the table too
-                said = f"{'skipped' if isinstance(error, VirbError) else 'FAILED'}: {error}"
-            finally:
-                signal.alarm(0)
-                watch.disable()
-            shown = [f"{part:.1f}" for part in parts] + ["-"] * (3 - len(parts))
-            print(f"| {name} | {' | '.join(shown)} | {said or f'{time.process_time() - start:.1f}'} |", flush=True)
-            if args.profile:
-                pstats.Stats(watch).sort_stats("cumtime").print_stats(30)
+            child = os.fork()  # a process each, so that each has a peak of its own
+            if not child:
+                print(line_of(name, scores, folder, args.limit, args.profile), end="", flush=True)
+                os._exit(0)
+            _, status, usage = os.wait4(child, 0)
+            died = f" died by signal {status}" if status else ""
+            print(f"{died} {usage.ru_maxrss / 1024:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -214,17 +214,18 @@ def main() -> None:
         print(f"{n:,} records: {len(files)} encoders x {len(tasks)} tasks x {args.seeds} seeds")
         time.sleep(2.1)  # files that changed a moment ago are not remembered
         calls = [
-            ("nothing to do: one encoder x all tasks, one seed", files[:1], options.one_seed()),
-            ("all encoders x all tasks, one seed, the first time", files, options.one_seed()),
-            ("the same again", files, options.one_seed()),
+            ("nothing to do: one encoder x all tasks", files[:1]),
+            ("all encoders x all tasks, the first time", files),
+            ("the same again", files),
         ]
-        for what, asked, how in calls:
+        for what, asked in calls:
             with timed(what, profile=args.profile):
-                outcome = evaluation.run(asked, tasks, context=DataContext(), options=how)
+                outcome = evaluation.run(asked, tasks, context=DataContext(), options=options)
             assert outcome.n_run == 0
-            assert len(outcome.table) == len(asked) * len(tasks), len(outcome.table)
+            assert len(outcome.table) == len(asked) * len(tasks) * args.seeds, len(outcome.table)
         where = ["--include", str(place / "content")]
         asked = [*files, "--tasks", ",".join(tasks), "--out", str(out), "--device", "cpu", "--quiet", *where]
+        asked += ["--seeds", str(args.seeds)]
         command("virb evaluate, in a new process", "evaluate", *asked)
         if args.analyze:
             command(

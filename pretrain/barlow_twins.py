@@ -47,8 +47,8 @@ METHOD = Method(
         "lars", lr=1.6, batch_size=2048, epochs=1000, weight_decay=1.5e-6, warmup_epochs=10, final_lr=0.0016
     ),
     options=(
-        Option("lambd", 0.005, "weight of the off-diagonal terms"),
-        Option("projection_dim", 8192, "hidden and output dimension of the projector"),
+        Option("lambd", 0.005, "weight of the off-diagonal terms", low=0.0),
+        Option("projection_dim", 8192, "hidden and output dimension of the projector", low=1),
         initial.ZERO_INIT,
         *views.options(min_crop=0.08, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),

@@ -47,9 +47,9 @@ METHOD = Method(
     # Appendix J, 300 epochs: LARS 0.3 x batch / 256 at 4096, weight decay 1e-6, momentum from 0.99, 10 epochs of warm-up.
     training=Training("lars", lr=4.8, batch_size=4096, epochs=300, weight_decay=1e-6, warmup_epochs=10),
     options=(
-        Option("momentum", 0.99, "of the target network at the start; it rises to 1 on a cosine"),
-        Option("hidden_dim", 4096, "hidden units of projector and predictor"),
-        Option("projection_dim", 256, "their output dimension"),
+        Option("momentum", 0.99, "of the target network at the start; it rises to 1 on a cosine", low=0.0, high=1.0),
+        Option("hidden_dim", 4096, "hidden units of projector and predictor", low=1),
+        Option("projection_dim", 256, "their output dimension", low=1),
         *views.options(min_crop=0.08, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),
 )

@@ -100,7 +100,7 @@ METHOD = Method(
         warmup_lr=0.0002, final_lr=1e-6,
     ),
     options=(
-        Option("momentum", 0.996, "of the target encoder at the start; it rises to 1 on a line"),
+        Option("momentum", 0.996, "of the target encoder at the start; it rises to 1 on a line", low=0.0, high=1.0),
         Option("n_targets", 4, "blocks to predict in an image", low=1),
         Option("min_target", 0.15, "smallest share of the patches in a block", low=0.0, high=1.0),
         Option("max_target", 0.2, "largest share", low=0.0, high=1.0),

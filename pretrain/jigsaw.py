@@ -92,7 +92,7 @@ METHOD = Method(
     ),
     options=(
         Option("permutations", 2000, f"how many orders are told apart, at most {MOST}"),
-        Option("tile_dim", 1000, "units a tile, before the nine are joined"),
+        Option("tile_dim", 1000, "units a tile, before the nine are joined", low=1),
         *views.options(min_crop=0.6, jitter=views.PIRL_JITTER, jitter_p=1.0, is_cropped=False),
     ),
 )  # fmt: skip

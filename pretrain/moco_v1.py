@@ -58,10 +58,10 @@ METHOD = Method(
         "sgd", lr=0.03, batch_size=256, epochs=200, weight_decay=1e-4, schedule="step", milestones=(0.6, 0.8)
     ),
     options=(
-        Option("temperature", 0.07, "tau"),
-        Option("queue", 0, "how many keys are kept; 0: the published 65536, or half the images if that is less"),
-        Option("momentum", 0.999, "of the key network"),
-        Option("projection_dim", 128, "the output dimension of the linear head"),
+        Option("temperature", 0.07, "tau", low=0.001),
+        Option("queue", 0, "how many keys are kept; 0: the published 65536, or half the images if that is less", low=0),
+        Option("momentum", 0.999, "of the key network", low=0.0, high=1.0),
+        Option("projection_dim", 128, "the output dimension of the linear head", low=1),
         Option(
             "bn_groups", 8, "parts of a batch that are normalised apart, keys shuffled among them (published: 8 GPUs)"
         ),

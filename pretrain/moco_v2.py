@@ -63,15 +63,17 @@ METHOD = Method(
     # The authors' main_moco.py: SGD 0.03 at 256, momentum 0.9, weight decay 1e-4 on everything, cosine, 200 epochs.
     training=Training("sgd", lr=0.03, batch_size=256, epochs=200, weight_decay=1e-4, schedule="cosine"),
     options=(
-        Option("temperature", 0.2, "tau"),
-        Option("queue", 0, "how many keys are kept; 0: the published 65536, or half the images if that is less"),
-        Option("momentum", 0.999, "of the key network"),
-        Option("projection_dim", 128, "the output dimension of the head"),
-        Option("hidden_dim", 0, "its hidden units; 0: as many as the encoder's dimension"),
+        Option("temperature", 0.2, "tau", low=0.001),
+        Option("queue", 0, "how many keys are kept; 0: the published 65536, or half the images if that is less", low=0),
+        Option("momentum", 0.999, "of the key network", low=0.0, high=1.0),
+        Option("projection_dim", 128, "the output dimension of the head", low=1),
+        Option("hidden_dim", 0, "its hidden units; 0: as many as the encoder's dimension", low=0),
         Option(
             "bn_groups", 8, "parts of a batch that are normalised apart, keys shuffled among them (published: 8 GPUs)"
         ),
         *views.options(min_crop=0.2, jitter=views.MOCO_JITTER, blur_p=0.5),
-        Option("small_crops", 0, "further small queries; 6 is MoCo v2 + MultiCrop (Caron et al. 2020, Appendix I)"),
+        Option(
+            "small_crops", 0, "further small queries; 6 is MoCo v2 + MultiCrop (Caron et al. 2020, Appendix I)", low=0
+        ),
     ),
 )

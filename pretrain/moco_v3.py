@@ -75,11 +75,11 @@ METHOD = Method(
         )
     },
     options=(
-        Option("temperature", 1.0, "tau (the authors: 1 for ResNets, 0.2 for ViTs)"),
-        Option("momentum", 0.99, "of the key network at the start; it rises to 1 on a cosine"),
-        Option("hidden_dim", 4096, "hidden units of projector and predictor"),
-        Option("projection_dim", 256, "their output dimension"),
-        Option("projector_layers", 2, "layers of the projector (the authors: 2 for ResNets, 3 for ViTs)"),
+        Option("temperature", 1.0, "tau (the authors: 1 for ResNets, 0.2 for ViTs)", low=0.001),
+        Option("momentum", 0.99, "of the key network at the start; it rises to 1 on a cosine", low=0.0, high=1.0),
+        Option("hidden_dim", 4096, "hidden units of projector and predictor", low=1),
+        Option("projection_dim", 256, "their output dimension", low=1),
+        Option("projector_layers", 2, "layers of the projector (the authors: 2 for ResNets, 3 for ViTs)", low=1),
         Option("predictor_norm", False, "batch normalisation at the predictor's end (the authors: for ViTs)"),
         Option("freeze_patches", False, "a ViT's patch embedding stays as it begins"),
         Option("fixed_positions", False, "a ViT's positions are sines and cosines, and stay so"),

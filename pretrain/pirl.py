@@ -87,14 +87,14 @@ METHOD = Method(
     training=Training("sgd", lr=0.12, batch_size=1024, epochs=800, weight_decay=1e-4, final_lr=0.00012),
     options=(
         Option("pretext", "jigsaw", "the transformation", choices=("jigsaw", "rotation")),
-        Option("temperature", 0.07, "tau (0.1 with a nonlinear projection)"),
-        Option("weight", 0.5, "lambda, the weight of the transformed image's loss"),
+        Option("temperature", 0.07, "tau (0.1 with a nonlinear projection)", low=0.001),
+        Option("weight", 0.5, "lambda, the weight of the transformed image's loss", low=0.0, high=1.0),
         Option(
             "negatives", 32000, "entries of the memory bank that a batch is told from; all others if they are fewer"
         ),
-        Option("memory_momentum", 0.5, "of the memory bank"),
+        Option("memory_momentum", 0.5, "of the memory bank", low=0.0, high=1.0),
         Option("projection", "linear", "the heads", choices=("linear", "nonlinear")),
-        Option("projection_dim", 128, "their output dimension"),
+        Option("projection_dim", 128, "their output dimension", low=1),
         Option("head_norm", True, "batch normalisation in nonlinear heads; the authors' code has none", is_later=True),
         Option(
             "loss",

@@ -51,13 +51,13 @@ METHOD = Method(
     ),
     options=(
         Option("loss", "nt_xent", "the loss (Table 4)", choices=("nt_xent", "nt_logistic", "margin_triplet")),
-        Option("temperature", 0.1, "tau of nt_xent and nt_logistic"),
+        Option("temperature", 0.1, "tau of nt_xent and nt_logistic", low=0.001),
         Option("l2_norm", True, "nt_xent on the sphere (Table 5)"),
-        Option("margin", 0.8, "m of margin_triplet"),
+        Option("margin", 0.8, "m of margin_triplet", low=0.0),
         Option("semi_hard", False, "semi-hard negatives for nt_logistic and margin_triplet"),
         Option("projection", "nonlinear", "the projection head (Figure 8)", choices=projections.KINDS),
-        Option("projection_dim", 128, "its output dimension"),
-        Option("hidden_dim", 0, "its hidden units; 0: as many as the encoder's dimension"),
+        Option("projection_dim", 128, "its output dimension", low=1),
+        Option("hidden_dim", 0, "its hidden units; 0: as many as the encoder's dimension", low=0),
         Option(
             "head_norm",
             "hidden",

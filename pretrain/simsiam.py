@@ -51,7 +51,7 @@ METHOD = Method(
         Option(
             "projection_dim", 2048, "output dimension of the projector; its hidden layers are as wide as the embedding"
         ),
-        Option("bottleneck_dim", 512, "hidden units of the predictor"),
+        Option("bottleneck_dim", 512, "hidden units of the predictor", low=1),
         initial.ZERO_INIT,
         *views.options(min_crop=0.2, jitter=views.MOCO_JITTER, blur_p=0.5),
     ),

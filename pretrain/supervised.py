@@ -49,6 +49,6 @@ METHOD = Method(
     options=(
         Option("augment", "crop+flip", f"any of {'+'.join(augment.COMPOSABLE)}"),
         *views.options(min_crop=0.08, jitter=views.SIMCLR_JITTER, blur_p=0.5, solarize_p=0.2, strength=0.5),
-        Option("label_smoothing", 0.0, "how much of the target is spread over all classes"),
+        Option("label_smoothing", 0.0, "how much of the target is spread over all classes", low=0.0, high=1.0),
     ),
 )

@@ -43,10 +43,10 @@ METHOD = Method(
         "lars", lr=1.6, batch_size=2048, epochs=1000, weight_decay=1e-6, warmup_epochs=10, final_lr=0.002
     ),
     options=(
-        Option("invariance", 25.0, "weight of the distance between views"),
-        Option("variance", 25.0, "weight of the hinge on the standard deviation"),
-        Option("covariance", 1.0, "weight of the off-diagonal covariance"),
-        Option("projection_dim", 8192, "hidden and output dimension of the expander"),
+        Option("invariance", 25.0, "weight of the distance between views", low=0.0),
+        Option("variance", 25.0, "weight of the hinge on the standard deviation", low=0.0),
+        Option("covariance", 1.0, "weight of the off-diagonal covariance", low=0.0),
+        Option("projection_dim", 8192, "hidden and output dimension of the expander", low=1),
         initial.ZERO_INIT,
         *views.options(min_crop=0.08, jitter=views.BYOL_JITTER, blur_p=(1.0, 0.1), solarize_p=(0.0, 0.2)),
     ),

@@ -277,7 +277,7 @@ PARTS = (
     _part("figure9", "batch size and length", "Figure 9", "batch-epochs", ("batches",), table="tableB1"),
     _part("tableB1", "two rules of the learning rate", "Figure B.1, Table B.1", "batch-epochs", ("batches",), table="tableB1"),
     _part("table6", "linear evaluation of ImageNet", "Table 6", "size-curves", ("widths", "widths-supervised", "others"), table="table6", options={"x": "width"}, scales=FULL_ONLY),
-    Part("table7", "few labels, top-5", "Table 7", why_not="its networks are fine-tuned on 1 and 10 % of ImageNet's labels by a schedule that no suite has; `virb evaluate --probe finetune --labels` gives few-label scores of one's own"),
+    Part("table7", "few labels, top-5", "Table 7", why_not="its networks are fine-tuned on 1 and 10 % of ImageNet's labels by a schedule that no suite has; `virb evaluate --probe finetune --label-fraction` gives few-label scores of one's own"),
     Part("tableB4", "few labels, top-1", "Table B.4", why_not="as Table 7"),
     Part("tableB2", "few labels, broader augmentation", "Table B.2", why_not="as Table 7, and the broader augmentation is not virb's"),
     _part("tableB3", "longer supervised training", "Table B.3", "size-curves", ("widths-supervised",), table="tableB3", options={"x": "epochs"}, scales=FULL_ONLY),

@@ -102,6 +102,11 @@ def _targets(
         names = class_names(images.schema, column)
         rows = [row or [] for row in images.values(column).to_pylist()]
         if names:
+            wrong = next((k for row in rows for k in row if not 0 <= int(k) < len(names)), None)
+            if wrong is not None:
+                raise DataError(
+                    f"{shown(images.files[0])}: {column!r} has the label {wrong}; it names {len(names)}, from 0."
+                )
             rows = [[names[int(k)] for k in row] for row in rows]
         elif images is not of_train:
             names = tuple(sorted({str(k) for row in of_train.values(column).to_pylist() for k in row or []}))
@@ -109,7 +114,7 @@ def _targets(
     label, classes = images.labels(column)
     if label is None:
         raise DataError(
-            f"{shown(images.files[0])}: {column!r} does not give every row a class (missing or below 0), as splits published "
+            f"{shown(images.files[0])}: {column!r} does not give every row a class (missing, empty or below 0), as splits published "
             "without labels do not. Name another split with test=."
         )
     if images is not of_train and not class_names(images.schema, column):

@@ -25,7 +25,9 @@ LAYOUT = "a CSV of image paths with a column for the class, classes or number (a
 SPLITS = ("split", "set", "subset", "partition", "fold")
 GROUPS = ("group", "video", "scene", "patient", "patient_id", "subject", "subject_id", "building", "drive", "sequence")
 TARGETS = ("label", "class", "category", "labels", "classes", "tags", "target", "value", "y")
-UNKNOWN = ("", "-1", "nan", "none", "na")
+NOTHING = ("", "nan")  # no class: "none" and "na" may be the names of one
+NO_NUMBER = (*NOTHING, "none", "na")
+UNKNOWN = (*NO_NUMBER, "-1")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ def read_table(path: Path) -> Table:
     if len(rows) < 2:
         raise DataError(f"{shown(path)} has no rows; expected a header and one row an image.")
     names = [name.strip() for name in rows[0]]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{shown(path)} has more than one column {', '.join(map(repr, twice))}. Rename or remove all but one of each."
+        )
     wrong = next((k for k, row in enumerate(rows) if len(row) != len(names)), None)
     if wrong is not None:
         raise DataError(f"{shown(path)}: row {wrong + 1} has {len(rows[wrong])} cells; the header has {len(names)}.")
@@ -126,7 +133,7 @@ def read(
         targets, classes = _targets(
             lambda name: cells(parts, name),
             lambda name: cells(train.split("+"), name),
-            len(paths),
+            paths,
             target,
             kind,
             separator,
@@ -148,12 +155,16 @@ Cells = Callable[[str], list[str]]  # of a column
 
 
 def _targets(
-    of_split: Cells, of_train: Cells, n: int, target: str, kind: str, separator: str
+    of_split: Cells, of_train: Cells, paths: Sequence[str], target: str, kind: str, separator: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the targets of a split and the classes' names, both by the columns ``target``."""
+    """Return the targets of a split, whose images are at ``paths``, and the classes' names, by the columns ``target``.
+
+    Raises:
+        DataError: a cell is no such target, or a row has no class.
+    """
     columns = [name.strip() for name in target.split(",")]
     if kind == "none":
-        return np.zeros(n, dtype=np.int64), ()
+        return np.zeros(len(paths), dtype=np.int64), ()
     if kind == "number":
         values = np.array([[_number(cell) for cell in of_split(name)] for name in columns], dtype=np.float32).T
         return values[:, 0] if len(columns) == 1 else values, ()
@@ -164,9 +175,15 @@ def _targets(
         train = [_parted(cell, separator) for cell in of_train(columns[0])]
         names = tuple(sorted({name for row in train for name in row}, key=_by_number))
         return several([_parted(cell, separator) for cell in of_split(columns[0])], names)
-    names = tuple(sorted(set(of_train(columns[0])), key=_by_number))
-    number = {name: k for k, name in enumerate(names)}
     found = of_split(columns[0])
+    without = [path for path, cell in zip(paths, found, strict=True) if cell.lower() in NOTHING]
+    if without:
+        raise DataError(
+            f"The column {columns[0]!r} has no class for {len(without)} of {len(paths)} rows; the first is of {without[0]}. "
+            "Give every row a class, or leave those out of the table."
+        )
+    names = tuple(sorted({cell for cell in of_train(columns[0]) if cell.lower() not in NOTHING}, key=_by_number))
+    number = {name: k for k, name in enumerate(names)}
     unknown = sorted(set(found) - set(number))
     if unknown:
         raise DataError(f"The column {columns[0]!r} has the class {unknown[0]!r}, which no training row has.")
@@ -182,12 +199,15 @@ def _parted(cell: str, separator: str) -> list[str]:
 
 
 def _number(cell: str) -> float:
-    if cell.lower() in ("", "nan", "none", "na"):
+    if cell.lower() in NO_NUMBER:
         return math.nan
     try:
-        return float(cell)
+        value = float(cell)
     except ValueError as error:
         raise DataError(f"A target is {cell!r}; expected a number, or nothing.") from error
+    if not math.isfinite(value):
+        raise DataError(f"A target is {cell!r}; expected a finite number, or nothing.")
+    return value
 
 
 def _flag(cell: str, name: str) -> int:
@@ -199,7 +219,11 @@ def _flag(cell: str, name: str) -> int:
 
 
 def recognise(path: Path) -> Recognised | None:
-    """Look for a CSV with a column of paths to images that are there."""
+    """Look for a CSV with a column of paths to images that are there.
+
+    Raises:
+        DataError: one that names images cannot be read.
+    """
     if path.is_file():
         return _look(path.parent, [path]) if path.suffix.lower() in (".csv", ".tsv") else None
     for root in candidates(path):
@@ -214,6 +238,8 @@ def _look(root: Path, files: Sequence[Path]) -> Recognised | None:
         try:
             table = read_table(file)
         except DataError:
+            if _names_images(file):
+                raise
             continue
         place = _images(root, table)
         if place is None:
@@ -247,6 +273,12 @@ def _look(root: Path, files: Sequence[Path]) -> Recognised | None:
     return None
 
 
+def _names_images(file: Path) -> bool:
+    """Whether the beginning of a file that cannot be read as a table has the names of images in it."""
+    head = read_bytes(file)[: 1 << 14].decode("latin-1").lower()
+    return re.search(rf"({'|'.join(map(re.escape, SUFFIXES))})[\"']?[,;\t]", head) is not None
+
+
 def _images(root: Path, table: Table) -> tuple[str, str] | None:
     """Return the column of paths, and the folder that they are below ("" for that of the table)."""
     for name, cells in table.columns.items():
@@ -263,11 +295,13 @@ def _images(root: Path, table: Table) -> tuple[str, str] | None:
 
 def _kind(table: Table, columns: Sequence[str]) -> tuple[str, str]:
     """Return the kind of the target in these columns, and what parts several labels in a cell."""
-    cells = [cell for name in columns for cell in table[name]]
-    is_number = all(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell) for cell in cells if cell)
+    cells = [cell for name in columns for cell in table[name] if cell.lower() not in NO_NUMBER]
+    is_number = bool(cells) and all(
+        re.fullmatch(r"[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)", cell) for cell in cells
+    )
     if len(columns) > 1:
-        return ("labels", "") if set(cells) <= {"0", "1", "-1", "", "0.0", "1.0"} else ("number", "")
-    is_whole = is_number and all(re.fullmatch(r"\d+", cell) for cell in cells if cell)
+        return ("labels", "") if set(cells) <= {"0", "1", "-1", "0.0", "1.0"} else ("number", "")
+    is_whole = is_number and all(re.fullmatch(r"\d+", cell) for cell in cells)
     # Whole numbers are classes where they are called so, or where most come again.
     is_class = columns[0].lower() in TARGETS[:6] or 2 * len(set(cells)) <= len(cells)
     if is_number and (not is_whole or not is_class or columns[0].lower() in ("value", "y")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def read(
         if not len(images):
             raise DataError(f"{place}: the shards of {' and '.join(parts)} in {shown(root)} hold no sample.")
         values = [] if kind == "none" else _values(images, ending, field)
-        targets, classes = _targets(values, kind, listed, first != parts[0], root, images)
+        of_train = values
+        if kind in ("class", "labels") and not listed and first != parts[0]:
+            learned = [path for part in train.split("+") for path in found[part]]
+            of_train = _values(TarImages(f"{place}/{train}", learned, endings=[ending]), ending, field)
+        targets, classes = _targets(values, of_train, kind, listed, root, images)
         groups = None if not group else [str(v) for v in _values(images, *group.partition(":")[::2])]
         counts = [
             int(np.isin(images.shard_numbers, [images.shards.index(p) for p in found[part]]).sum()) for part in parts
@@ -99,8 +104,9 @@ def _values(images: TarImages, ending: str, field: str) -> list[Any]:
 
 
 def _targets(
-    values: list[Any], kind: str, listed: tuple[str, ...], is_test: bool, root: Path, images: TarImages
+    values: list[Any], of_train: list[Any], kind: str, listed: tuple[str, ...], root: Path, images: TarImages
 ) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the targets of a split and the classes' names: those ``listed``, else those of the train split's values."""
     if kind == "none":
         return np.zeros(len(images), dtype=np.int64), ()
     if kind == "number":
@@ -109,25 +115,50 @@ def _targets(
         except (TypeError, ValueError) as error:
             raise DataError(f"{images.name}: a target is no number ({error}).") from error
     if kind == "labels":
-        rows = [value if isinstance(value, list) else str(value).replace(",", " ").split() for value in values]
-        if listed and all(str(name).isdigit() for row in rows for name in row):
+        rows, known = _parted(values), _parted(of_train)
+        if listed and all(name.isdigit() for row in rows for name in row):
             rows = [[listed[int(name)] for name in row] for row in rows]
-        return several([[str(name) for name in row] for row in rows], listed)
-    if all(isinstance(value, int) or str(value).isdecimal() for value in values):
+        return several(rows, listed or tuple(sorted({name for row in known for name in row})))
+    without = [
+        k for k, value in enumerate(values) if value is None or str(value).lower() in ("", "nan") or _is_below_0(value)
+    ]
+    if without:
+        raise DataError(
+            f"{images.name}: {len(without)} of {len(values)} samples have no class; the first is "
+            f"{images.describe(without[0])}, with {values[without[0]]!r}. Leave them out of the shards, or name another split."
+        )
+    is_numbered = all(_is_number(value) for value in of_train)
+    if is_numbered and all(_is_number(value) for value in values):
         labels = np.array(values, dtype=np.int64)
-        n = int(labels.max()) + 1
-        if listed and n > len(listed):
+        n = len(listed) or int(max(map(int, of_train))) + 1
+        if int(labels.max()) >= n:
+            source = f"line in {shown(root / NAMES)}" if listed else "sample of the train split"
             raise DataError(
-                f"{images.name}: the class {n - 1} of {images.describe(int(labels.argmax()))} has no line in "
-                f"{shown(root / NAMES)}, which has {len(listed)}."
+                f"{images.name}: the class {labels.max()} of {images.describe(int(labels.argmax()))} has no {source}, "
+                f"which has {n}."
             )
-        return labels, listed or (() if is_test else tuple(map(str, range(n))))
-    names = listed or tuple(sorted(set(map(str, values))))
+        return labels, listed or tuple(map(str, range(n)))
+    names = listed or tuple(sorted(set(map(str, of_train))))
     number = {name: k for k, name in enumerate(names)}
-    unknown = [k for k, value in enumerate(values) if str(value) not in number]
+    unknown = [k for k, value in enumerate(values) if str(value) not in number or (is_numbered and not listed)]
     if unknown:
-        raise DataError(f"{images.describe(unknown[0])} is of the class {values[unknown[0]]!r}, no line of {NAMES}.")
+        source = f"no line of {NAMES}" if listed else "which no sample of the train split has"
+        raise DataError(f"{images.describe(unknown[0])} is of the class {values[unknown[0]]!r}, {source}.")
     return np.array([number[str(value)] for value in values], dtype=np.int64), names
+
+
+def _parted(values: list[Any]) -> list[list[str]]:
+    rows = [value if isinstance(value, list) else str(value).replace(",", " ").split() for value in values]
+    return [[str(name) for name in row] for row in rows]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) or str(value).isdecimal()
+
+
+def _is_below_0(value: Any) -> bool:
+    """Whether a value is a negative number, as splits published without labels have it."""
+    return re.fullmatch(r"-\d+", str(value)) is not None
 
 
 def recognise(path: Path) -> Recognised | None:

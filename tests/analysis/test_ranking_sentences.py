@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from virb import registry
 from virb.figures import plots
 from virb.figures.analysing import Outputs, run_by_name
 from virb.report.ranking import rank
@@ -83,3 +85,26 @@ def test_categories_are_shuffled_whole_and_luck_is_said(tmp_path: Path) -> None:
     assert "the 2 categories whole, whose tasks need not be independent (it cannot fall below 0.17)" in said(
         scores(3, 6, 3), tmp_path
     )
+
+
+def test_of_too_many_pairs_the_best_are_in_the_table_and_all_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = scores(12, 14, 3, lead=0.3)
+    whole_words = said(frame, tmp_path / "all")
+    part = "critical-difference-pairs.csv"
+    whole = pd.read_csv(tmp_path / "all" / part)
+    best = pd.read_csv(tmp_path / "all" / "critical-difference.csv")["encoder"].head(4)
+    module = sys.modules[registry.load("analyses", "critical-difference").compute.__module__]
+    monkeypatch.setattr(module, "MOST_IN_PAIRS", 11)
+    monkeypatch.setattr(module, "BEST_IN_PAIRS", 4)
+    words = said(frame, tmp_path / "some")
+    expected = whole[whole["encoder_a"].isin(best) & whole["encoder_b"].isin(best)].reset_index(drop=True)
+    assert len(expected) == 6
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "some" / part), expected)
+    assert words.splitlines() == [
+        *words.splitlines()[: len(words.splitlines()) - len(whole_words.splitlines())],
+        *whole_words.splitlines(),
+    ]
+    assert "the table of pairs has those of the best 4 encoders; all 66 pairs were tested" in words
+    assert "of 66 pairs differ" in words

@@ -34,6 +34,25 @@ def test_what_was_meant_is_said_with_the_verbs_own_help(call, said, capsys):
 
 
 @pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["evaluate", "x", "--tasks", ""], "virb evaluate: --tasks is empty, as an unset variable"),
+        (["evaluate", "x", "--out="], "virb evaluate: --out is empty"),
+        (["evaluate", " ", "--quiet"], "virb evaluate: an argument is empty"),
+        (["report", "--results", "x", "--date", "", "--out", ""], "virb report: --out is empty"),
+        (["analyze", "all", "--results", ""], "virb analyze: --results is empty"),
+    ],
+)
+def test_what_an_unset_variable_of_the_shell_leaves_is_no_value(call, said, capsys):
+    """It stood for the default: all of a suite, or the folder where one is."""
+    with pytest.raises(SystemExit) as stopped:
+        main(call)
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+    assert build_parser().parse_args(["analyze", "all", "--results", "x", "--option", "title="]).option == ["title="]
+
+
+@pytest.mark.parametrize(
     ("call", "name", "expected"),
     [
         ("results export --results R x.csv", "files", ["x.csv"]),

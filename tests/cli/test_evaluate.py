@@ -17,7 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
+from virb import registry
 from virb.cli import main
+from virb.contracts.examples import DataContext
+from virb.contracts.options import RunOptions
+from virb.contracts.task import Category, Protocol, Task
 from virb.convert.load import load_encoder
 from virb.errors import UsageError, VirbError
 from virb.evaluation import run as evaluation
@@ -366,6 +370,77 @@ def test_a_record_that_cannot_be_written_costs_its_own_job_alone(place, tmp_path
 )
 def test_values_that_make_no_sense(place, capsys, option):
     expect(capsys, call(place, TINY, "--tasks", "textures", *option), option[0])
+
+
+@pytest.mark.parametrize("none", [[], ()])
+def test_no_task_is_not_all_of_a_suite(place, tmp_path, capsys, none):
+    expect(capsys, call(place, TINY, "--tasks", ","), "--tasks names no end task", "all of the suite mini")
+    with pytest.raises(UsageError, match="tasks= names no end task"):
+        evaluation.evaluate(TINY, none, out=tmp_path / "results")
+
+
+def test_what_python_gives_is_taken_or_refused_in_a_sentence(place, tmp_path, capsys):
+    registry.include(place["--include"])
+    name, folder = place["--data"].split("=")
+    given = {"out": tmp_path / "results", "data": DataContext(places={name: Path(folder)})}
+    assert len(evaluation.evaluate((x for x in [TINY]), (x for x in ["textures"]), **given)) == 1
+    for wrong in (None, 3, [3]):
+        with pytest.raises(UsageError, match=r"torch\.nn\.Module; found"):
+            evaluation.evaluate(wrong, "textures", **given)
+    with pytest.raises(UsageError, match="there is no such folder"):
+        evaluation.evaluate(TINY, "textures", out=tmp_path / "results", data=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="meta says 'baseline' of mine"):
+        evaluation.evaluate(TINY, "textures", meta={"mine": "baseline"}, **given)
+
+
+def test_an_encoder_that_meta_does_not_name_is_said(place, tmp_path, capsys):
+    (tmp_path / "m.csv").write_text("encoder,role\nrandom-resnet18-size32-width0.25,untrained\n")
+    assert call(place, TINY, "--tasks", "textures", "--meta", str(tmp_path / "m.csv")) == 0
+    said = capsys.readouterr().err
+    assert "--meta says nothing of random-resnet18-size32-width0.125; is random-resnet18-size32-width0.25 meant" in said
+
+
+def test_a_wrong_column_does_not_hide_what_the_run_did(place, tmp_path, capsys):
+    status = call(place, TINY, str(tmp_path / "none.pt"), "--tasks", "textures", "--columns", "rolle", "--sort", "name")
+    printed = capsys.readouterr()
+    assert status == 2
+    assert "1 jobs run" in printed.out
+    assert "There is no file" in printed.err
+    assert "Did you mean 'role'? The scores are kept; `virb results show --results" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("head", "probe", "said"),
+    [
+        ("unet", "gradient", "head unet cannot read it: encoders side by side"),
+        ("linear", "finetune", "several networks"),
+    ],
+)
+def test_what_no_encoder_can_be_evaluated_on_is_said_before_its_data_are_read(tmp_path, head, probe, said):
+    def data(context, split):
+        raise AssertionError("the data were read")
+
+    is_maps = head == "unet"
+    task = Task(
+        name="unread",
+        summary="what is not read",
+        category=Category.STRUCTURAL_PIXEL if is_maps else Category.SEMANTIC_IMAGE,
+        head=head,
+        loss="l1" if is_maps else "cross_entropy",
+        metric="neg_l1" if is_maps else "top1",
+        classes=0 if is_maps else 2,
+        data=data,
+        protocol=Protocol(epochs=1),
+    )
+    outcome = evaluation.run(
+        "pixels:2:size=8+pixels:3:size=8",
+        task,
+        context=DataContext(),
+        options=RunOptions(out=str(tmp_path), probe=probe),
+    )
+    assert [(failure.what, said in failure.reason) for failure in outcome.failures] == [
+        ("pixels-2-size8+pixels-3-size8 on unread", True)
+    ]
 
 
 def test_a_record_is_computed_again_and_compared(place, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from virb import evaluate
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.task import FROM_DATA, Category, Protocol, Task
-from virb.errors import DataError
+from virb.errors import DataError, RegistryError
 from virb.evaluation.validation import validate
 from virb.images.sets import ArrayImages
 
@@ -44,6 +45,40 @@ def test_another_order_than_the_data_is_refused():
     assert len(task(("Flugzeug", "Auto", "Vogel")).examples(DataContext(), "train")) == 18  # names of its own
     with pytest.raises(DataError, match="not in the data: boat; not declared: bird"):
         task(("airplane", "automobile", "boat")).examples(DataContext(), "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"category": "semantic image-level"}, "category is 'semantic image-level'; expected Category.SEMANTIC_IMAGE"),
+        ({"protocol": 100}, "protocol is 100; expected Protocol"),
+        ({"data": "photos/"}, "data is 'photos/'; expected a function"),
+    ],
+)
+def test_a_field_of_another_kind_is_said_where_the_task_is_made(change, said):
+    """One such file ended every verb that lists tasks."""
+    with pytest.raises(RegistryError, match=re.escape(said)):
+        replace(task(NAMES), **change)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epochs": 1.5}, "epochs is 1.5; expected a whole number"),
+        ({"epochs": "2"}, "epochs is '2'; expected a whole number"),
+        ({"epochs": 2, "batch_size": 8.0}, "batch_size is 8.0; expected a whole number"),
+        ({"epochs": 2, "lr": "3e-4"}, "lr is '3e-4'; expected a number"),
+    ],
+)
+def test_a_protocol_of_other_kinds_is_said_where_it_is_made(settings, said):
+    with pytest.raises(RegistryError, match=re.escape(said)):
+        Protocol(**settings)
+
+
+def test_a_number_of_classes_is_that_of_the_data():
+    task(3).examples(DataContext(), "train")
+    with pytest.raises(DataError, match="the data have 3 classes, the task declares 4"):
+        task(4).examples(DataContext(), "train")
 
 
 def test_classes_are_read_from_the_data(tmp_path):

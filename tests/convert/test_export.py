@@ -98,3 +98,16 @@ def test_a_network_that_the_library_has_not_is_refused(tmp_path, capsys):
         export(narrow, tmp_path / "x", "torchvision", name="resnet19")
     assert main(["export", "pixels:8", "--to", "timm", "--out", str(tmp_path / "p")]) == 2
     assert "timm has no network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("to", ["timm", "torchvision", "safetensors", "onnx"])
+def test_nothing_is_written_over_least_of_all_the_encoders_own_file(tmp_path, to):
+    mine = tmp_path / "mine.pt"
+    mine.write_bytes(b"a week of training")
+    encoder = load_encoder("random:resnet18:width=0.125,size=32", device="cpu")
+    with pytest.raises(UsageError, match=r"mine\.pt exists; it is left as it is"):
+        export(encoder, mine, to)
+    assert mine.read_bytes() == b"a week of training"
+    both = load_encoder("pixels:2:size=8+pixels:3:size=8", device="cpu")
+    with pytest.raises(UsageError, match="is several networks"):
+        export(both, tmp_path / "both", to)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image
 
 from virb.convert.load import load_encoder
 from virb.errors import DataError, VirbError
-from virb.features import entry
+from virb.features import cache, encode, entry
 from virb.features.cache import FeatureCache, resize
+from virb.features.encode import encode_batch
 from virb.images.sets import ArrayImages, FileImages
 
 A, B = "random:resnet18:width=0.125,size=32,seed=0", "random:resnet18:width=0.125,size=48,seed=1"
@@ -69,8 +71,9 @@ def test_each_image_is_read_once_for_all_encoders_and_never_again(images, tmp_pa
         assert np.array_equal(one["embedding"].embedding, two["embedding"].embedding)
 
 
-def test_bits_do_not_depend_on_company_threads_or_interruption(images, tmp_path):
-    one, two = load_encoder(A), load_encoder(B)
+@pytest.mark.parametrize("spec", [A, "random:vit_tiny_patch16:depth=2,heads=3,size=32"])
+def test_bits_do_not_depend_on_company_threads_or_interruption(spec, images, tmp_path):
+    one, two = load_encoder(spec), load_encoder(B)
     alone = FeatureCache(tmp_path / "a").encode([one], images)[0]["embedding"].embedding
     together = FeatureCache(tmp_path / "b", n_workers=1).encode([two, one], Counted(images))[1]["embedding"].embedding
     assert np.array_equal(alone, together)
@@ -83,6 +86,27 @@ def test_bits_do_not_depend_on_company_threads_or_interruption(images, tmp_path)
     whole = FeatureCache(tmp_path / "c").encode([one], counted)[0]["embedding"].embedding
     assert np.array_equal(whole, alone)
     assert min(counted.read) >= 64  # the first batches were not computed again
+
+
+def test_parts_of_one_batch_are_encoded_side_by_side_with_the_same_bits_on_any_number_of_cores(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 160, 160, 3)).astype(np.uint8)
+    images = ArrayImages.of("large", pixels)
+    encoder = load_encoder("random:resnet18:width=0.125,size=160")
+    meeting = threading.Barrier(2)
+
+    def meets(*args):
+        meeting.wait(timeout=60)  # for another part of the only batch
+        return encode_batch(*args)
+
+    found = []
+    for n in (1, 2, 5):
+        monkeypatch.setattr(cache, "n_cores", lambda n=n: n)
+        monkeypatch.setattr(cache, "encode_batch", meets if n == 2 else encode_batch)
+        monkeypatch.setattr(encode, "_cpu_step", lambda size: 20)
+        found.append(FeatureCache(tmp_path / str(n)).encode([encoder], images)[0]["embedding"].embedding)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert encode.n_parts_of(encoder, 41) == len(encode.parts_of(encoder, torch.zeros(41, 1))) == 3
 
 
 def test_other_weights_other_images_and_other_preprocessing_have_entries_of_their_own(images, tmp_path):

@@ -170,6 +170,15 @@ def test_an_encoder_travels_to_another_process() -> None:
     assert load_encoder(encoder.source).identity == encoder.identity
 
 
+def test_maps_take_what_embeddings_take(tmp_path: Path) -> None:
+    encoder = load_encoder("random:resnet18:width=0.125,size=32", device="cpu")
+    Image.fromarray(np.full((40, 30, 3), 90, np.uint8)).save(tmp_path / "x.png")
+    maps = encoder.pyramid(tmp_path / "x.png")
+    wanted = encoder.pyramid(encoder.prepare(torch.full((1, 40, 30, 3), 90, dtype=torch.uint8)))
+    assert all(torch.equal(one, other) for one, other in zip(maps, wanted, strict=True))
+    assert torch.equal(encoder.features([tmp_path / "x.png"])[0], encoder.embed(tmp_path / "x.png"))
+
+
 def test_images_of_the_wrong_kind_are_refused() -> None:
     encoder = load_encoder(TINY)
     for images in (torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)):
@@ -210,7 +219,15 @@ def test_channels_may_come_first_or_last_and_inputs_are_not_touched() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"size": 0}, {"std": (1, 0, 1)}, {"mean": (0, 0)}, {"mean": (0, 0, float("nan"))}]
+    "arguments",
+    [
+        {"size": 0},
+        {"std": (1, 0, 1)},
+        {"mean": (0, 0)},
+        {"mean": (0, 0, float("nan"))},
+        {"mean": (124, 116, 104)},
+        {"std": (1, 1, 58)},
+    ],
 )
 def test_impossible_preprocessing_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
@@ -383,6 +400,10 @@ def test_a_file_of_another_architecture_is_named(tmp_path: Path) -> None:
         ("random:", UsageError, "Unknown architecture ''"),
         ("random:resnet18:widht=1", UsageError, "Did you mean width"),
         ("random:resnet18:seed=x", UsageError, "seed is 'x'; expected a whole number"),
+        (f"random:resnet18:seed={2**64}", UsageError, "more than PyTorch's generator takes"),
+        ("", UsageError, "'' names no encoder"),
+        (":size=32", UsageError, "':size=32' names no encoder"),
+        ("random:resnet18:mean=123/116/103", UsageError, "not of images in 0 to 1"),
         ("random:resnet18:seed=1,seed=2", UsageError, "given twice"),
         ("random:resnet18:seed=1,wide", UsageError, "cannot read the option 'wide'"),
         ("random:resnet18:size=0", UsageError, "expected 1 to 8192"),

@@ -33,6 +33,8 @@ def test_a_plus_joins_names_and_not_pools_or_files(tmp_path: Path) -> None:
     (tmp_path / "a+b.pt").write_bytes(b"")
     for name in (f"{tmp_path}/a+b.pt", f"{tmp_path}/a+b.pt:size=8"):
         assert split_fused(name) == [name]
+    (tmp_path / "a.pt").write_bytes(b"")  # a file that is there may have options, as one that is not
+    assert split_fused(f"{tmp_path}/a.pt:size=8+pixels:4") == [f"{tmp_path}/a.pt:size=8", "pixels:4"]
 
 
 def test_it_is_known_by_its_parts_in_their_order() -> None:
@@ -111,7 +113,7 @@ def test_no_part_outweighs_another_by_its_unit(tmp_path: Path, probe: str) -> No
 
 def test_what_it_has_not_is_said(tmp_path: Path) -> None:
     outcome, _ = run(tmp_path, task(), encoders=f"{ONE}+{TWO}", probe="finetune")
-    assert "fine-tune one of them" in outcome.failures[0].reason
+    assert "Fine-tune one of them" in outcome.failures[0].reason
     outcome, _ = run(tmp_path, task(), encoders=[f"{ONE}+{TWO}", TWO], probe="attentive")
     assert (outcome.n_run, len(outcome.failures)) == (1, 1)
     assert "no maps" in outcome.failures[0].reason

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from virb.records import store as stores
-from virb.records.remembered import Known, Remembered
+from virb.records.remembered import Remembered
 from virb.records.store import ResultStore
 from virb.system import files
 
 PLACE = "mini-a/gradient-seed0.json"
-KNOWN = Known("f" * 64, "t" * 64, {"encoder": "one", "score": 0.5, "family": None})
+OF = ("f" * 64, "t" * 64)  # a fingerprint and what was told
+ROW = {"encoder": "one", "score": 0.5, "family": None}
 OF_ONE = {"name": "one", "sha256": "1" * 64, "weights_sha256": "2" * 64}
 
 
@@ -30,10 +31,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "results" / "one"
 
 
-def keep(folder: Path, place: str = PLACE, known: Known = KNOWN) -> Remembered:
+def keep(folder: Path, place: str = PLACE) -> Remembered:
     found = Remembered(folder)
     task, name = place.split("/")
-    found.keep(place, known)
+    found.keep(place, *OF, ROW)
     found.keep_whose(task, name, files.settled_state(folder / task), {**OF_ONE, "meta": {"more": 1}})
     return found
 
@@ -42,11 +43,18 @@ def test_what_was_kept_comes_back_in_its_order(folder: Path) -> None:
     keep(folder).save()
     found = Remembered(folder)
     assert found.whose("mini-a") == OF_ONE
-    assert found.known(PLACE) == KNOWN
-    row = found.known(PLACE)
-    assert row is not None
-    assert list(row.row) == list(KNOWN.row)
-    assert (found.whose("mini-b"), found.known("mini-b/gradient-seed0.json")) == (None, None)
+    row = found.row(PLACE, *OF)
+    assert row == ROW
+    assert list(row) == list(ROW)
+    assert (found.whose("mini-b"), found.row("mini-b/gradient-seed0.json", *OF)) == (None, None)
+
+
+def test_of_another_fingerprint_or_description_nothing_is_known(folder: Path) -> None:
+    keep(folder).save()
+    found = Remembered(folder)
+    assert found.row(PLACE, OF[0], "u" * 64) is None
+    assert found.row(PLACE, "g" * 64, OF[1]) is None
+    assert found.row(PLACE, *OF) == ROW
 
 
 @pytest.mark.parametrize("ending", [".json", ".npz"])
@@ -59,7 +67,7 @@ def test_a_file_of_equal_size_whose_time_was_put_back_is_another(folder: Path, e
     assert (changed.stat().st_size, changed.stat().st_mtime_ns) == (was.st_size, was.st_mtime_ns)
     found = Remembered(folder)
     assert (found.whose("mini-a") is None) == (ending == ".json")
-    assert found.known(PLACE) is None
+    assert found.row(PLACE, *OF) is None
 
 
 @pytest.mark.parametrize("change", ["comes", "goes", "is replaced"])
@@ -91,7 +99,7 @@ def test_two_that_write_at_once_leave_a_whole_memory_of_one_of_them(folder: Path
     one.save()
     two.save()
     found = Remembered(folder)
-    assert (found.known(PLACE), found.known(other)) == (None, KNOWN)  # what was lost is read again
+    assert (found.row(PLACE, *OF), found.row(other, *OF)) == (None, ROW)  # what was lost is read again
     assert (found.whose("mini-a"), found.whose("mini-b")) == (None, OF_ONE)
 
 
@@ -101,18 +109,35 @@ def test_of_records_that_are_gone_and_of_two_kinds_of_rows(folder: Path) -> None
     for ending in (".json", ".npz"):
         (folder / other).with_suffix(ending).write_text("{}")
     found = keep(folder)
-    wider = Known("e" * 64, "s" * 64, {**KNOWN.row, "accuracy@kind": 0.25})
-    found.keep(other, wider)
+    wider = {**ROW, "score": 1.0, "accuracy@kind": 0.25}
+    found.keep(other, *OF, wider)
     found.save()
     again = Remembered(folder)
-    assert (again.known(PLACE), again.known(other)) == (KNOWN, wider)
+    assert (again.row(PLACE, *OF), again.row(other, *OF)) == (ROW, wider)
     (folder / PLACE).unlink()
-    again.keep(other, KNOWN)
+    again.keep(other, *OF, ROW)
     again.save()
     (memory,) = (folder.parents[1] / "cache" / "records").iterdir()
     content = json.loads(memory.read_bytes().split(b"\n", 2)[2])
     assert list(content["known"]) == [other]
-    assert Remembered(folder).known(other) == KNOWN
+    assert content["owners"] == []  # of what is gone
+    assert Remembered(folder).row(other, *OF) == ROW
+
+
+def test_rows_of_one_kind_come_back_as_they_were(folder: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"encoder": "one", "seed": 0, "score": 0.5, "n": 1, "family": None, "is": True},
+        {"encoder": "one", "seed": 1, "score": 0.25, "n": 1.0, "family": None, "is": 1},
+        {"encoder": "one", "seed": 2, "score": 0.125, "n": 1, "family": None, "is": True},
+    ]
+    found, places = Remembered(folder), [f"mini-a/gradient-seed{k}.json" for k in range(3)]
+    for place, row in zip(places, rows, strict=True):
+        for ending in (".json", ".npz"):
+            (folder / place).with_suffix(ending).write_text("{}")
+        found.keep(place, *OF, row)
+    found.save()
+    for memory in (found, Remembered(folder)):  # 1, 1.0 and True are three values, and columns keep their order
+        assert [repr(memory.row(place, *OF)) for place in places] == [repr(row) for row in rows]
 
 
 def test_a_tasks_folder_is_listed_once_and_again_while_a_killed_run_left_something(

@@ -68,6 +68,30 @@ def test_the_table_is_sorted_by_category_and_holds_the_meta(tmp_path):
     assert table["dataset"].isna().all()
 
 
+def test_records_are_read_one_by_one_and_none_is_kept_for_the_table(tmp_path, monkeypatch):
+    store = ResultStore(tmp_path)
+    for task in ("a", "b", "c"):
+        store.write(record(task=task), {})
+    read, gone = [], []
+
+    class Kept(dict):
+        def __del__(self):
+            gone.append(self["task"]["name"])
+
+    def parse(content, path):
+        read.append(path)
+        assert len(read) - len(gone) <= 2  # this one, and the one before it until it is let go of
+        return Kept(json.loads(content))
+
+    monkeypatch.setattr("virb.records.record.parse", parse)
+    monkeypatch.setattr("virb.records.store.KEPT_BYTES", 0)
+    first = next(ResultStore(tmp_path).records())
+    assert [path.parent.name for path in read] == [first["task"]["name"]] == ["a"]
+    del first
+    table = ResultStore(tmp_path).table()
+    assert table["task"].tolist() == ["a", "b", "c"]
+
+
 def test_a_torn_or_foreign_file_is_not_a_record(tmp_path):
     store = ResultStore(tmp_path)
     path = store.write(record(), {})

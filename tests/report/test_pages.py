@@ -496,6 +496,17 @@ def test_examples_with_their_targets_and_what_the_encoders_say(results, tmp_path
     assert not check(tmp_path / "r")["tasks/depth.html"].all("img")
 
 
+def test_examples_of_one_name_are_shown_without_what_was_said_of_them(results, tmp_path, check, content_folder):
+    """A table may name an image twice; a name then tells no example, and the whole report ended there."""
+    from virb import registry
+
+    (content_folder / "things.py").write_text(TASK.replace('f"i{k}"', 'f"i{k // 2}"'))
+    registry.include(str(content_folder))
+    page = check(write_report(read_scores(results()), tmp_path / "r", n_examples=5).index.parent)["tasks/things.html"]
+    assert len(page.all("img")) == 5
+    assert "second: red" not in page.text
+
+
 def test_examples_are_chosen_from_those_that_were_predicted():
     said = {"a": np.array([0, 1, -1, 2, 0]), "b": np.array([1, 1, -1, -1, 0])}
     assert _chosen(said, 5, 9) == ([1, 4, 0], "from those on which the encoders agree to those on which they do not", 3)

@@ -125,6 +125,7 @@ def test_missing_is_one_value() -> None:
         ("encoder,encoder,task,score\na,b,t,2\n", ["more than one column encoder"]),
         ("encoder,task,score,role\na,t,1,teacher\n", ["teacher", "self-supervised"]),
         ("encoder;task;score\na;t;0,5\n", ["decimal"]),
+        ("encoder,task,score\na,t,50%\nb,t,51.5 %\n", ["50%", "--unit percent"]),
         ("encoder|task|score\na|t|1\n", ["one column", "commas, semicolons or tabs"]),
         ("encoder,task,score,seed\na,t,1,0\na,t,2,0\n", ["more than one score"]),
     ],
@@ -168,6 +169,54 @@ def test_a_wide_table_is_read_and_what_is_what_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(ScoresError, match=match):
             from_wide(frame)
+
+
+@pytest.mark.parametrize(
+    ("cells", "n_scores", "said"),
+    [
+        ([".5", ".50", ".7"], 3, ""),  # one number, written in two ways
+        ([".5", "-", ".7"], 2, "b on y (-)"),
+        ([".5", ".6", "inf"], 2, "c on y (inf)"),
+    ],
+)
+def test_a_word_among_the_numbers_of_a_wide_table_costs_itself(tmp_path: Path, cells, n_scores, said) -> None:
+    rows = "".join(f"{encoder},net,.1,{cell}\n" for encoder, cell in zip("abc", cells, strict=True))
+    (tmp_path / "w.csv").write_text(f"model,arch,x,y\n{rows}")
+    frame = read_scores(tmp_path / "w.csv", wide=True)
+    assert (frame["task"] == "y").sum() == n_scores
+    assert set(encoder_columns(frame)) == {"arch"}
+    assert said in " ".join(frame.attrs["notes"])
+
+
+@pytest.mark.parametrize("cells", [("50%", "61 %"), ("0.5 ± 0.1", "0.6+/-0.1"), ("**0.5**", "0.6"), ("0.5 (0.1)", "-")])
+def test_numbers_with_signs_beside_them_are_no_words_about_encoders(tmp_path: Path, cells) -> None:
+    (tmp_path / "w.csv").write_text(f"model,x,y,about\na,{cells[0]},.1,25.6M\nb,{cells[1]},.2,ViT-B/16\n")
+    if cells[1] == "0.6":  # half are numbers: the other is a score that is missing
+        assert "a on x (**0.5**)" in " ".join(read_scores(tmp_path / "w.csv", wide=True).attrs["notes"])
+        return
+    with pytest.raises(ScoresError, match=r"\(x\): more than a number stands there.*--about"):
+        read_scores(tmp_path / "w.csv", wide=True)
+    assert read_scores(tmp_path / "w.csv", wide=True, about=["x"])["task"].tolist() == ["y", "y"]
+
+
+@pytest.mark.parametrize("digits", [1, 3])
+def test_an_average_in_the_table_is_said_to_be_no_task(tmp_path: Path, digits: int) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.uniform(20, 80, (6, 4)).round(digits), columns=list("wxyz"))
+    frame.insert(0, "model", list("abcdef"))
+    mean = frame[list("wxyz")].mean(axis=1).round(digits)
+    for values, is_said in ((mean, True), (mean + 20 * 10.0**-digits * rng.choice([-1, 1], 6), False)):
+        frame.assign(Avg=values.round(digits)).to_csv(tmp_path / "w.csv", index=False)
+        notes = " ".join(read_scores(tmp_path / "w.csv", wide=True).attrs["notes"])
+        assert ("Avg is the mean of the other 4 tasks" in notes) == is_said
+
+
+def test_an_option_that_chooses_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("encoder,task,score\na,t,1\nb,t,2\n")
+    with pytest.raises(ScoresError, match="no column probe, so that --probe knn chooses nothing"):
+        read_scores(tmp_path / "s.csv", probe="knn")
+    with pytest.raises(ScoresError, match="--metric top5"):
+        read_scores(tmp_path / "s.csv", metrics=["top5"])
 
 
 def test_parquet_is_the_same_table(tmp_path: Path) -> None:

@@ -59,6 +59,12 @@ def test_units_are_said_by_the_table_or_by_its_reader() -> None:
     assert any("lower is better on y" in note for note in found.attrs["notes"])
     with pytest.raises(UsageError, match="'z' is no task"):
         one_scale(frame, units=["z=percent"])
+    with pytest.raises(UsageError, match=r"no scores are in percnt\. Did you mean percent"):
+        one_scale(frame, units=["percnt"])
+    with pytest.raises(UsageError, match="unit is percent there already"):
+        one_scale(frame, units=["x=%", "x=fraction"])
+    with pytest.raises(UsageError, match="better is lower there already"):
+        one_scale(check_scores(frame.assign(better="lower")), better=["y=higher"])
     with pytest.raises(UsageError, match="higher or lower"):
         one_scale(frame, units=["percent"], better=["more"])
     with pytest.raises(ScoresError, match="metre and pixel"):

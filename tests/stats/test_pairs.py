@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csgraph
 
 from virb.errors import ScoresError
+from virb.stats import pairs
 from virb.stats.pairs import davidson, games, is_connected, plackett_luce, ranked
 
 WINS = np.array([[0, 6, 8], [3, 0, 5], [1, 4, 0]], float)
@@ -50,6 +52,33 @@ def test_no_way_back_needs_a_prior_and_gets_one() -> None:
         assert found.has_prior
         assert found.theta.argmin() == 3
         assert found.theta.min() > -6
+
+
+def test_a_way_back_is_found_as_scipy_finds_it() -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for share in (0.05, 0.15, 0.3):
+        for _ in range(20):
+            wins = (rng.random((12, 12)) < share).astype(float)
+            n_parts, _ = csgraph.connected_components(wins, directed=True, connection="strong")
+            found.append(is_connected(wins, np.zeros((12, 12))))
+            assert found[-1] == (n_parts == 1)
+    assert 10 < sum(found) < 50
+
+
+def test_the_likelihood_is_that_of_the_formula_also_where_pairs_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    wins, ties = games((rng.normal(size=(30, 9)) + np.arange(30)[:, None] / 10).round(1))
+    found = davidson(wins, ties)
+    worth = np.exp(found.theta)
+    draw = found.ties * np.sqrt(np.outer(worth, worth))
+    below = worth[:, None] + worth + draw
+    expected = (wins * np.log(worth[:, None] / below)).sum() + (ties * np.log(draw / below)).sum() / 2
+    assert found.log_likelihood == pytest.approx(expected, rel=1e-12)
+    monkeypatch.setattr(pairs, "_IN_CACHE", 100)  # three rows a block
+    in_blocks = davidson(wins, ties)
+    assert in_blocks.theta.tolist() == found.theta.tolist()
+    assert in_blocks.log_likelihood == found.log_likelihood
 
 
 def test_games_count_what_is_there_and_ties_of_the_last_bit() -> None:

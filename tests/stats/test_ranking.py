@@ -17,6 +17,7 @@ from virb.stats.ranking import (
     holm_wilcoxon,
     nemenyi,
     nemenyi_against,
+    pair_tests,
     task_ranks,
 )
 from virb.stats.standing import rank_bootstrap, rank_stability
@@ -85,6 +86,18 @@ def test_holm_wilcoxon() -> None:
     np.testing.assert_allclose(result["p_holm"], multipletests(expected, method="holm")[1])
     twins = pd.DataFrame([scores.iloc[0], scores.iloc[0]], index=["a", "b"])
     assert holm_wilcoxon(twins)["p"].tolist() == [1]
+
+
+def test_a_part_of_the_pairs_is_that_part_of_all() -> None:
+    scores = table()
+    among = [*scores.index[3:], scores.index[0]]
+    tests = pair_tests(scores)
+    whole = tests.table()
+    expected = whole[whole["encoder_a"].isin(among) & whole["encoder_b"].isin(among)]
+    pd.testing.assert_frame_equal(tests.table(among), expected.reset_index(drop=True))
+    p = nemenyi(scores, among=among)
+    pd.testing.assert_frame_equal(p, nemenyi(scores).loc[p.index, p.index])
+    assert set(p.index) == set(among)
 
 
 def test_cliques_by_hand() -> None:

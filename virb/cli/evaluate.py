@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from virb import registry
 from virb.cli.common import add_data_flag, add_run_flags, add_table_flags, data_context, print_scores, run_options
 from virb.contracts.options import RunOptions
+from virb.errors import UsageError
 
 if TYPE_CHECKING:
     from virb.evaluation.grid import Failure
@@ -60,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
         try:
             outcome = evaluation.run(
                 args.encoders,
-                [name.strip() for name in args.tasks.split(",") if name.strip()] if args.tasks else None,
-                suite=args.suite or "mini",
+                None if args.tasks is None else [name.strip() for name in args.tasks.split(",") if name.strip()],
+                suite="mini" if args.suite is None else args.suite,
                 context=data_context(args.data),
                 options=run_options(args),
                 meta=args.meta,
@@ -77,14 +78,11 @@ def run(args: argparse.Namespace) -> int:
                 f"interrupted: {kept}. Their records are kept in {args.out}/; the same command computes what is missing."
             ) from None
     is_data = args.format in ("csv", "json")
-    if is_data:
-        print_scores(outcome.table, args)
-    elif len(outcome.table):
-        parts = list(outcome.table.groupby("probe", sort=False))
-        for probe, part in parts:
-            if args.format == "table" and (args.probe != RunOptions.probe or len(parts) > 1):
-                print(f"probe: {probe}")
-            print_scores(part, args)
+    wrong = None
+    try:
+        _print_table(outcome, args)
+    except UsageError as error:  # of --sort or --columns: what was computed is told all the same
+        wrong = error
     _print_closing(outcome, args.out, progress.told, to=sys.stderr if is_data else sys.stdout)
     if not outcome.failures and not len(outcome.table) and outcome.left_out:
         names = ", ".join(failure.what for failure in outcome.left_out)
@@ -93,9 +91,22 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
+    if wrong is not None:
+        raise UsageError(f"{wrong} The scores are kept; `virb results show --results {args.out}` prints them.")
     if not outcome.failures:
         return 0
     return 1 if len(outcome.table) else 2
+
+
+def _print_table(outcome: Outcome, args: argparse.Namespace) -> None:
+    if args.format in ("csv", "json"):
+        print_scores(outcome.table, args)
+    elif len(outcome.table):
+        parts = list(outcome.table.groupby("probe", sort=False))
+        for probe, part in parts:
+            if args.format == "table" and (args.probe != RunOptions.probe or len(parts) > 1):
+                print(f"probe: {probe}")
+            print_scores(part, args)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -6,8 +6,10 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
+
+MAY_BE_EMPTY = ("--date",)  # of a report: none
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,8 +22,14 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse; what is left over belongs to the verb: a further file, or an option that it has not."""
-        found, rest = self.parse_known_args(args, namespace)
+        texts = sys.argv[1:] if args is None else list(args)
+        found, rest = self.parse_known_args(texts, namespace)
         verb = self._verbs().get(getattr(found, "verb", ""), self)
+        empty = [what for what in _empty(texts) if what not in MAY_BE_EMPTY]
+        if empty:
+            verb.error(
+                f"{empty[0]} is empty, as an unset variable of the shell leaves it. Give a value, or leave it out."
+            )
         many = [action for action in verb._actions if not action.option_strings and action.nargs in ("*", "+")]
         if rest and (not many or any(text.startswith("-") for text in rest)):
             verb.error(f"unknown: {' '.join(rest)}.")
@@ -44,3 +52,12 @@ class Parser(argparse.ArgumentParser):
             wrong = [chosen[2]]
         near = [match for text in wrong for match in difflib.get_close_matches(text, known, n=1, cutoff=0.7)]
         return f"{stop} Did you mean {' or '.join(near)}?" if near else stop
+
+
+def _empty(texts: Sequence[str]) -> Iterator[str]:
+    """Yield what was given no value: the option's name, or "an argument"."""
+    for before, text in zip(["", *texts], texts, strict=False):
+        if found := re.fullmatch(r"(--[\w-]+)=\s*", text):
+            yield found[1]
+        elif not text.strip():
+            yield before if re.fullmatch(r"--[\w-]+", before) else "an argument"

@@ -240,9 +240,9 @@ def _line(made: Made) -> str:
         return f"{made.path}: there already"
     if not meta["images_seen"]:
         return f"{made.path}: written, nothing trained"
-    asked = (meta.get("training") or {}).get("epochs")
+    asked = meta["steps"] / max(1, meta["dataset_size"] // meta["batch_size"])  # epochs of whole batches
     short = ""
-    if isinstance(asked, (int, float)) and meta["epochs"] < 0.98 * asked:
+    if meta["epochs"] < 0.98 * asked:
         short = f" (batches are whole: {meta['steps']} updates of {meta['batch_size']} fit into {asked:g} epochs)"
     return (
         f"{made.path}: {meta['method']} on {meta['dataset']}, {meta['epochs']:g} epochs of {meta['dataset_size']} "

@@ -69,6 +69,13 @@ class Protocol:
     short_side: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "crop", "steps", "short_side"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise RegistryError(f"A protocol's {name} is {value!r}; expected a whole number.")
+        for name in ("lr", "weight_decay", "resize_share"):
+            if not isinstance(getattr(self, name), (int, float)):
+                raise RegistryError(f"A protocol's {name} is {getattr(self, name)!r}; expected a number.")
         if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
             raise RegistryError(
                 f"A protocol needs epochs >= 1, batch_size >= 1 and lr > 0; found epochs={self.epochs}, "
@@ -198,6 +205,13 @@ class Task:
     augmentations: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in (("category", Category), ("protocol", Protocol)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                expected = ", ".join(map(str, Category)) if kind is Category else "Protocol(epochs=...)"
+                raise RegistryError(f"Task {self.name!r}: {name} is {value!r}; expected {expected}.")
+        if not callable(self.data):
+            raise RegistryError(f"Task {self.name!r}: data is {self.data!r}; expected a function data(context, split).")
         unknown = [name for name in self.augmentations or () if name not in AUGMENTATIONS]
         if unknown:
             raise RegistryError(
@@ -260,6 +274,11 @@ class Task:
         Raises:
             DataError: they are others, or in another order, so that the numbers of the targets mean other classes.
         """
+        if isinstance(self.classes, int) and self.classes and found and len(found) != self.classes:
+            raise DataError(
+                f"{self.name}/{split}: the data have {len(found)} classes, the task declares {self.classes}. Correct the "
+                "number (FROM_DATA takes the data's)."
+            )
         wanted = [] if isinstance(self.classes, int) else self.class_names
         if not wanted or not found or list(found) == wanted:
             return

@@ -43,7 +43,8 @@ def export(encoder: FrozenEncoder, out: str | os.PathLike[str], to: str, *, name
         name: the other library's name of the network, where it is not the architecture's own.
 
     Raises:
-        UsageError: there is no such format, the other library has no such network, or a package is absent.
+        UsageError: there is no such format, something is at ``out``, the other library has no such network, or a package is
+            absent.
         VirbError: what was written gives other embeddings; the file is removed.
     """
     if to not in FORMATS:
@@ -51,6 +52,12 @@ def export(encoder: FrozenEncoder, out: str | os.PathLike[str], to: str, *, name
     path = Path(out)
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent} to write {path.name} into.")
+    if os.path.lexists(path):  # it may be the encoder's own file
+        raise UsageError(f"{path} exists; it is left as it is. Choose another --out, or remove it.")
+    if len(encoder.parts) > 1:
+        raise UsageError(
+            f"{encoder.name} is several networks, which no other program loads as one; export each of them."
+        )
     return FORMATS[to](encoder, path, name)
 
 

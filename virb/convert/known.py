@@ -119,10 +119,12 @@ def load_or_recall(source: Source, *, device: torch.device | str | None = None) 
 
 def _file_of(text: str) -> Path | None:
     """Return the one regular file that ``load_encoder`` would read for ``text``; None where it is none."""
-    base = text if Path(text).is_file() else split_source(text)[0]
-    if Path(base).is_file():
+    if os.path.isfile(text):
+        return Path(text)
+    base = split_source(text)[0]
+    if os.path.isfile(base):
         return Path(base)
-    if Path(base).exists() or split_code(base) is not None:
+    if os.path.exists(base) or split_code(base) is not None:
         return None
     return reference_encoders().get(base)
 
@@ -130,7 +132,7 @@ def _file_of(text: str) -> Path | None:
 def _memory_of(path: Path, text: str) -> Path:
     """Return where the facts lie: a file for each path and way of naming it (with its options)."""
     words = [os.path.abspath(path), text]
-    return cache_root() / "encoders" / f"{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}.json"
+    return Path(f"{cache_root()}/encoders/{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}.json")
 
 
 def _recall(memory: Path, key: bytes) -> dict[str, Any] | None:

@@ -98,10 +98,10 @@ def expand_sources(sources: Any) -> list[Any]:
         UsageError: a pattern matches nothing.
     """
     found: list[Any] = []
-    is_alone = isinstance(sources, str | os.PathLike | FrozenEncoder | nn.Module)
+    is_alone = isinstance(sources, str | os.PathLike | FrozenEncoder | nn.Module) or not hasattr(sources, "__iter__")
     for source in [sources] if is_alone else sources:
         if not isinstance(source, (str, os.PathLike)):
-            found.append(wrap(source) if isinstance(source, nn.Module) else source)
+            found.append(source if isinstance(source, FrozenEncoder) else wrap(source))
             continue
         text = os.fspath(source)
         if len(split_fused(text)) > 1:

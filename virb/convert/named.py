@@ -34,6 +34,8 @@ def make_random(arch: str, options: dict[str, Any]) -> Found:
     arch, _ = canonical_architecture(arch)
     check_names((*known_options(arch), "seed"), options, f"random:{arch}")
     seed = number(options.pop("seed", 0), "seed")
+    if not -(2**63) <= seed < 2**64:
+        raise UsageError(f"random:{arch}: the seed is {seed}, more than PyTorch's generator takes (64 bits).")
     preprocess = take_preprocess(options, Preprocess())
     arch, full = canonical_architecture(arch, options)
     with own_generator(seed):

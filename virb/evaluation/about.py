@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from virb.contracts.analysis import names_in_words
 from virb.contracts.roles import check_role
 from virb.contracts.task import Task
+from virb.errors import UsageError, option
 from virb.evaluation.parts import parts_of
 from virb.networks.encoder import FrozenEncoder
 from virb.records.fingerprint import plain
 from virb.records.record import Record, canonical
+from virb.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,17 @@ def _finite(value: Any) -> Any:
 
 
 def check_meta(
-    meta: Mapping[str, Mapping[str, Any]] | str | os.PathLike[str] | None, encoders: Sequence[str]
+    meta: Mapping[str, Mapping[str, Any]] | str | os.PathLike[str] | None,
+    encoders: Sequence[str],
+    progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return what is declared of each of ``encoders``, from a mapping by name or a CSV file with the column encoder.
 
+    Encoders of which nothing is said are noted, with the nearest name of which something is.
+
     Raises:
         ScoresError: the file cannot be read, has no column encoder, or says two things of one encoder.
-        UsageError: a role is none that there is.
+        UsageError: a role is none that there is, or the mapping holds something else than mappings.
     """
     if meta is None:
         return {}
@@ -112,7 +120,18 @@ def check_meta(
         table = read_meta(meta).set_index("encoder")
         rows = table.astype(object).iterrows()
         meta = {str(name): {str(key): value for key, value in row.dropna().items()} for name, row in rows}
+    elif wrong := next((name for name, said in meta.items() if not isinstance(said, Mapping)), None):
+        raise UsageError(f"meta says {meta[wrong]!r} of {wrong}; expected a mapping such as {{'role': 'supervised'}}.")
     found = {name: dict(meta[name]) for name in encoders if name in meta}
+    silent = [name for name in encoders if name not in meta]
+    if silent and progress is not None:
+        near = [
+            other for other in meta if other not in encoders and difflib.get_close_matches(silent[0], [other], 1, 0.8)
+        ]
+        progress.note(
+            f"{option('meta')} says nothing of {names_in_words(silent, 6)}"
+            + (f"; is {near[0]} meant for {silent[0]}?" if near else ".")
+        )
     for name, said in found.items():
         if "role" in said:
             said["role"] = check_role(str(said["role"]), name)

@@ -47,7 +47,7 @@ class Piece:
         tests: the test split of every task that is scored.
         jobs: (encoder, seed) -> the tasks whose record is missing.
         parts: of the task that trains.
-        fingerprints: of every job of the unit.
+        fingerprints: of these jobs.
     """
 
     unit: Unit

@@ -9,7 +9,8 @@ first of each, so that a smaller one is contained in every larger one, and all e
   Examples without any label are a label of their own.
 - number: as classes, which are the ten tenths of the train split by the (first) number; examples without it are left out.
 - relevance: none, as what is searched has no labels.
-- mask, map: a fraction is one of the images, in one random order; k a class is none, as an image has many.
+- mask, map: a fraction is one of the images, in one random order; k a class is none, as an image has many. Neither is for a
+  head that does not train.
 """
 
 from __future__ import annotations
@@ -32,9 +33,13 @@ TAKES = {  # which targets an option for budgets is for, by its name
 }
 
 
-def fits(target: str, budget: Budget) -> bool:
-    """Return whether examples of tasks with such targets can be drawn by ``budget``, as far as is known without data."""
-    return all(target in TAKES[name] for name in budget.overrides())
+def fits(target: str, budget: Budget, *, trains: bool = True) -> bool:
+    """Return whether examples of tasks with such targets can be drawn by ``budget``, as far as is known without data.
+
+    A head of pixels that does not train never sees the train split, so that a part of it says nothing.
+    """
+    sees_train = trains or target not in PIXELWISE or budget.is_whole
+    return sees_train and all(target in TAKES[name] for name in budget.overrides())
 
 
 def rows(target: str, targets: object, budget: Budget, *, n: int, seed: int, names: Sequence[str] = ()) -> np.ndarray:

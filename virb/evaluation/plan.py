@@ -30,7 +30,6 @@ from virb.records import fingerprint as prints
 from virb.records.fingerprint import Fields
 from virb.records.names import probe_name
 from virb.records.record import FIRST_SCHEMA, Record, canonical, digest
-from virb.records.remembered import Known
 from virb.records.store import ResultStore
 from virb.system.progress import Progress
 
@@ -53,8 +52,8 @@ class Plan:
     unread: list[tuple[Unit, list[Job]]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     left_out: list[Failure] = field(default_factory=list)
-    fingerprints: dict[Job, Fields] = field(default_factory=dict)  # of every job whose data are there
-    rows: dict[Job, dict[str, Any]] = field(default_factory=dict)  # of the table, where what was remembered says them
+    digests: dict[Job, str] = field(default_factory=dict)  # of the fingerprints of all jobs whose data are there
+    rows: dict[Job, dict[str, Any]] = field(default_factory=dict)  # of the table, of the jobs that are present
 
     @property
     def unread_jobs(self) -> set[Job]:
@@ -114,9 +113,11 @@ class Planner:
                         yield Job(encoder, task.name, seed, budget)
 
     def _budgets(self, unit: Unit) -> list[Budget]:
-        """Return those of the budgets that are for the unit's targets."""
-        target = parts_of(unit.trains).target
-        return [budget for budget in self.options.budgets() if labelled.fits(target, budget)]
+        """Return those of the budgets that are for the unit's targets and its head."""
+        parts = parts_of(unit.trains)
+        return [
+            budget for budget in self.options.budgets() if labelled.fits(parts.target, budget, trains=parts.head.trains)
+        ]
 
     def _n_seeds(self, budget: Budget) -> int:
         """Which examples have labels is drawn by the seed, so that of a part of them nothing is without chance."""
@@ -136,10 +137,10 @@ class Planner:
         record = self.store.read(self.path(job))
         if record is None or job in plan.unchecked:
             return record
-        wanted = plan.fingerprints.get(job)
+        wanted = plan.digests.get(job)
         if wanted is None:  # a worker read the data, not this machine
             return record if job in plan.unread_jobs and "fingerprint" in record else None
-        return record if record.get("fingerprint", {}).get("sha256") == wanted["sha256"] else None
+        return record if record.get("fingerprint", {}).get("sha256") == wanted else None
 
     def is_done(self, job: Job, plan: Plan) -> bool:
         return self.record(job, plan) is not None
@@ -169,7 +170,7 @@ class Planner:
         if not holds_out(self.probe, self.options):
             train = train.without_hold_out()
         parts = parts_of(unit.trains)
-        layer = self.probe.layer or (parts.head.layer if self.probe.trains_head else "embedding")
+        layer = stages.layer_of(self.probe, unit.trains)
         data = {"train": digests_of(train)}
         again: list[tuple[str, str]] = []  # the reason in short, and the record
         pieces = self._pieces(unit, train, tests, parts, layer, found)
@@ -185,25 +186,26 @@ class Planner:
                 places = {seed: self._place(Job(0, task.name, seed, piece.budget)) for seed in seeds}
                 for encoder, seed in product(range(len(self.encoders)), seeds):
                     job = Job(encoder, task.name, seed, piece.budget)
-                    now = prints.joined(
-                        encoder=self._encoder_parts[encoder], data=tested, task=asked, probe=probes[seed]
-                    )
-                    piece.fingerprints[job] = now
-                    known = self._remembered[encoder].known(places[seed])
-                    if known is not None and (known.fingerprint, known.told) == (now["sha256"], told[encoder]):
+                    of = {
+                        "encoder": self._encoder_parts[encoder], "data": tested, "task": asked, "probe": probes[seed],
+                    }  # fmt: skip
+                    found.digests[job] = wanted = prints.digest_of(**of)
+                    row = self._remembered[encoder].row(places[seed], wanted, told[encoder])
+                    if row is not None:
                         found.present.add(job)
-                        found.rows[job] = known.row
+                        found.rows[job] = row
                         continue
-                    why = self._why_not(job, said, told[encoder], now)
+                    now = prints.joined(**of)
+                    why = self._why_not(job, said, told[encoder], now, found.rows)
                     if why is None:
                         found.present.add(job)
                         continue
+                    piece.fingerprints[job] = now
                     piece.jobs.setdefault((encoder, seed), []).append(task)
                     if why:
                         again.append((why, f"{self.encoders[encoder].name}, seed {seed}"))
         self._say_again(unit, again)
         for piece, _ in pieces:
-            found.fingerprints |= piece.fingerprints
             if piece.jobs:
                 found.pieces.append(piece)
 
@@ -253,10 +255,11 @@ class Planner:
             more = f" and {n - 1} more" if n > 1 else ""
             self.progress.note(f"{unit.trains.name}: computed again for {first}{more}: {why}")
 
-    def _why_not(self, job: Job, said: Fields, told: str, now: Fields) -> str | None:
+    def _why_not(self, job: Job, said: Fields, told: str, now: Fields, rows: dict[Job, dict[str, Any]]) -> str | None:
         """Return None if the job's record is there and is what would be computed now; else why not ("" if there is none).
 
-        ``said`` is the part about the task that a record would have now, ``told`` the digest of all that it would say.
+        ``said`` is the part about the task that a record would have now, ``told`` the digest of all that it would say. The
+        row of a record that is there is put among ``rows``.
         """
         path = self.path(job)
         try:
@@ -275,9 +278,9 @@ class Planner:
         renewed = self.about.renewed(record, self._said_of[job.encoder], said)
         if renewed is not None:
             self.store.relabel(path, renewed)
-        else:
-            known = Known(now["sha256"], told, columns.row(record))
-            self._remembered[job.encoder].keep(self._place(job), known)
+        rows[job] = columns.row(renewed or record)
+        if renewed is None:
+            self._remembered[job.encoder].keep(self._place(job), now["sha256"], told, rows[job])
         return None
 
     def _now(self, trains: Task, scored: Task, data: Fields, job: Job) -> Fields:

@@ -16,6 +16,7 @@ from virb.contracts.options import RunOptions
 from virb.contracts.task import Task
 from virb.convert.load import expand_sources
 from virb.errors import RegistryError, UsageError, VirbError, option
+from virb.evaluation import stages
 from virb.evaluation.about import About, check_meta
 from virb.evaluation.encoders import Source, load_encoders
 from virb.evaluation.fitting import fitting
@@ -26,6 +27,7 @@ from virb.evaluation.units import select_tasks, units_of
 from virb.records.names import folded
 from virb.records.store import ResultStore
 from virb.system import devices
+from virb.system.allocator import no_search_for_cycles
 from virb.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -137,6 +139,8 @@ def evaluate(
     folders = [include] if isinstance(include, (str, os.PathLike)) else list(include)
     if folders:
         registry.include(*(os.fspath(folder) for folder in folders))
+    if isinstance(data, (str, os.PathLike)) and not os.path.isdir(data):
+        raise UsageError(f"{option('data', os.fspath(data))}: there is no such folder.")
     shown = progress if isinstance(progress, Progress) else Progress(is_quiet=not progress)
     outcome = run(
         encoders,
@@ -178,14 +182,18 @@ def run(
     options = options or RunOptions()
     progress = progress or Progress(is_quiet=True)
     sources = expand_sources(encoders)
-    names = [tasks] if isinstance(tasks, (str, Task)) else tasks
+    names = [tasks] if isinstance(tasks, (str, Task)) else None if tasks is None else list(tasks)
+    if names == []:
+        raise UsageError(f"{option('tasks')} names no end task. Leave it out to evaluate on all of the suite {suite}.")
     how = probes.find(options.probe)
     probes.check_options(how, options.overrides())
     executor, place = find_executor(options.executor)
     failures: list[Failure] = []
     may_leave_out = not names if may_leave_out is None else may_leave_out
     chosen, suites = select_tasks(names, suite, failures)
-    chosen = fitting(how, chosen, options.budgets(), is_named=not may_leave_out, progress=progress)
+    chosen = fitting(
+        how, chosen, options.budgets(), given=options.overrides(), is_named=not may_leave_out, progress=progress
+    )
     check_task_names(chosen)
     if options.seeds > 1 and not how.is_random and all(budget.is_whole for budget in options.budgets()):
         progress.note(
@@ -202,11 +210,12 @@ def run(
         sources, place_of, dtype=options.dtype or "fp32", is_compiled=options.compile, problems=unread
     )
     sources = [source for k, source in enumerate(sources) if k not in unread]
-    for k, encoder in enumerate(loaded):
-        try:
-            store.check_identity(encoder.name, encoder.identity, encoder.sha256)
-        except VirbError as error:
-            unread[-1 - k] = str(error)
+    with no_search_for_cycles():
+        for k, encoder in enumerate(loaded):
+            try:
+                store.check_identity(encoder.name, encoder.identity, encoder.sha256)
+            except VirbError as error:
+                unread[-1 - k] = str(error)
     used = [k for k in range(len(loaded)) if -1 - k not in unread]
     if not used:
         raise UsageError("\n".join(unread.values()))
@@ -223,12 +232,13 @@ def run(
         )
     store.check_names([encoder.name for encoder in loaded])
     store.collect_leftovers()
-    about = About(suites, check_meta(meta, [encoder.name for encoder in loaded]))
-    planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
-    units = units_of(chosen, how)
+    about = About(suites, check_meta(meta, [encoder.name for encoder in loaded], progress))
+    units = stages.readable(units_of(chosen, how), loaded, how, failures, progress)
     with devices.tf32(options.dtype == "tf32"):
-        plan = planner.plan(units, may_leave_out=may_leave_out)
-        store.save_remembered()
+        with no_search_for_cycles():
+            planner = Planner(loaded, store, context, how, options, about=about, progress=progress)
+            plan = planner.plan(units, may_leave_out=may_leave_out)
+            store.save_remembered()
         for line in context.unread():
             progress.note(line)
 
@@ -257,7 +267,8 @@ def run(
     failures += [failure for failure in plan.failures if failure.what not in elsewhere]
     failures += [failure for failure in report.failures if failure not in failures]  # workers plan for themselves
     left_out = plan.left_out + [skipped for skipped in report.left_out if skipped not in plan.left_out]
-    table = _table(planner, plan, [job for unit in units for job in planner.jobs_of(unit)])
+    with no_search_for_cycles():
+        table = _table(planner, plan, [job for unit in units for job in planner.jobs_of(unit)])
     return Outcome(table, n_run, len(plan.present | plan.unchecked), failures, left_out)
 
 

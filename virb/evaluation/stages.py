@@ -10,11 +10,13 @@ import numpy as np
 
 from virb.contracts.examples import DataContext, Examples
 from virb.contracts.options import RunOptions
+from virb.contracts.probe import Probe
 from virb.contracts.task import FROM_DATA, Task
 from virb.errors import DataError, UsageError, VirbError
 from virb.evaluation import checks
 from virb.evaluation.grid import Failure, Piece, Unit
 from virb.evaluation.guard import StoppedError, failure
+from virb.evaluation.parts import parts_of
 from virb.features.cache import FeatureCache, Features
 from virb.images.corrupt import unreadable
 from virb.images.sets import ImageSet
@@ -127,7 +129,7 @@ class Encoding:
             fits = [k for k in able if self._pyramid_bytes(k, upto, len(able)) <= self.cache_bytes]
             for members, wanted in _alike(
                 (fits, layers), ([k for k in able if k not in fits], [name for name in layers if not name.startswith("pyramid")]),
-                gives=self._gives,
+                gives=lambda k, layer: _lacks(self.encoders[k], layer),
             ):  # fmt: skip
                 rows, wrong = self._together(piece, members, images, wanted, upto)
                 failed |= wrong
@@ -193,40 +195,79 @@ class Encoding:
             found.append(own[0] if len(own) == 1 else together)
         return found
 
-    def _gives(self, encoder: int, layer: str) -> str | None:
-        """Return why an encoder has no such features, or None."""
-        e = self.encoders[encoder]
-        if layer == "embedding":
-            return None
-        if len(e.parts) > 1:
-            return (
-                "encoders side by side give one vector an image and no maps. Evaluate it on tasks that read embeddings."
-            )
-        if not e.channels:
-            return (
-                "a projection is one vector an image and has no maps, which a pixelwise task needs. Evaluate it on "
-                "image-level tasks, or the encoder without features=projection."
-            )
-        try:
-            stride = layer.removeprefix("pyramid").removeprefix("tokens")
-            e.strides_at(int(stride) if stride.isdecimal() else None)
-        except UsageError as error:
-            return str(error)
-        return None
-
     def unfit(self, piece: Piece) -> dict[int, Failure]:
         """Return the encoders that have not the features which the piece's head reads, each with the reason."""
         task = piece.unit.trains
         return {
             k: Failure(f"{self.encoders[k].name} on {task.name}", f"the head {task.head} cannot read it: {why}")
             for k in piece.encoders
-            if (why := self._gives(k, piece.layer)) is not None
+            if (why := _lacks(self.encoders[k], piece.layer)) is not None
         }
 
     def _pyramid_bytes(self, encoder: int, n_images: int, n_encoders: int) -> float:
         e = self.encoders[encoder]
         cells = sum(c * (-(-e.preprocess.size // s)) ** 2 for c, s in zip(e.channels, e.strides, strict=True))
         return 2.0 * cells * n_images * n_encoders
+
+
+def layer_of(probe: Probe, trains: Task) -> str:
+    """Return which features of an encoder the probe reads on a task that trains."""
+    return probe.layer or (parts_of(trains).head.layer if probe.trains_head else "embedding")
+
+
+def readable(
+    units: Sequence[Unit], encoders: Sequence[FrozenEncoder], probe: Probe, failures: list[Failure], progress: Progress
+) -> list[Unit]:
+    """Return the units that one of the encoders can be evaluated on, as far as what they are says; of the others every
+    encoder is a failure, before their data are read."""
+    kept = []
+    for unit in units:
+        task, layer = unit.trains, layer_of(probe, unit.trains)
+        whys = [_has_no(encoder, layer) if probe.is_frozen else _untrainable(encoder) for encoder in encoders]
+        if None in whys:
+            kept.append(unit)
+            continue
+        reader = f"the head {task.head}" if probe.is_frozen else f"the probe {probe.name}"
+        for encoder, why in zip(encoders, whys, strict=True):
+            failures.append(Failure(f"{encoder.name} on {task.name}", f"{reader} cannot read it: {why}"))
+            progress.note(failures[-1].line)
+    return kept
+
+
+def _has_no(encoder: FrozenEncoder, layer: str) -> str | None:
+    """Return why an encoder has not the kind of features that ``layer`` is, or None."""
+    if layer == "embedding":
+        return None
+    if len(encoder.parts) > 1:
+        return "encoders side by side give one vector an image and no maps. Evaluate it on tasks that read embeddings."
+    if not encoder.channels:
+        return (
+            "a projection is one vector an image and has no maps, which a pixelwise task needs. Evaluate it on "
+            "image-level tasks, or the encoder without features=projection."
+        )
+    return None
+
+
+def _untrainable(encoder: FrozenEncoder) -> str | None:
+    return (
+        "it is several networks, which are not trained together. Fine-tune one of them."
+        if len(encoder.parts) > 1
+        else None
+    )
+
+
+def _lacks(encoder: FrozenEncoder, layer: str) -> str | None:
+    """Return why an encoder has no such features, or None; an encoder that is a network of one's own may be measured."""
+    if layer == "embedding":
+        return None
+    if (why := _has_no(encoder, layer)) is not None:
+        return why
+    try:
+        stride = layer.removeprefix("pyramid").removeprefix("tokens")
+        encoder.strides_at(int(stride) if stride.isdecimal() else None)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def _alike(

@@ -71,11 +71,15 @@ def tune(
     settings = _settings(probe, grid)
     for setting in settings:
         probes.check_options(probe, {**options.overrides(), **setting})
+    if not tasks:
+        raise UsageError(f"{option('tasks')} names no end task.")
     broken: list[Failure] = []
     chosen, _ = select_tasks(tasks, None, broken)
     for task in chosen:
         if task.heads_of:
             raise UsageError(f"{task.name} trains no heads of its own; tune {task.heads_of}.")
+        if probe.trains_head and not parts_of(task).head.trains:
+            raise UsageError(f"The head of {task.name} does not train, so there is nothing to tune.")
     fitting(probe, chosen, options.budgets(), is_named=True, progress=progress or Progress(is_quiet=True))
     score = _at_once if probe.protocol is None else _in_turn
     rows, failures = score(encoder, chosen, settings, context, options, validation, progress)

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from virb.errors import NoMemoryError, VirbError
-from virb.features.encode import compute_layers, encode_batch, resize
+from virb.features.encode import compute_layers, encode_batch, joined_parts, n_parts_of, parts_of, resize
 from virb.features.entry import Entry, Features
 from virb.images import decode
 from virb.images.sets import ArrayImages, ImageSet
@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["FeatureCache", "Features", "compute_layers", "resize"]
 # pyramid16: the last stages dilated to an output stride of 16; tokens: the cells of the coarsest map, one after the other.
 LAYERS = re.compile(r"embedding|tokens|pyramid([1-9]\d*)?")
-VERSION = 4  # of the computation between the pixels and the cached rows: raise it when the numbers change
+VERSION = 5  # of the computation between the pixels and the cached rows: raise it when the numbers change
 SAVE_EVERY_S = 10.0
 BATCHES_AHEAD = 2
+MOST_AHEAD = 16
 Progress = Callable[[int, int], None]
 Work = tuple["FrozenEncoder", list[Entry]]  # an encoder and its unfinished entries
 
@@ -178,10 +179,16 @@ class FeatureCache:
                 encoder.prepare_network()
             except torch.OutOfMemoryError as error:
                 raise NoMemoryError(encoder.name, encoder.device) from error.with_traceback(None)
-        # On CPU, (encoder, batch) pairs are computed side by side on one core each; of a GPU's two, one is computed
-        # while the other is fetched.
+        # On CPU, the parts of each encoder's batches are computed side by side on one core each; of a GPU's two batches, one is
+        # computed while the other is fetched.
         place = work[0][0].device
-        with core_pool(n_cores() if place.type == "cpu" else 2) as pool:
+        n_workers = n_cores() if place.type == "cpu" else 2
+        n_parts = sum(n_parts_of(encoder, self.batch_size) for encoder, _ in work)
+        # As many batches as all cores need, and one more that is ready when the first is done.
+        n_ahead = (
+            BATCHES_AHEAD if place.type != "cpu" else min(MOST_AHEAD, max(BATCHES_AHEAD, -(-n_workers // n_parts)))
+        )
+        with core_pool(n_workers) as pool:
             pending: deque[_Pending] = deque()
             for start, batches in self._batches(images, first, wanted, sizes):
                 stop = start + len(next(iter(batches.values())))
@@ -193,9 +200,10 @@ class FeatureCache:
                     if due:
                         layers = {entry.layer for entry in due}
                         batch = batches[encoder.preprocess.size]
-                        jobs.append((due, pool.submit(encode_batch, encoder, batch, layers)))
+                        parts = parts_of(encoder, batch)
+                        jobs.append((due, [pool.submit(encode_batch, encoder, part, layers) for part in parts]))
                 pending.append(_Pending(start, stop, jobs))
-                while len(pending) > BATCHES_AHEAD:
+                while len(pending) > n_ahead:
                     self._finish(pending.popleft(), work, first, wanted, progress)
                 if time.monotonic() - last_saved > SAVE_EVERY_S:
                     _save(work)
@@ -206,7 +214,7 @@ class FeatureCache:
 
     def _finish(self, pending: _Pending, work: list[Work], first: int, wanted: int, progress: Progress | None) -> None:
         """Write a batch's rows; batches finish in order, so that the rows done are always the leading ones."""
-        done = [(due, future.result()) for due, future in pending.jobs]
+        done = [(due, joined_parts([future.result() for future in parts])) for due, parts in pending.jobs]
         for due, computed in done:
             for entry in due:
                 entry.declare(computed[entry.layer])
@@ -260,11 +268,11 @@ class FeatureCache:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A batch that is being encoded: for each encoder its unfinished entries, and the computation."""
+    """A batch that is being encoded: for each encoder its unfinished entries, and the computation of each part."""
 
     start: int
     stop: int
-    jobs: list[tuple[list[Entry], Future[dict[str, list[np.ndarray]]]]]
+    jobs: list[tuple[list[Entry], list[Future[dict[str, list[np.ndarray]]]]]]
 
 
 def _stacked(

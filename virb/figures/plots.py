@@ -55,6 +55,7 @@ COLUMN = 3.3  # inches: one column of a two-column paper
 PAGE = 6.9  # inches: the full width
 
 DPI = 300
+MOST_MARKS = 20_000  # points of a figure, above which they are one picture in SVG and PDF (8 MB as shapes)
 MOST_HANDLES = 30  # entries that a legend has room for; colours repeat long before
 
 STYLE: dict[str, Any] = {

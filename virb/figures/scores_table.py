@@ -43,15 +43,16 @@ def scores_table(frame: pd.DataFrame, *, sort: str = "", columns: Sequence[str] 
     ``sort`` is given, name, rank (by the mean rank; what more than four encoders are sorted by), an end task, or a column
     about encoders.
     """
-    encoders = [str(name) for name in dict.fromkeys(frame["encoder"])]
+    encoders = [str(name) for name in frame["encoder"].unique()]
     wide = _signed(frame)
     mean_rank = _mean_rank(wide)
     is_by_encoder = len(encoders) > MANY or bool(columns)
+    about = encoder_table(frame)
     order = _ordered(
-        frame, wide, mean_rank, sort or ("rank" if len(encoders) > MANY and mean_rank is not None else "given")
+        about, wide, mean_rank, sort or ("rank" if len(encoders) > MANY and mean_rank is not None else "given")
     )
     build = _by_encoder if is_by_encoder else _by_task
-    return build(frame, wide, mean_rank, order, columns)
+    return build(frame, about, wide, mean_rank, order, columns)
 
 
 def _signed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def _signed(frame: pd.DataFrame) -> pd.DataFrame:
     sign = np.where(frame["better"] == "lower", -1.0, 1.0) if "better" in frame else 1.0
     signed = frame.assign(score=frame["score"] * sign)
     wide = signed.pivot_table(index="encoder", columns="task", values="score", aggfunc="mean", sort=False)
-    return wide.loc[list(dict.fromkeys(frame["encoder"])), list(dict.fromkeys(frame["task"]))]
+    return wide.loc[frame["encoder"].unique(), frame["task"].unique()]
 
 
 def _mean_rank(wide: pd.DataFrame) -> pd.Series | None:
@@ -70,9 +71,8 @@ def _mean_rank(wide: pd.DataFrame) -> pd.Series | None:
     return part.rank(ascending=False).mean(axis=1).reindex(wide.index)
 
 
-def _ordered(frame: pd.DataFrame, wide: pd.DataFrame, mean_rank: pd.Series | None, sort: str) -> list[str]:
+def _ordered(about: pd.DataFrame, wide: pd.DataFrame, mean_rank: pd.Series | None, sort: str) -> list[str]:
     names = [str(name) for name in wide.index]
-    about = encoder_table(frame)
     if sort == "given":
         return names
     if sort == "name":
@@ -95,7 +95,12 @@ def _unknown(flag: str, name: str, known: Sequence[str]) -> UsageError:
 
 
 def _by_task(
-    frame: pd.DataFrame, wide: pd.DataFrame, mean_rank: pd.Series | None, order: list[str], columns: Sequence[str]
+    frame: pd.DataFrame,
+    about: pd.DataFrame,
+    wide: pd.DataFrame,
+    mean_rank: pd.Series | None,
+    order: list[str],
+    columns: Sequence[str],
 ) -> Table:
     by_cell = _cells(frame)
     rows, sections, best = [], [], set()
@@ -111,10 +116,14 @@ def _by_task(
 
 
 def _by_encoder(
-    frame: pd.DataFrame, wide: pd.DataFrame, mean_rank: pd.Series | None, order: list[str], columns: Sequence[str]
+    frame: pd.DataFrame,
+    about: pd.DataFrame,
+    wide: pd.DataFrame,
+    mean_rank: pd.Series | None,
+    order: list[str],
+    columns: Sequence[str],
 ) -> Table:
     by_cell = _cells(frame)
-    about = encoder_table(frame)
     first = frame.drop_duplicates("task").set_index("task")
     wanted = list(columns) or [*([MEAN_RANK] if mean_rank is not None else []), *wide.columns]
     heads, groups, numbers, best = ["encoder"], [""], set(), set()
@@ -176,8 +185,8 @@ def _cells(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 def _caption(frame: pd.DataFrame, line: str) -> str:
     """What the numbers are: seeds, which way is better, and what departs from the protocol."""
-    overrides = sorted({text for text in frame["overrides"] if text})
-    names = {base_probe(name) for name in frame["probe"]}
+    overrides = sorted(text for text in frame["overrides"].unique() if text)
+    names = {base_probe(name) for name in frame["probe"].unique()}
     sizes = frame.groupby(["task", "encoder"]).size()
     if sizes.max() > 1:
         notes = [f"mean ± standard deviation over {seeds_in_words(sizes.min(), sizes.max())}"]
@@ -186,9 +195,7 @@ def _caption(frame: pd.DataFrame, line: str) -> str:
         # Else a seed draws which examples have labels.
         has_all = "label_fraction" not in frame or bool((frame["label_fraction"] == 1).all())
         notes = ["nothing is random" if names <= is_fixed and has_all else "one seed"]
-    lower = sorted(
-        {metric for metric, better in zip(frame["metric"], frame["better"], strict=True) if better == "lower"}
-    )
+    lower = sorted(frame.loc[frame["better"] == "lower", "metric"].unique())
     notes.append(f"lower is better for {', '.join(lower)}" if lower else f"higher is better in every {line}")
     if overrides:
         notes.append(f"departs from the protocol: {', '.join(overrides)}: not comparable with full runs")
@@ -201,7 +208,7 @@ def _tidy(frame: pd.DataFrame, form: str, sort: str, columns: Sequence[str]) -> 
             raise _unknown("--columns", name, list(map(str, frame.columns)))
     if sort and sort != "given":
         wide = _signed(frame)
-        place = {name: k for k, name in enumerate(_ordered(frame, wide, _mean_rank(wide), sort))}
+        place = {name: k for k, name in enumerate(_ordered(encoder_table(frame), wide, _mean_rank(wide), sort))}
         frame = frame.sort_values("encoder", key=lambda names: names.map(place), kind="stable")
     kept = frame[list(columns)] if columns else frame
     rows = [{str(key): value for key, value in row.items()} for row in kept.astype(object).to_dict("records")]

@@ -127,7 +127,7 @@ class ParquetImages(Digested):
         found = self.values(column)
         if pa.types.is_string(found.type) or pa.types.is_large_string(found.type):
             texts = found.to_pylist()
-            if any(text is None for text in texts):
+            if any(text is None or not text.strip() for text in texts):
                 return None, ()
             names = tuple(sorted(set(texts)))
             number = {name: k for k, name in enumerate(names)}

@@ -22,6 +22,7 @@ from virb.networks.folding import fold_batchnorm
 from virb.networks.preprocess import Preprocess
 from virb.networks.spec import safe_name
 from virb.system import devices
+from virb.system.products import use_for_inference
 
 
 class FrozenEncoder:
@@ -128,8 +129,6 @@ class FrozenEncoder:
         ``images`` are prepared ones, float (N, 3, h, w); or an image as Pillow opens it, a path, an array uint8
         (H, W, 3) or (N, H, W, 3), or a list of such, which are prepared here.
         """
-        if not isinstance(images, Tensor):
-            images = self._opened(images)
         return self._run(lambda network, x: [network.embed(x)], images)[0]
 
     def _opened(self, images: Any) -> Tensor:
@@ -150,14 +149,15 @@ class FrozenEncoder:
         pixels = torch.from_numpy(np.array(images))
         return self.prepare(pixels[None] if pixels.ndim == 3 else pixels)
 
-    def pyramid(self, images: Tensor, output_stride: int | None = None) -> list[Tensor]:
+    def pyramid(self, images: Any, output_stride: int | None = None) -> list[Tensor]:
         """Return maps (N, channels[k], ceil(h / strides[k]), ceil(w / strides[k])) in float32, finest first; any h, w.
 
+        ``images`` are as :meth:`embed` takes them.
         ``output_stride`` 16 or 8 dilates a ResNet's last stages in place of their strides, with the same weights.
         """
         return self._run(lambda network, x: network.pyramid(x, output_stride), images)
 
-    def features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def features(self, images: Any) -> tuple[Tensor, list[Tensor]]:
         """Return the embedding and the pyramid from one pass."""
         embedding, *maps = self._run(lambda network, x: [(found := network.features(x))[0], *found[1]], images)
         return embedding, maps
@@ -174,7 +174,9 @@ class FrozenEncoder:
         """Return uint8 ``images`` (N, H, W, 3) or (N, 3, H, W) as this encoder's input, on its device."""
         return self.preprocess(images, device=self.device)
 
-    def _run(self, look: Any, images: Tensor) -> list[Tensor]:
+    def _run(self, look: Any, images: Any) -> list[Tensor]:
+        if not isinstance(images, Tensor):
+            images = self._opened(images)
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise UsageError(
                 f"An encoder takes float images (N, 3, h, w), as prepare() gives; found {images.dtype} of shape "
@@ -195,6 +197,8 @@ class FrozenEncoder:
                 fold_batchnorm(network)
                 network.eval()  # the placeholders of the folded layers too
             network.to(self.device, self.dtype)
+            if self.optimize and not self.is_compiled:
+                use_for_inference(network)
             network.to(memory_format=torch.channels_last)
             if self.is_compiled:
                 for name in ("embed", "pyramid", "features"):

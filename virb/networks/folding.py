@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from virb.networks.families.resnet import Block, Conv2d, ResNet
+from virb.system.products import linear
 
 
 def fold_batchnorm(backbone: nn.Module) -> int:
@@ -72,7 +73,7 @@ class FoldedConv2d(Conv2d):
         if (height, width) not in self._matrices:
             self._matrices[height, width] = self._matrix(height, width)
         matrix, bias, out_height, out_width = self._matrices[height, width]
-        out = F.linear(x.permute(0, 2, 3, 1).reshape(n, -1), matrix, bias)
+        out = linear(x.permute(0, 2, 3, 1).reshape(n, -1), matrix, bias)
         return out.reshape(n, out_height, out_width, self.out_channels).permute(0, 3, 1, 2)
 
     def _matrix(self, height: int, width: int) -> tuple[Tensor, Tensor, int, int]:

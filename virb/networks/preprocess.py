@@ -37,6 +37,11 @@ class Preprocess:
         values = (*self.mean, *self.std)
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, values)) or min(self.std) <= 0:
             raise UsageError(f"mean={self.mean} and std={self.std} must be three numbers each, and std above 0.")
+        if max(values) > 1:
+            raise UsageError(
+                f"mean={self.mean} and std={self.std} are not of images in 0 to 1, as these are where they are subtracted. "
+                "Divide numbers for 0 to 255 by 255."
+            )
 
     def as_dict(self) -> dict[str, Any]:
         return {"size": self.size, "mean": list(self.mean), "std": list(self.std)}

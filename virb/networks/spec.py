@@ -45,9 +45,11 @@ def split_source(source: str) -> tuple[str, dict[str, str]]:
     each needs quotes in a shell.
 
     Raises:
-        UsageError: an option without a value, or given twice.
+        UsageError: nothing is named, or an option has no value or is given twice.
     """
     start = re.search(r"[:?](?=[A-Za-z_]+=)", source)
+    if not source[: None if start is None else start.start()].strip():
+        raise UsageError(f"{source!r} names no encoder. Expected a file or a name, as in mine.pt or random:resnet18.")
     if start is None:
         return source, {}
     options: dict[str, str] = {}
@@ -70,7 +72,8 @@ def split_fused(source: str) -> list[str]:
     >>> split_fused("a.pt+timm:vit:pool=cls+mean")
     ['a.pt', 'timm:vit:pool=cls+mean']
     """
-    if "+" not in source or Path(source).exists() or Path(re.split(r"[:?](?=[A-Za-z_]+=)", source)[0]).exists():
+    base = re.split(r"[:?](?=[A-Za-z_]+=)", source)[0]
+    if "+" not in source or Path(source).exists() or ("+" in base and Path(base).exists()):
         return [source]
     parts = re.split(r"(?<!=cls)\+|(?<==cls)\+(?!mean)", source)
     return parts if all(parts) else [source]

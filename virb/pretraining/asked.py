@@ -81,6 +81,8 @@ def images_of(method: Method, settings: Settings, reporter: Reporter, load: Load
             f"{method.name} needs labels, and {settings.data} has none. Use a folder with one subfolder a class, "
             "or a named set with classes."
         )
+    if method.needs_labels and len(data.classes) < 2:
+        raise UsageError(f"{method.name} tells classes apart, and {settings.data} has {len(data.classes)}.")
     return Images(data, name, manifest)
 
 

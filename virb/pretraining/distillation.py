@@ -15,9 +15,9 @@ from virb.training import augment
 from virb.training.canvas import Canvas
 
 TEMPERATURES = (
-    Option("student_temperature", 0.1, "of the student"),
-    Option("first_teacher_temperature", 0.04, "of the teacher at the start"),
-    Option("teacher_temperature", 0.07, "of the teacher after its warm-up"),
+    Option("student_temperature", 0.1, "of the student", low=0.001),
+    Option("first_teacher_temperature", 0.04, "of the teacher at the start", low=0.001),
+    Option("teacher_temperature", 0.07, "of the teacher after its warm-up", low=0.001),
     Option("teacher_warmup_epochs", 30.0, "how long the teacher's temperature rises", low=0.0),
 )
 

@@ -16,6 +16,7 @@ from typing import Any
 from virb import registry
 from virb.errors import UsageError, VirbError
 from virb.pretraining.asked import finished
+from virb.pretraining.beforehand import checked
 from virb.pretraining.outputs import Made
 from virb.pretraining.runs import Look, pretrain
 from virb.pretraining.settings import Settings
@@ -153,10 +154,11 @@ def run_recipe(
     several = _several(path, out, only, data_root)
     is_alone = distributed.world_size() == 1  # else all look for themselves, at the same time
     there = finished(several.values(), quiet=quiet) if is_alone and not force else {}
-    made, failed = [], {}
+    made, failed = [], _wrong(several, there)
     for name, settings in several.items():
         if settings.out in there:
             made.append(there[settings.out])
+        if settings.out in there or name in failed:
             continue
         try:
             how = distributed.together(lambda settings=settings: look(settings))  # type: ignore[misc]
@@ -185,7 +187,8 @@ def run_recipe_in_parallel(
     """
     several = _several(path, out, only, data_root)
     there = {} if force else finished(several.values(), quiet=quiet)
-    names = [name for name, settings in several.items() if settings.out not in there]
+    wrong = _wrong(several, there)
+    names = [name for name, settings in several.items() if settings.out not in there and name not in wrong]
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, n_cores() // jobs))}
     if data_root is not None:
         environment["VIRB_DATA"] = str(data_root)
@@ -204,8 +207,22 @@ def run_recipe_in_parallel(
                 print(line, end="", file=sys.stderr, flush=True)
         return child.returncode
 
+    for name, reason in wrong.items():
+        print(f"{name} was not made: {reason}", file=sys.stderr)
     with ThreadPoolExecutor(jobs) as pool:
-        return list(there.values()), dict(zip(names, pool.map(make, names), strict=True))
+        return list(there.values()), {**dict.fromkeys(wrong, 2), **dict(zip(names, pool.map(make, names), strict=True))}
+
+
+def _wrong(several: Mapping[str, Settings], there: Collection[Path]) -> dict[str, str]:
+    """Return what is wrong with runs beside their images, by name, before the first begins; ``there`` are made already."""
+    found = {}
+    for name, settings in several.items():
+        try:
+            if settings.out not in there:
+                checked(settings, resume=True, force=False)
+        except VirbError as error:
+            found[name] = str(error)
+    return found
 
 
 def _several(

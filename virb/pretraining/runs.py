@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from virb import registry
 from virb.contracts.method import Method, Setup
 from virb.errors import UsageError
 from virb.networks import projections
 from virb.networks.encoder import FrozenEncoder
 from virb.pretraining import about
 from virb.pretraining.asked import Asked, asked_of, backbone_of, images_of, untrained
+from virb.pretraining.beforehand import checked
 from virb.pretraining.data import PretrainingData
 from virb.pretraining.learner import Learner, check_batch
 from virb.pretraining.outputs import MEAN, STD, Made, clear, existing, frozen, snapshot_path, write_encoder
@@ -55,15 +55,11 @@ def pretrain(
         tasks = [name for name in settings.looks if name != "own"]
         if tasks and look is None:
             raise UsageError(f"--eval {tasks[0]}: pass pretrain(look=...) with what scores an encoder on it.")
-        method: Method = registry.load("methods", settings.method).at(settings.arch)
-        if settings.out.suffix != ".pt":
-            raise UsageError(f"--out {settings.out}: an encoder file's name ends in .pt.")
-        if settings.out.is_dir():
-            raise UsageError(f"--out {settings.out} is a folder; name a file.")
+        found = checked(settings, resume=resume, force=force)
         if distributed.rank() == 0:  # before any image is read
             files.check_writable(settings.out.parent)
-            files.check_writable(settings.out.with_suffix(".run")) if method.learner is not None else None
-        return method, method.resolve(settings.options)
+            files.check_writable(settings.out.with_suffix(".run")) if found[0].learner is not None else None
+        return found
 
     method, options = distributed.together(check)
     with Reporter(settings.out.stem, quiet=quiet or distributed.rank() > 0) as reporter:
@@ -146,9 +142,6 @@ def _trained(
         found = existing(settings.out, digest, resume=resume, force=force)
         if found:
             return found
-        for epochs in settings.snapshot_epochs:
-            if not resume and not force and snapshot_path(settings.out, epochs).exists():
-                raise UsageError(f"{snapshot_path(settings.out, epochs)} exists; pass --force to write it again.")
         if state.exists() and not resume and not force:
             raise UsageError(
                 f"{folder} holds an unfinished run. Pass --resume to go on with it, or --force to start again."

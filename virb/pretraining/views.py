@@ -43,10 +43,10 @@ def options(
 
     return (
         Option("min_crop", min_crop, "smallest crop, as a share of the image's area"),
-        Option("strength", strength, "strength of the colour jitter; 0: none"),
+        Option("strength", strength, "strength of the colour jitter; 0: none", low=0.0),
         Option("jitter", of_views(jitter), "brightness, contrast, saturation and hue of the jitter at strength 1"),
-        Option("jitter_p", jitter_p, "probability of the jitter"),
-        Option("gray_p", gray_p, "probability of grey"),
+        Option("jitter_p", jitter_p, "probability of the jitter", low=0.0, high=1.0),
+        Option("gray_p", gray_p, "probability of grey", low=0.0, high=1.0),
         Option(
             "blur_p", of_views(blur_p), "probability of the blur (sigma .1 to 2 at 224 px, in proportion at others)"
         ),

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from virb.contracts.probe import FORWARD_OPTIONS, Predictor, Probe, Problem, Report, Setup, Source
 from virb.system.mapped import Rows
+from virb.system.products import similarities
 from virb.system.threads import one_thread
 
 K = 20
@@ -177,7 +178,7 @@ def neighbours(
             for first in starts:
                 rows = slice(first, min(first + test_block, m))
                 asked = held[first] if is_held else units(first)
-                similarity = torch.mm(asked, trained.T, out=product)[: rows.stop - first, : n - start]
+                similarity = similarities(asked, trained, product)[: rows.stop - first, : n - start]
                 if groups is not None:
                     same = groups[1][rows][:, None] == groups[0][start : start + similarity.shape[1]]
                     similarity.masked_fill_(same, -torch.inf)

@@ -33,7 +33,12 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     in its options, ``pretrain_seed`` for its seed, ``meta.x`` where x is a column of the row already.
     """
     more = added_columns()
-    return table_of([with_columns(row(record), record, more) for record in records])
+    known: dict[str, str] = {}  # each text once, however many records say it
+
+    def lean(found: dict[str, Any]) -> dict[str, Any]:
+        return {name: known.setdefault(cell, cell) if type(cell) is str else cell for name, cell in found.items()}
+
+    return table_of([lean(with_columns(row(record), record, more)) for record in records])
 
 
 def added_columns() -> list[Column]:

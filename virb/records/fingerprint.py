@@ -44,13 +44,18 @@ def fingerprint(*, encoder: Fields, data: Fields, task: Fields, probe: Fields) -
     return joined(encoder=part(encoder), data=part(data), task=part(task), probe=part(probe))
 
 
-def joined(*, encoder: Part, data: Part, task: Part, probe: Part) -> Fields:
-    """Return what :func:`fingerprint` does, of parts whose texts are there."""
+def digest_of(*, encoder: Part, data: Part, task: Part, probe: Part) -> str:
+    """Return the digest alone of the fingerprint of these parts."""
     text = b'{"data":%b,"encoder":%b,"numerics":%d,"probe":%b,"task":%b}' % (
         data.text, encoder.text, NUMERICS, probe.text, task.text,
     )  # fmt: skip
+    return hashlib.sha256(text).hexdigest()
+
+
+def joined(*, encoder: Part, data: Part, task: Part, probe: Part) -> Fields:
+    """Return what :func:`fingerprint` does, of parts whose texts are there."""
     return {
-        "sha256": hashlib.sha256(text).hexdigest(),
+        "sha256": digest_of(encoder=encoder, data=data, task=task, probe=probe),
         "encoder": encoder.fields,
         "data": data.fields,
         "task": task.fields,

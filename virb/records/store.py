@@ -178,6 +178,15 @@ class ResultStore:
     def scan(self) -> Scan:
         """Look at everything below the folder."""
         found = Scan()
+        found.records.extend(self._each(found))
+        return found
+
+    def records(self) -> Iterator[Record]:
+        """Yield every whole record, in the order of their paths."""
+        yield from self._each(Scan())
+
+    def _each(self, found: Scan) -> Iterator[Record]:
+        """Yield every whole record, of which none is kept, and write down in ``found`` what else there is."""
         for path in self._files(found):
             try:
                 record = self.load(path)
@@ -187,18 +196,13 @@ class ResultStore:
                 found.problems.append(Problem(path, MISPLACED, str(error)))
             except PredictionsError as error:
                 found.problems.append(Problem(path, PREDICTIONS, str(error)))
-                found.records.append(error.record)
+                yield error.record
             except RecordError as error:
                 found.problems.append(Problem(path, DAMAGED, str(error)))
             else:
-                found.records.append(record)
                 if record["schema"] == FIRST_SCHEMA:
                     found.problems.append(Problem(path, OLD, f"{path} is a record of virb 0.1."))
-        return found
-
-    def records(self) -> Iterator[Record]:
-        """Yield every whole record, in the order of their paths."""
-        yield from self.scan().records
+                yield record
 
     def table(self) -> pd.DataFrame:
         """Return the tidy table: one row a record (:mod:`virb.records.columns`).
@@ -210,15 +214,15 @@ class ResultStore:
         """
         from virb.records.columns import table
 
-        found = self.scan()
-        if not found.records:
+        found = Scan()
+        frame = table(self._each(found))
+        if frame.empty:
             what = "holds no records" if self.root.is_dir() else "does not exist"
             raise UsageError(
                 f"The results folder {self.root} {what}. "
                 + "".join(f"{sentence} " for sentence in found.sentences(most=5))
                 + f"Run virb evaluate ENCODER... --out {self.root}."
             )
-        frame = table(found.records)
         frame.attrs["notes"] = found.sentences()
         return frame
 
@@ -351,7 +355,8 @@ class ResultStore:
 
     def check_names(self, encoders: Sequence[str]) -> None:
         """Raise UsageError if a folder there differs from an encoder's name by case alone."""
-        folders = {folded(path.name): path.name for path in _listed(self.root) if path.is_dir()}
+        with os.scandir(self.root) as there_are:
+            folders = {folded(item.name): item.name for item in there_are if item.is_dir()}
         for encoder in encoders:
             there = folders.get(folded(encoder), encoder)
             if not same_name(there, encoder):

@@ -68,7 +68,7 @@ def examples_of(
             return None
         return {"note": f"The images cannot be shown here: {error}", "shown": []}
     known = {str(name): k for k, name in enumerate(test.ids)}
-    predictions = _predictions(study, task, known)
+    predictions = _predictions(study, task, known) if len(known) == len(test) else {}  # else names tell no example
     rows, order, n_there = _chosen(predictions, len(test), n)
     shown = []
     for k, row in enumerate(rows):

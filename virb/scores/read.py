@@ -21,6 +21,9 @@ from virb.scores.schema import (
     TEXT_WORDS,
     as_words,
     check_scores,
+    has_numbers,
+    marked_number,
+    means_of_the_others,
     plain_header,
     refuse_double_headers,
     typed,
@@ -64,6 +67,10 @@ def read_scores(
     path = Path(source)
     is_folder = path.is_dir()
     imported = None if path.exists() else read_imported(os.fspath(source), metrics=metrics)
+    if metrics and imported is None:
+        raise ScoresError(
+            f"--metric {metrics[0]}: {path} is read as it is; only NAME:PATH (virb list importers) takes it."
+        )
     if imported is not None:
         frame = imported
     elif is_folder:
@@ -75,7 +82,11 @@ def read_scores(
     if wide and not is_folder:
         frame = from_wide(frame, about=about, name=str(path))
     frame = check_scores(frame, name=str(path))
-    if probe is not None and "probe" in frame.columns:
+    if not is_folder:
+        frame.attrs["notes"] += means_of_the_others(frame)
+    if probe is not None and "probe" not in frame.columns:
+        raise ScoresError(f"{path} has no column probe, so that --probe {probe} chooses nothing. Leave it out.")
+    if probe is not None:
         kept = frame[frame["probe"] == probe]
         if kept.empty:
             found = names_in_words(sorted(as_words(frame["probe"]).unique()))
@@ -230,10 +241,12 @@ def from_wide(frame: pd.DataFrame, *, about: Sequence[str] = (), name: str = "th
 
     The column encoder (else the first) names the encoders. Columns of words, columns that virb knows to be about
     encoders (dataset_size, epochs, ...) and those named in ``about`` describe them; every other column of numbers is
-    a task. Which is which is noted.
+    a task, and so is one in which half of what stands there are numbers: the rest (a dash, "n/a") are scores that are
+    missing. Which is which is noted.
 
     Raises:
-        ScoresError: ``about`` names no column, an encoder has no name or two rows, or no column of numbers is left.
+        ScoresError: ``about`` names no column, an encoder has no name or two rows, a column's numbers have signs beside
+            them, or no column of numbers is left.
     """
     frame = frame.copy()
     names = "encoder" if "encoder" in frame else str(frame.columns[0])
@@ -251,15 +264,21 @@ def from_wide(frame: pd.DataFrame, *, about: Sequence[str] = (), name: str = "th
             "and probes need a tidy one (encoder, task, score)."
         )
     described = {*about, *ENCODER_WORDS, *KEYS, "score"}
-    tasks = [
-        c for c in frame if c not in described and pd.api.types.is_numeric_dtype(frame[c]) and frame[c].notna().any()
-    ]
+    tasks = [c for c in frame if c not in described and c != "encoder" and has_numbers(frame[c])]
+    marked = {c: sign for c in frame if c not in (*described, *tasks, "encoder") and (sign := marked_number(frame[c]))}
+    if marked:
+        cells = [f"{value} ({column})" for column, value in marked.items()]
+        raise ScoresError(
+            f"{name}: {names_in_words(cells, 4)}: more than a number stands there. Write numbers alone (percent are declared "
+            "with --unit), or name columns that are about encoders with --about."
+        )
     if not tasks:
         raise ScoresError(
             f"{name} has no column of numbers that could be a task; found {names_in_words(list(frame), 12)}."
         )
     others = [c for c in frame if c not in tasks and c != "encoder"]
-    tidy = frame.melt(["encoder", *others], tasks, var_name="task", value_name="score").dropna(subset=["score"])
+    tidy = frame.astype(dict.fromkeys(tasks, object))
+    tidy = tidy.melt(["encoder", *others], tasks, var_name="task", value_name="score").dropna(subset=["score"])
     said = f"wide table: {len(tasks)} tasks ({names_in_words(tasks, 12)})"
     said += f"; about encoders: {names_in_words(others, 12)}" if others else ""
     n_empty = len(frame) * len(tasks) - len(tidy)

@@ -146,6 +146,48 @@ def typed(texts: Iterable[str], *, is_text: bool = False) -> pd.Series:
     return numbers.astype("int64") if is_whole and numbers.notna().all() else numbers
 
 
+def has_numbers(column: pd.Series) -> bool:
+    """Whether a column of scores is meant: at least half of what stands there are numbers, none with zeros before it."""
+    if pd.api.types.is_numeric_dtype(column):
+        return bool(column.notna().any())
+    known = column.dropna().astype(str).str.strip()
+    if known.str.match(r"[+-]?0\d").any():
+        return False
+    return bool(len(known)) and 2 * int(known.str.fullmatch(_NUMBER.pattern).sum()) >= len(known)
+
+
+def marked_number(column: pd.Series) -> str:
+    """Return the first number with a sign beside it ("50%", "0.5 ± 0.1", "**0.5**") where half of the column are such."""
+    known = column.dropna().astype(str)
+    found = known[known.str.fullmatch(r"\W*[+-]?(\d+(\.\d*)?|\.\d+)\s*(%|±|\+/-|\*|†|‡|\().*")]
+    return str(found.iloc[0]) if len(found) and 2 * len(found) >= len(known) else ""
+
+
+def means_of_the_others(frame: pd.DataFrame) -> list[str]:
+    """Say which tasks are the mean of all others, to rounding, for every encoder: an average in the table is no task.
+
+    Three tasks beside it are asked for, and four encoders that have all, so that no task is such a mean by luck.
+    """
+    if frame.duplicated(["encoder", "task"]).any():
+        return []
+    wide = frame.pivot(index="encoder", columns="task", values="score").dropna()
+    if len(wide) < 4 or len(wide.columns) < 4:
+        return []
+    others = (wide.to_numpy().sum(axis=1, keepdims=True) - wide.to_numpy()) / (len(wide.columns) - 1)
+    found = []
+    for k, task in enumerate(wide.columns):
+        digits = min(max(len(f"{value!r}".partition(".")[2]) for value in wide[task].tolist()), 9)
+        spread = float(np.ptp(wide[task]))
+        rounding = 1.01 * 10.0**-digits  # half a unit of the mean, and half a unit of each score
+        if spread > 10 * rounding and np.abs(wide[task] - others[:, k]).max() <= rounding:
+            found.append(str(task))
+    return [
+        f"{task} is the mean of the other {len(wide.columns) - 1} tasks, which are so counted twice; leave it out with "
+        f"--exclude {task!r}"
+        for task in found
+    ]
+
+
 def _one_missing(column: pd.Series, *, is_text: bool) -> pd.Series:
     """The column with NaN for whatever is missing; text stripped, numbers and truth values as they are."""
     is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
@@ -153,8 +195,13 @@ def _one_missing(column: pd.Series, *, is_text: bool) -> pd.Series:
         if pd.api.types.is_extension_array_dtype(column):
             return pd.Series(column.to_numpy(float, na_value=np.nan), index=column.index)
         return column
-    texts = [None if _is_missing(value) else _as_text(value) for value in column]
-    return pd.Series([np.nan if text is None or text in _MISSING else text for text in texts], column.index, object)
+    known: dict[str, object] = {}  # each text once, however many rows have it
+
+    def cell(value: object) -> object:
+        text = "" if _is_missing(value) else _as_text(value)
+        return known.setdefault(text, np.nan if text in _MISSING else text)
+
+    return pd.Series([cell(value) for value in column], column.index, object)
 
 
 def _is_missing(value: object) -> bool:
@@ -180,12 +227,13 @@ def _scored(frame: pd.DataFrame, name: str, notes: list[str]) -> pd.DataFrame:
         n = len(cells)
         what = f"{n} score{'s' * (n > 1)} of {len(frame)} that {'is' if n == 1 else 'are'} no finite number"
         if 2 * n >= len(frame):
-            comma = given[bad].astype(str).str.fullmatch(r"\s*[+-]?\d*,\d+\s*").any()
-            advice = (
-                "Write decimal points in place of decimal commas."
-                if comma
-                else "Remove those rows or run them again; a missing score is never filled in."
-            )
+            texts = given[bad].astype(str).str.strip()
+            if texts.str.fullmatch(r"[+-]?\d*,\d+").any():
+                advice = "Write decimal points in place of decimal commas."
+            elif marked_number(texts):
+                advice = "Write numbers alone; percent are declared with --unit percent or a column unit."
+            else:
+                advice = "Remove those rows or run them again; a missing score is never filled in."
             raise ScoresError(f"{name} has {what}: {names_in_words(cells)}. {advice}")
         notes.append(f"{name} has {what}, left out: {names_in_words(cells)}.")
     frame = frame.assign(score=numbers)
@@ -281,7 +329,7 @@ def encoder_columns(frame: pd.DataFrame) -> list[str]:
 
 def encoder_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row an encoder, in order of first appearance: the columns that describe it, indexed by its name."""
-    order = list(dict.fromkeys(frame["encoder"]))
+    order = frame["encoder"].unique()
     table = frame.groupby("encoder", sort=False)[encoder_columns(frame)].first()
     table = table.reindex(pd.Index(order, name="encoder"))
     return table.map(lambda value: np.nan if value is None else value)

@@ -7,6 +7,7 @@ beside fractions on one task is refused until somebody says which rows are which
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -79,7 +80,11 @@ def one_scale(
 
 
 def _declare(frame: pd.DataFrame, column: str, given: Sequence[str]) -> None:
-    """Write what the caller says into the column, for rows that do not say it themselves."""
+    """Write what the caller says into the column, for rows that do not say it themselves.
+
+    Raises:
+        UsageError: a task is none of the scores', every row says something else, or a unit is misspelt.
+    """
     for text in given:
         task, equals, value = text.rpartition("=")
         if equals and task not in set(frame["task"]):
@@ -87,10 +92,21 @@ def _declare(frame: pd.DataFrame, column: str, given: Sequence[str]) -> None:
                 f"--{column} {text}: {task!r} is no task of the scores; they have "
                 f"{names_in_words(list(frame['task'].unique()))}."
             )
+        value = _spelled(value) if column == "unit" else value.strip()
+        near = difflib.get_close_matches(value, ("percent", "fraction"), 1, 0.75)
+        if column == "unit" and near and near[0] != value:
+            raise UsageError(f"--unit {text}: no scores are in {value}. Did you mean {near[0]}?")
         rows = frame["task"] == task if equals else pd.Series(True, index=frame.index)
         if column not in frame:
             frame[column] = pd.Series(np.nan, index=frame.index, dtype=object)
-        frame.loc[rows & frame[column].isna(), column] = value.strip()
+        silent = rows & frame[column].isna()
+        said = sorted(map(str, set(frame.loc[rows, column].dropna()) - {value}))
+        if said and not silent.any():
+            raise UsageError(
+                f"--{column} {text}: {column} is {names_in_words(said)} there already, as the table or another --{column} says. "
+                "What is said of single rows is not changed: correct it where it is said."
+            )
+        frame.loc[silent, column] = value
 
 
 def _spelled(unit: str) -> str:

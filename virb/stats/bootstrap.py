@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats as scipy_stats
 
 from virb.errors import ScoresError
 
-# Resamples are weighted in blocks of this many numbers, which keeps memory near 100 MB whatever is asked for.
-_BLOCK = 4_000_000
 _IN_CACHE = 100_000  # numbers of an array that several passes go over
 
 
@@ -96,14 +95,21 @@ def weighted_correlations(x: np.ndarray, weights: np.ndarray, method: str = "pea
             covariance -= np.take(mean, rows, axis=1) * np.take(mean, columns, axis=1)
             out[start : start + step] = _ratio(covariance, squares - mean**2, rows, columns)
         return out
-    # below[t, j, i] says how much encoder j's weight adds to encoder i's rank on task t: 1 below, 1/2 where tied.
-    scaled = x.T
-    below = (scaled[:, :, None] < scaled[:, None, :]) + 0.5 * (scaled[:, :, None] == scaled[:, None, :])
-    step = max(1, _BLOCK // (t * max(n, t)))
+    order = np.argsort(x, axis=0, kind="stable")
+    n_below = scipy_stats.rankdata(x, method="min", axis=0).astype(int) - 1
+    n_up_to = scipy_stats.rankdata(x, method="max", axis=0).astype(int)
+    step = max(1, _IN_CACHE // (n * t))
     for start in range(0, len(weights), step):
         w = weights[start : start + step]
         total = w.sum(axis=1)[:, None, None]
-        ranks = np.matmul(w[None], below).transpose(1, 0, 2) / total  # (B, T, E), in units of the sample size
+        drawn = np.empty((t, len(w), n))
+        sums = np.zeros((len(w), n + 1))  # of the weights of the k lowest scores
+        for k in range(t):
+            # An encoder's rank is the weight below it, and half of that of those that tie with it.
+            np.cumsum(np.take(w, order[:, k], axis=1), axis=1, out=sums[:, 1:])
+            np.add(np.take(sums, n_below[:, k], axis=1), np.take(sums, n_up_to[:, k], axis=1), out=drawn[k])
+        drawn *= 0.5
+        ranks = drawn.transpose(1, 0, 2) / total  # (B, T, E), in units of the sample size
         ranks -= 0.5  # the weighted mean of mid-ranks is exactly half
         moments = np.matmul(ranks * (w[:, None, :] / total), ranks.transpose(0, 2, 1))
         variance = np.diagonal(moments, axis1=1, axis2=2)

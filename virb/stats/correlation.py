@@ -23,6 +23,7 @@ INTERVALS = ("fisher", "bootstrap", "jackknife")
 ADJUSTMENTS = ("bh", "holm", "max")
 # Shuffles are made in blocks of this many numbers, which keeps memory near 100 MB whatever is asked for.
 _BLOCK = 4_000_000
+_LEFT_OUT = 1_000  # encoders, each of which is left out of all in a row of weights
 
 
 @dataclass(frozen=True)
@@ -359,9 +360,10 @@ def leave_one_out_range(scores: pd.DataFrame, method: str = "pearson") -> tuple[
     """
     _one_of("method", method, METHODS)
     table = score_table(scores, min_encoders=4)
-    weights = 1.0 - np.eye(len(table))
-    draws = weighted_correlations(table.to_numpy(float), weights, method)
+    x, n = table.to_numpy(float), len(table)
     size = table.shape[1]
+    weights = (1.0 - np.eye(min(_LEFT_OUT, n - first), n, first) for first in range(0, n, _LEFT_OUT))
+    draws = np.concatenate([weighted_correlations(x, some, method) for some in weights])
 
     def frame(values: np.ndarray) -> pd.DataFrame:
         full = _square(values, size)

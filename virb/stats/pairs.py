@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize
-from scipy.sparse import csgraph
 
 from virb.errors import ScoresError
 from virb.stats.aggregation import Spread
 from virb.stats.exact import settled
 
+_IN_CACHE = 50_000  # numbers of an array that several passes go over
 MODELS = ("davidson", "plackett-luce")
 
 
@@ -45,21 +45,39 @@ def games(scores: np.ndarray, *, tie: float = 0.0) -> tuple[np.ndarray, np.ndarr
         tie: difference up to which two scores tie; scores that differ in the last bit always do.
     """
     k, n = scores.shape
-    wins, ties = np.zeros((k, k)), np.zeros((k, k))
+    wins, ties = np.zeros((2, k, k), np.float32)  # halves of up to some millions are exact
     x = settled(scores)
     for t in range(n):
-        gap = x[:, [t]] - x[:, t]
         slack = tie + 1e-12 * np.nanmax(np.abs(x[:, t]), initial=0.0)
-        with np.errstate(invalid="ignore"):
-            wins += gap > slack
-            ties += np.abs(gap) <= slack
+        for rows in _blocks(k):
+            gap = x[rows, t, None] - x[:, t]
+            with np.errstate(invalid="ignore"):
+                wins[rows] += gap > slack
+                ties[rows] += np.abs(gap) <= slack
     np.fill_diagonal(ties, 0.0)
     return wins, ties
 
 
+def _blocks(k: int) -> list[slice]:
+    """Rows of (k, k) arrays, few enough that a processor's cache holds what is computed of them."""
+    step = max(1, _IN_CACHE // k)
+    return [slice(first, first + step) for first in range(0, k, step)]
+
+
 def is_connected(wins: np.ndarray, ties: np.ndarray) -> bool:
     """Whether a path of wins (or ties) leads from every encoder to every other: else no maximum exists."""
-    return bool(csgraph.connected_components((wins + ties) > 0, directed=True, connection="strong")[0] == 1)
+    leads = (wins + ties) > 0
+    return _reaches_all(leads) and _reaches_all(leads.T)
+
+
+def _reaches_all(leads: np.ndarray) -> bool:
+    """Whether a path leads from the first to every other."""
+    is_reached = np.zeros(len(leads), bool)
+    new = np.arange(len(leads)) == 0
+    while new.any():
+        is_reached |= new
+        new = leads[new].any(axis=0) & ~is_reached
+    return bool(is_reached.all())
 
 
 def davidson(
@@ -80,20 +98,31 @@ def davidson(
         raise ScoresError(f"A model of pairs needs at least 2 encoders; found {k}.")
     if has_prior is None:
         has_prior = not is_connected(wins, ties)
-    w = wins + 0.5 * (1 - np.eye(k)) if has_prior else wins
+    w = wins
+    if has_prior:
+        w = wins + 0.5
+        np.fill_diagonal(w, wins.diagonal())
     n = w + w.T + ties
-    scored = w.sum(axis=1) + ties.sum(axis=1) / 2
-    total_ties = float(ties.sum() / 2)
+    scored = w.sum(axis=1, dtype=float) + ties.sum(axis=1, dtype=float) / 2
+    total_ties = float(ties.sum(dtype=float) / 2)
+    # Of all pairs, written over at every step: memory that is new each time costs more than the arithmetic.
+    of_wins, of_games, of_ties = (np.empty((k, k) if needed else 0) for needed in (True, True, total_ties))
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
         theta, nu = x[:k], np.exp(x[k]) if total_ties else 0.0
-        half = 0.5 * (theta[:, None] - theta)  # D / sqrt(pi_i pi_j) = 2 cosh(half) + nu
-        below = 2 * np.cosh(np.clip(half, -300, 300)) + nu
-        value = (w * half).sum() + (total_ties * np.log(nu) if total_ties else 0.0) - (n * np.log(below)).sum() / 2
-        expected = n * (np.exp(np.clip(half, -300, 300)) + nu / 2) / below
-        slope = scored - expected.sum(axis=1)
-        of_nu = total_ties - (n * nu / below).sum() / 2 if total_ties else 0.0
-        return -value, -np.append(slope, of_nu)
+        expected = np.empty(k)
+        for rows in _blocks(k):
+            half = 0.5 * (theta[rows, None] - theta)  # D / sqrt(pi_i pi_j) = 2 cosh(half) + nu
+            np.multiply(w[rows], half, out=of_wins[rows])
+            np.clip(half, -300, 300, out=half)
+            below = 2 * np.cosh(half) + nu
+            np.multiply(n[rows], np.log(below), out=of_games[rows])
+            expected[rows] = (n[rows] * (np.exp(half) + nu / 2) / below).sum(axis=1)
+            if total_ties:
+                np.divide(n[rows] * nu, below, out=of_ties[rows])
+        value = of_wins.sum() + (total_ties * np.log(nu) if total_ties else 0.0) - of_games.sum() / 2
+        of_nu = total_ties - of_ties.sum() / 2 if total_ties else 0.0
+        return -value, -np.append(scored - expected, of_nu)
 
     first = np.append(np.zeros(k) if start is None else start, 0.0)
     found = optimize.minimize(

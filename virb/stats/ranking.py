@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from scipy import stats as scipy_stats
 from virb.errors import ScoresError
 from virb.stats.correlation import adjust_p, score_table
 from virb.stats.exact import settled
+from virb.stats.row_ranks import row_ranks
 from virb.stats.signed_rank import signed_rank_ps
 
 
@@ -82,17 +85,23 @@ def critical_difference(n_encoders: int, n_tasks: int, *, alpha: float = 0.05) -
     return float(q * np.sqrt(n_encoders * (n_encoders + 1) / (6 * n_tasks)))
 
 
-def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
+def nemenyi(scores: pd.DataFrame, *, among: Collection[Any] | None = None) -> pd.DataFrame:
     """p of every pair of encoders by Nemenyi's test of mean ranks (encoders x encoders, 1 on the diagonal).
+
+    Args:
+        scores: encoders x tasks.
+        among: the encoders whose pairs are asked for; all are ranked and counted.
 
     Raises:
         ScoresError: as :func:`friedman`. A missing score is refused, not ranked around.
     """
     ranks = task_ranks(score_table(scores, may_be_constant=True))
-    mean = ranks.mean(axis=1).to_numpy()
+    of = ranks.mean(axis=1)
+    of = of if among is None else of[of.index.isin(among)]
+    mean = of.to_numpy()
     p = _nemenyi_ps(np.abs(mean[:, None] - mean), *ranks.shape)
     np.fill_diagonal(p, 1.0)
-    return pd.DataFrame(p, index=ranks.index, columns=ranks.index)
+    return pd.DataFrame(p, index=of.index, columns=of.index)
 
 
 def nemenyi_against(scores: pd.DataFrame, encoder: str) -> pd.Series:
@@ -112,27 +121,58 @@ def _nemenyi_ps(gaps: np.ndarray, k: int, n: int) -> np.ndarray:
     return p[where].reshape(gaps.shape)
 
 
-def holm_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True)
+class PairTests:
+    """Signed-rank tests of every pair of ``encoders``, in the order of ``np.triu_indices(k, 1)``: ``difference`` (mean over
+    tasks), ``p`` and ``p_holm`` (M,)."""
+
+    encoders: pd.Index
+    difference: np.ndarray
+    p: np.ndarray
+    p_holm: np.ndarray
+
+    def table(self, among: Collection[Any] | None = None) -> pd.DataFrame:
+        """encoder_a, encoder_b, difference, p, p_holm: a row a pair, or a pair of which both are ``among`` these."""
+        rows, columns = np.triu_indices(len(self.encoders), 1)
+        kept: slice | np.ndarray = slice(None)
+        if among is not None:
+            is_asked = self.encoders.isin(among)
+            kept = np.flatnonzero(is_asked[rows] & is_asked[columns])
+        return pd.DataFrame(
+            {
+                "encoder_a": self.encoders[rows[kept]],
+                "encoder_b": self.encoders[columns[kept]],
+                "difference": self.difference[kept],
+                "p": self.p[kept],
+                "p_holm": self.p_holm[kept],
+            }
+        )
+
+
+def pair_tests(scores: pd.DataFrame) -> PairTests:
     """Wilcoxon signed-rank test of every pair of encoders over tasks, Holm-adjusted over the pairs.
 
     The size of differences is ranked across tasks, so that the tasks must be measured in one unit, or standardised.
-
-    Returns:
-        DataFrame: encoder_a, encoder_b, difference (mean over tasks), p, p_holm.
 
     Raises:
         ScoresError: fewer than 2 encoders or 2 tasks, or missing scores.
     """
     table = score_table(scores, min_encoders=2, may_be_constant=True)
     values = table.to_numpy(float)
-    parts = []
-    for i in range(len(table) - 1):  # a row of pairs at a time: all of them are too many to hold
+    k = len(values)
+    difference, p = np.empty((2, k * (k - 1) // 2))
+    start = 0
+    for i in range(k - 1):  # a row of pairs at a time: the gaps of all of them are too many to hold
         gaps = values[i] - values[i + 1 :]
-        row = {"encoder_a": [table.index[i]] * len(gaps), "encoder_b": table.index[i + 1 :]}
-        parts.append(pd.DataFrame({**row, "difference": gaps.mean(axis=1), "p": signed_rank_ps(gaps)}))
-    out = pd.concat(parts, ignore_index=True)
-    out["p_holm"] = adjust_p(out["p"].to_numpy(), "holm")
-    return out
+        end = start + len(gaps)
+        difference[start:end], p[start:end] = gaps.mean(axis=1), signed_rank_ps(gaps)
+        start = end
+    return PairTests(table.index, difference, p, adjust_p(p, "holm"))
+
+
+def holm_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`pair_tests` as a table: encoder_a, encoder_b, difference (mean over tasks), p, p_holm."""
+    return pair_tests(scores).table()
 
 
 @dataclass(frozen=True)
@@ -168,7 +208,7 @@ def leader_against_others(scores: pd.DataFrame, *, samples: int = 1_999, seed: i
         """The leader (B,) and min(W+, W-) of its differences from each other encoder (B, k); infinite for itself."""
         first = r.sum(axis=2).argmin(axis=1)
         gap = settled((np.take_along_axis(x, first[:, None, None], axis=1) - x).reshape(-1, n).T).T.reshape(x.shape)
-        size = scipy_stats.rankdata(np.abs(gap), axis=2)
+        size = row_ranks(np.abs(gap))
         least = np.minimum((size * (gap > 0)).sum(axis=2), (size * (gap < 0)).sum(axis=2))
         # Where all differences are 0 both sums are: nothing is extreme in that.
         least = np.where((gap == 0).all(axis=2), np.inf, least)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from virb.stats.exact import settled
+from virb.stats.row_ranks import row_ranks
 
 #: Beyond so many tasks the normal approximation is as good as the sums of all signs.
 _EXACT_UP_TO = 50
@@ -38,6 +39,25 @@ def signed_rank_p(gap: np.ndarray) -> float:
 def signed_rank_ps(gaps: np.ndarray) -> np.ndarray:
     """(M,) p of each row of ``gaps`` (M, N), equal to :func:`signed_rank_p`; rows of one pattern of ties share the sums."""
     gaps = settled(gaps.T).T  # each row by its own largest
+    n = gaps.shape[1]
+    if not gaps.size:
+        return np.ones(len(gaps))
+    found = np.empty(len(gaps))
+    order = np.argsort(np.abs(gaps), axis=1)
+    ordered = np.take_along_axis(gaps, order, axis=1)
+    sizes = np.abs(ordered)
+    is_plain = (sizes[:, 0] > 0) & (sizes[:, 1:] > sizes[:, :-1]).all(axis=1) & (n <= _EXACT_UP_TO)
+    if is_plain.any():  # without zeros and ties the ranks are 1 to N
+        doubled = 2 * np.arange(1, n + 1)
+        up = (ordered[is_plain] > 0) @ doubled
+        below = _cumulated(tuple(doubled.tolist()))
+        found[is_plain] = np.minimum(1.0, 2 * below[np.minimum(up, doubled.sum() - up)])
+    found[~is_plain] = _tied_ps(gaps[~is_plain])
+    return found
+
+
+def _tied_ps(gaps: np.ndarray) -> np.ndarray:
+    """:func:`signed_rank_ps` of settled rows, some of whose values are 0 or tie."""
     found = np.ones(len(gaps))
     n_zeros = (gaps == 0).sum(axis=1)
     is_long = gaps.shape[1] - n_zeros > _EXACT_UP_TO
@@ -47,7 +67,7 @@ def signed_rank_ps(gaps: np.ndarray) -> np.ndarray:
         return found
     gaps, n_zeros = gaps[rows], n_zeros[rows]
     # Zeros have the lowest ranks: without them, the others' are as much lower.
-    ranks = scipy_stats.rankdata(np.abs(gaps), axis=1) - n_zeros[:, None]
+    ranks = row_ranks(np.abs(gaps)) - n_zeros[:, None]
     doubled = np.where(gaps != 0, np.rint(2 * ranks), 0).astype(int)
     up = np.where(gaps > 0, doubled, 0).sum(axis=1)
     low = np.minimum(up, doubled.sum(axis=1) - up)

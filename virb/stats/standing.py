@@ -12,6 +12,10 @@ from scipy import stats as scipy_stats
 from virb.errors import ScoresError
 from virb.stats.correlation import score_table
 from virb.stats.ranking import Friedman, friedman, task_ranks
+from virb.stats.row_ranks import row_ranks
+
+_BLOCK = 4_000_000  # numbers of an array, which keeps memory near 100 MB
+_COLUMNS = 256  # encoders whose resampled ranks are looked at together
 
 
 def rank_bootstrap(
@@ -52,9 +56,15 @@ def rank_bootstrap(
         weights[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=resamples)
     # Few tasks are drawn in few ways (six in 462), each of which is ranked once.
     ways, which = np.unique(weights, axis=0, return_inverse=True)
-    drawn = scipy_stats.rankdata((ways @ ranks.T / n).round(10), axis=1)[which.ravel()]
-    mean = ranks.mean(axis=1)
     tail = 50 * (1 - confidence)
+    # Half ranks of up to some millions are exact in 32 bits.
+    step = max(1, _BLOCK // len(ranks))
+    drawn = np.concatenate(
+        [row_ranks((ways[k : k + step] @ ranks.T / n).round(10)).astype(np.float32) for k in range(0, len(ways), step)]
+    )
+    shares = [_shares(drawn[:, k : k + _COLUMNS][which.ravel()], top, tail) for k in range(0, len(ranks), _COLUMNS)]
+    low, high, p_top, p_first = np.concatenate(shares, axis=1)
+    mean = ranks.mean(axis=1)
     half = np.full(len(mean), float(len(mean)))
     if n > 1:
         half = scipy_stats.t.ppf(0.5 + confidence / 2, n - 1) * ranks.std(axis=1, ddof=1) / np.sqrt(n)
@@ -62,16 +72,22 @@ def rank_bootstrap(
         {
             "mean_rank": mean,
             "rank": scipy_stats.rankdata(mean.round(10)),
-            "low": np.percentile(drawn, tail, axis=0, method="inverted_cdf"),
-            "high": np.percentile(drawn, 100 - tail, axis=0, method="inverted_cdf"),
+            "low": low,
+            "high": high,
             "mean_low": np.maximum(mean - half, 1.0),
             "mean_high": np.minimum(mean + half, float(len(mean))),
-            "p_top": np.mean(drawn <= top, axis=0),
-            "p_first": np.mean(drawn <= 1, axis=0),
+            "p_top": p_top,
+            "p_first": p_first,
         },
         index=table.index,
     )
     return out.sort_values("mean_rank", kind="stable")
+
+
+def _shares(drawn: np.ndarray, top: int, tail: float) -> np.ndarray:
+    """(4, E): both percentiles of drawn ranks (B, E), and the shares of those up to ``top`` and up to 1."""
+    low, high = (np.percentile(drawn, q, axis=0, method="inverted_cdf") for q in (tail, 100 - tail))
+    return np.stack([low, high, np.mean(drawn <= top, axis=0), np.mean(drawn <= 1, axis=0)])
 
 
 def shuffled_friedman_p(

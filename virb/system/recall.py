@@ -16,7 +16,7 @@ MAGIC = b"virb-remembered/1"
 MOST_BYTES = 256 << 20
 
 
-def recall(path: Path, code: str) -> dict[str, Any]:
+def recall(path: str | Path, code: str) -> dict[str, Any]:
     """Return what was remembered at ``path``; nothing where it is absent, damaged, or of another state of the ``code``."""
     try:
         magic, digest, body = read_regular(path, most=MOST_BYTES).split(b"\n", 2)
@@ -28,7 +28,7 @@ def recall(path: Path, code: str) -> dict[str, Any]:
     return found if found["code"] == code else {}
 
 
-def remember(path: Path, code: str, content: Mapping[str, Any]) -> None:
+def remember(path: str | Path, code: str, content: Mapping[str, Any]) -> None:
     """Write ``content`` down if it can be; it need not outlive a power cut, which its checksum would tell."""
     with contextlib.suppress(VirbError, OSError, TypeError, ValueError):
         body = json.dumps({"code": code, **content}, allow_nan=False, separators=(",", ":")).encode()

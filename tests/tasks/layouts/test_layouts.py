@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tarfile
@@ -248,6 +249,98 @@ def test_labels_that_name_other_classes_in_the_test_split_are_refused(made, tmp_
     (root / "test" / "cat").rename(root / "test" / "cow")
     with pytest.raises(DataError, match="not the declared classes"):
         both(root)
+
+
+def _with_classes(made, layout, root, classes):
+    """Write ``layout`` with other classes, eight for train and then four for test; None: none."""
+    if layout == "table":
+        rows = [f"img/{k:02d}.png;{name or ''};{'train' if k < 8 else 'test'}" for k, name in enumerate(classes)]
+        made.table(root)
+        made.put(root / "all.csv", "\n".join(["path;label;split", *rows]))
+    elif layout == "huggingface":
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        made.parquet(root)
+        for split, part in made.SPLITS.items():
+            path = root / "data" / f"{split}-00000-of-00001.parquet"
+            images = made._table_of(part, labels=False).column("image")
+            texts = pa.array([classes[k] or "" for k in part], pa.string())
+            pq.write_table(pa.table({"image": images, "label": texts}), path)
+    else:
+        for split, part in made.SPLITS.items():
+            (root / split).mkdir(parents=True)
+            with tarfile.open(root / split / "0.tar", "w") as tar:
+                for k in part:
+                    for ending, content in (("png", made.encoded(k)), ("cls", (classes[k] or "").encode())):
+                        member = tarfile.TarInfo(f"s{k:07d}.{ending}")
+                        member.size = len(content)
+                        tar.addfile(member, io.BytesIO(content))
+    return root
+
+
+TEXTS = ("table", "huggingface", "webdataset")
+
+
+@pytest.mark.parametrize("layout", TEXTS)
+@pytest.mark.parametrize("k", [3, 9])
+def test_an_example_without_a_class_is_no_class_of_its_own(made, layout, k, tmp_path):
+    classes = ["3", "5"] * 6
+    classes[k] = None
+    with pytest.raises(DataError, match=r"has no class for 1 of|give every row a class|1 of \d samples have no class"):
+        both(_with_classes(made, layout, tmp_path / "set", classes), kind="class")
+
+
+@pytest.mark.parametrize("layout", TEXTS)
+def test_the_train_split_numbers_the_classes(made, layout, tmp_path):
+    """Also where test lacks one, or has numbers alone beside the train split's words."""
+    classes = ["9", "10", "b", "c", "9", "10", "b", "c", "9", "10", "9", "10"]
+    train, test = both(_with_classes(made, layout, tmp_path / "set", classes), kind="class")
+    assert train.classes == test.classes
+    assert [train.classes[k] for k in (*train.targets, *test.targets)] == classes
+
+
+def test_shards_with_negative_numbers_are_without_classes(made, tmp_path):
+    with pytest.raises(DataError, match=r"1 of 8 samples have no class; the first is s0000003.*'-1'"):
+        both(_with_classes(made, "webdataset", tmp_path / "set", ["0", "1", "0", "-1"] + ["0", "1"] * 4))
+
+
+def test_labels_below_0_are_not_the_last_of_the_names(made, tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    root = made.parquet(tmp_path / "set")
+    feature = {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": ["x", "y"]}}
+    about = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}, "label": feature}}})}
+    for split, part in made.SPLITS.items():
+        images = made._table_of(part, labels=False).column("image")
+        table = pa.table({"image": images, "label": [[k % 2] for k in part[:-1]] + [[-1]]})
+        path = root / "data" / f"{split}-00000-of-00001.parquet"
+        pq.write_table(table.replace_schema_metadata(about), path)
+    with pytest.raises(DataError, match="'label' has the label -1; it names 2, from 0"):
+        both(root)
+
+
+def test_a_table_that_names_images_and_cannot_be_read_is_said(made, tmp_path):
+    csv = made.table(tmp_path / "set") / "all.csv"
+    text = csv.read_text("utf-8")
+    csv.write_text(text.replace("03.png;dog", "03.png;dog;x"), "utf-8")
+    with pytest.raises(DataError, match="row 5 has 4 cells; the header has 3"):
+        looked_at(csv.parent)
+    csv.write_text(text.replace("path;label;split", "path;label;label"), "utf-8")
+    with pytest.raises(DataError, match="more than one column 'label'"):
+        looked_at(csv.parent)
+    made.put(csv.parent / "notes.csv", "a,b\n1\n")  # no table of images
+    csv.write_text(text, "utf-8")
+    assert looked_at(csv.parent)[0].name == "table"
+
+
+def test_numbers_of_which_one_is_missing_are_numbers(made, tmp_path):
+    csv = made.table(tmp_path / "set") / "all.csv"
+    rows = [f"img/{k:02d}.png;{'nan' if k == 5 else k * 0.5};{'train' if k < 8 else 'test'}" for k in range(12)]
+    csv.write_text("\n".join(["path;label;split", *rows]), "utf-8")
+    train, _ = both(csv.parent)
+    assert np.isnan(train.targets[5])
+    assert train.targets[6] == 3
+    csv.write_text("\n".join(["path;label;split", *rows]).replace("nan", "inf"), "utf-8")
+    with pytest.raises(DataError, match="'inf'; expected a finite number"):
+        both(csv.parent)
 
 
 def test_a_set_of_torchvisions_by_name(made, tmp_path):
