@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+MOST_COMPARED = 1_000  # encoders, each of which is compared with each: two million rows
+BEST_COMPARED = 500  # of more
+
 
 def compute(
     scores: DataFrame, notes: Notes, *, task: str, encoders: tuple[str, ...], share: float, exclude: tuple[str, ...]
@@ -33,11 +36,19 @@ def compute(
     accuracies = accuracies[[name for name in accuracies if name in data.wide.index]]
     if accuracies.shape[1] < 2 or len(accuracies) < 3:
         raise NotApplicable("It needs a task that predicts one of at least 3 classes, with predictions of 2 encoders.")
-    best = list(data.wide.loc[list(accuracies.columns), task].sort_values(ascending=False, kind="stable").index[:2])
-    pair = list(encoders) or best
+    best = list(data.wide.loc[list(accuracies.columns), task].sort_values(ascending=False, kind="stable").index)
+    pair = list(encoders) or best[:2]
     if len(pair) != 2:
         raise UsageError("encoders= takes two encoders, with a comma between.")
-    extremes = extreme_classes(accuracies, share=share)
+    compared = accuracies
+    if accuracies.shape[1] > MOST_COMPARED:
+        of = {*best[:BEST_COMPARED], *pair}
+        compared = accuracies[[name for name in accuracies if name in of]]
+        notes.say(
+            f"of {accuracies.shape[1]:,} encoders the best {BEST_COMPARED} on {task} are compared pair by pair; the table of classes "
+            "has all (for others --select them)"
+        )
+    extremes = extreme_classes(compared, share=share)
     return Tables(
         {"": extremes.assign(task=task), "classes": accuracies.rename_axis("class").reset_index()},
         task=task,

@@ -144,9 +144,12 @@ def violins(axes: Axes, groups: dict[str, ndarray], colours: dict[str, str]) -> 
             density_norm="width", inner=None, legend=False, ax=axes,
         )  # fmt: skip
         axes.set_ylabel("")
+    is_picture = sum(len(values) for values in groups.values()) > plots.MOST_MARKS
     for place, (name, values) in enumerate(groups.items()):
         jitter = rng.uniform(-0.13, 0.13, len(values))
-        axes.scatter(values, place + jitter, s=2.5, color=colours[name], alpha=0.7, linewidth=0, zorder=3)
+        axes.scatter(
+            values, place + jitter, s=2.5, color=colours[name], alpha=0.7, linewidth=0, zorder=3, rasterized=is_picture
+        )
         axes.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=plots.BLACK, linewidth=1.0, zorder=4)
     axes.axvline(0, color=plots.BLACK, linewidth=0.6)
     size = 6.5 if len(groups) <= 12 else 5.5

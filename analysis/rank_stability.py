@@ -102,6 +102,8 @@ def draw(tables: Tables) -> dict[str, Figure]:
             axes.set_ylim(max(high, *places) + 0.6, min(low, *places) - 0.6)
             axes.set_xlim(-0.2, n - 1 + 0.2)
             axes.yaxis.get_major_locator().set_params(integer=True)
+            # Labels that are spread reach beyond the ranks, where there are none to mark.
+            axes.set_yticks([tick for tick in axes.get_yticks() if 1 <= tick <= len(of)])
             axes.spines["bottom"].set_visible(False)
             axes.tick_params(axis="x", length=0)
             axes.grid(axis="x")

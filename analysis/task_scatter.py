@@ -132,7 +132,10 @@ def draw(tables: Tables) -> dict[str, Figure]:
                     axes.plot(x, row.r * x, color=plots.LIGHT, linewidth=0.7, zorder=0.5)
                     continue
                 colour = shades[row.task]
-                axes.scatter(z[anchor], z[row.task], s=5, color=colour, alpha=0.55, linewidth=0)
+                axes.scatter(
+                    z[anchor], z[row.task], s=5 if n <= 1000 else 1, color=colour, alpha=0.55, linewidth=0,
+                    rasterized=z.size > plots.MOST_MARKS,
+                )  # fmt: skip
                 mark = "*" if row.p_bh < 0.05 else ""
                 value = f"{row.r:+.2f}".replace("-", "\u2212")
                 axes.plot(

@@ -1,10 +1,10 @@
 """How long each analysis takes on a large table, in seconds of a processor: computing, saying, drawing with its files; and the
 most memory its process had, of which the table and the imports are some 300 MB.
 
-Run: python benchmarks/analyses.py TABLE|350x21 [--names A,B] [--limit 300] [--profile] [--keep DIR]
+Run: python benchmarks/analyses.py TABLE|350x21|350x1x20 [--names A,B] [--limit 300] [--profile] [--keep DIR]
 
 TABLE is what `virb analyze --results` takes, such as timm's 1,555 x 6; ENCODERSxTASKS makes a random table of seven methods, five data
-sets and 32 families, two repeats each.
+sets and 32 families, two repeats each; ENCODERSxTASKSxCLASSES one of accuracies in classes.
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ def random_scores(n: int, n_tasks: int) -> pd.DataFrame:
         for seed, score in enumerate(0.6 + 0.1 * level + 0.05 * rng.normal() + 0.01 * rng.normal(size=2))
     ]
     return pd.DataFrame(rows)
+
+
+def random_classes(n: int, n_tasks: int, n_classes: int) -> pd.DataFrame:
+    """A table of accuracies in classes, as papers print them."""
+    scores = random_scores(n, n_tasks).query("seed == 0")
+    classes = pd.DataFrame({"class": [f"class {c:02d}" for c in range(n_classes)]})
+    rng = np.random.default_rng(0)
+    return scores.merge(classes, how="cross").assign(score=lambda frame: rng.uniform(size=len(frame)).round(4))
 
 
 def parts_of(name: str, scores: Any, folder: Path, parts: list[float]) -> None:
@@ -119,8 +127,9 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--keep", type=Path, help="a folder for what the analyses write")
     args = parser.parse_args()
-    if re.fullmatch(r"\d+x\d+", args.table):
-        scores = random_scores(*map(int, args.table.split("x")))
+    if re.fullmatch(r"\d+x\d+(x\d+)?", args.table):
+        n, n_tasks, *n_classes = map(int, args.table.split("x"))
+        scores = random_classes(n, n_tasks, *n_classes) if n_classes else random_scores(n, n_tasks)
     else:
         scores = read_scores(args.table)
     names = [name for name in args.names.split(",") if name] or registry.names("analyses")

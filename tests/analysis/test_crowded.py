@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
 import numpy as np
@@ -73,3 +74,58 @@ def test_a_crowd_fits_on_a_page(name: str, n_encoders: int, n_tasks: int) -> Non
     crowded = set(scores["task"]) if n_tasks == 70 else set(scores["encoder"])
     if name not in ("encoder-bars", "domain-matrix"):  # of the first the best three, of the second data sets
         assert len(crowded - written) <= 1  # the one that the others are set against
+
+
+def test_gains_of_a_crowd_are_those_of_the_most_and_the_least() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"encoder": f"e{e}", "task": "t", "score": rng.uniform(), "method": "m", "dataset": "d", "epochs": 10,
+         "dataset_size": 1000 * (1 + (e > 0) * (1 + e % 2))}
+        for e in range(90)
+    ]  # fmt: skip
+    analysis = registry.load("analyses", "budget")
+    tables: Tables = analysis.tables(check_scores(pd.DataFrame(rows)))
+    figure = analysis.draw(tables)["gains"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    gains = tables[""].set_index("encoder")["gain_at_equal_E"].drop("e0").sort_values(ascending=False).index
+    assert set(labels) == {*gains[:40], *gains[-20:]}
+    with plots.style():
+        settle(figure)
+    assert faults(figure) == []
+    assert figure.get_size_inches()[1] <= LARGEST[1]
+    assert "n = 89 encoders" in (text := " ".join(" ".join(one.get_text() for one in figure.texts).split()))
+    assert "The first 40 and the last 20 of 89 encoders, by their gain, are drawn" in text
+
+
+def test_ranks_of_a_crowd_are_marked_where_there_are_ranks() -> None:
+    analysis = registry.load("analyses", "rank-stability")
+    figure = analysis.draw(analysis.tables(check_scores(crowd(70, 4))))[""]
+    ticks = np.concatenate([axes.get_yticks() for axes in figure.axes])
+    assert len(ticks) > 5
+    assert ((ticks >= 1) & (ticks <= 70)).all()
+
+
+def test_of_too_many_encoders_the_best_are_compared_on_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"encoder": f"e{e}", "task": "t", "class": f"c{c}", "score": round(rng.uniform() * (e + 1) / 9, 2)}
+        for e in range(9)
+        for c in range(12)
+    ]
+    scores = check_scores(pd.DataFrame(rows))
+    analysis = registry.load("analyses", "hard-classes")
+    whole: Tables = analysis.tables(scores, encoders="e0,e8")
+    module = sys.modules[analysis.compute.__module__]
+    monkeypatch.setattr(module, "MOST_COMPARED", 8)
+    monkeypatch.setattr(module, "BEST_COMPARED", 3)
+    some: Tables = analysis.tables(scores, encoders="e0,e8")
+    means = scores.groupby("encoder")["score"].mean().sort_values(ascending=False)
+    kept = {*means.index[:3], "e0", "e8"}
+    assert len(kept) == 4
+    expected = whole[""][whole[""]["from_encoder"].isin(kept) & whole[""]["to_encoder"].isin(kept)]
+    pd.testing.assert_frame_equal(some[""], expected.reset_index(drop=True))
+    pd.testing.assert_frame_equal(some["classes"], whole["classes"])
+    assert analysis.say(some) == analysis.say(whole)
+    assert [line for line in some.notes if line not in whole.notes] == [
+        "of 9 encoders the best 3 on t are compared pair by pair; the table of classes has all (for others --select them)"
+    ]

@@ -90,6 +90,19 @@ def test_extreme_classes() -> None:
         extreme_classes(pd.DataFrame({"a": [0.1, np.nan]}))
 
 
+def test_extreme_classes_by_their_definition() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.uniform(size=(20, 4)).round(1), index=[f"c{k}" for k in range(20)], columns=list("dbca"))
+    found = extreme_classes(table, share=0.2)
+    assert len(found) == 2 * 4 * 3
+    assert list(dict.fromkeys(found["from_encoder"])) == list("dbca")
+    for row in found.itertuples():
+        first, other = (table[name].sort_values(kind="stable") for name in (row.from_encoder, row.to_encoder))
+        chosen, there = (x.index[:4] if row.end == "hardest" else x.index[-4:] for x in (first, other))
+        assert row.overlap == len(set(chosen) & set(there)) / 4
+        assert (row.mean_from, row.mean_to) == pytest.approx((first[chosen].mean(), other[chosen].mean()), rel=1e-15)
+
+
 def test_refusals() -> None:
     good = np.zeros(3, int)
     for bad in (good[:2], np.array([0.5, 1, 2]), np.array([-1, 0, 0]), good[:0]):

@@ -55,6 +55,7 @@ COLUMN = 3.3  # inches: one column of a two-column paper
 PAGE = 6.9  # inches: the full width
 
 DPI = 300
+MOST_MARKS = 20_000  # points of a figure, above which they are one picture in SVG and PDF (8 MB as shapes)
 MOST_HANDLES = 30  # entries that a legend has room for; colours repeat long before
 
 STYLE: dict[str, Any] = {
@@ -146,7 +147,16 @@ def save(fig: Figure, file: str | os.PathLike[str] | IO[bytes], kind: str) -> No
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {"Software": None})
     with style():
         dpi = min([DPI, *(DPI * most / side for most, side in zip(canvas.LARGEST, fig.get_size_inches(), strict=True))])
-        fig.savefig(file, format=kind, dpi=dpi, metadata=metadata, facecolor="white")
+        engine, dots = fig.get_layout_engine(), fig.dpi
+        if kind == "png" and engine is not None:  # savefig would draw once for the layout, and again for the file
+            fig.set_dpi(dpi)
+            canvas.lay_out(fig)
+            fig.set_layout_engine(None)
+        try:
+            fig.savefig(file, format=kind, dpi=dpi, metadata=metadata, facecolor="white")
+        finally:
+            fig.set_layout_engine(engine)
+            fig.set_dpi(dots)
 
 
 def close(fig: Figure) -> None:

@@ -273,16 +273,19 @@ def extreme_classes(accuracies: pd.DataFrame, *, share: float = 0.05) -> pd.Data
     if accuracies.isna().to_numpy().any() or len(accuracies) < 2:
         raise ScoresError("Per-class accuracies must be complete and of at least 2 classes.")
     n = max(1, round(share * len(accuracies)))
-    ends = {}
-    for encoder in accuracies:
-        order = accuracies[encoder].sort_values(kind="stable").index
-        ends[encoder] = {"hardest": order[:n], "easiest": order[-n:]}
-    rows = []
-    for a in accuracies:
-        for end in ("hardest", "easiest"):
-            chosen = ends[a][end]
-            for b in accuracies:
-                if a != b:
-                    overlap = len(set(chosen) & set(ends[b][end])) / n
-                    rows.append((a, end, b, n, accuracies[a][chosen].mean(), accuracies[b][chosen].mean(), overlap))
-    return pd.DataFrame(rows, columns=["from_encoder", "end", "to_encoder", "n", "mean_from", "mean_to", "overlap"])
+    values = np.ascontiguousarray(accuracies.to_numpy(float).T)  # encoders x classes
+    order = np.argsort(values, axis=1, kind="stable")
+    ends = {"hardest": order[:, :n], "easiest": order[:, -n:]}
+    is_at = {end: np.zeros(values.shape, bool) for end in ends}
+    for end, chosen in ends.items():
+        np.put_along_axis(is_at[end], chosen, True, axis=1)
+    names = accuracies.columns.to_numpy()
+    parts = []
+    for a, name in enumerate(names):
+        others = np.delete(np.arange(len(names)), a)
+        for end, chosen in ends.items():
+            means = np.ascontiguousarray(values[:, chosen[a]]).sum(axis=1) / n
+            shared = is_at[end][:, chosen[a]].sum(axis=1) / n
+            found = {"from_encoder": name, "end": end, "to_encoder": names[others], "n": n, "mean_from": means[a]}
+            parts.append(pd.DataFrame({**found, "mean_to": means[others], "overlap": shared[others]}))
+    return pd.concat(parts, ignore_index=True)
