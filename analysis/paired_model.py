@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from virb.contracts.analysis import Analysis, Option, names_in_words
 from virb.contracts.tables import Notes, Tables
 from virb.errors import UsageError
-from virb.scores.layout import EXCLUDE, MISSING, prepare
+from virb.scores.layout import EXCLUDE, MISSING, prepare, refuse_flat
 from virb.scores.roles import roles
 from virb.scores.weights import blocks_of
 from virb.stats.pairs import MODELS, ranked
@@ -34,6 +34,7 @@ def compute(
         raise UsageError(f"tie={tie:g}: expected a difference of 0 or more.")
     data = prepare(scores, notes, exclude=exclude, missing=missing, is_complete=False)
     wide = data.wide
+    refuse_flat(wide)
     blocks, counted = blocks_of(data.categories[wide.columns])
     found = ranked(wide.to_numpy(float), blocks, model=model, tie=tie)
     if found.strengths.has_prior:

@@ -141,9 +141,11 @@ def draw(tables: Tables) -> dict[str, Figure]:
         for i in range(len(shown)):
             for j in range(len(tasks)):
                 text = plots.score_text(float(shown.iloc[i, j])) if np.isfinite(shown.iloc[i, j]) else "–"
+                # As wide as its cell: it cannot move the axes, and need not be measured for that.
                 axes.text(
-                    j, i, text, ha="center", va="center", fontsize=size, weight="bold" if mark[i, j] else "normal"
-                )
+                    j, i, text, ha="center", va="center", fontsize=size, weight="bold" if mark[i, j] else "normal",
+                    in_layout=False,
+                )  # fmt: skip
         axes.set_xticks(range(len(tasks)), tasks, rotation=90)
         axes.set_yticks(range(len(shown)), list(shown.index))
         for label, category in zip(axes.get_xticklabels(), map(facts["tasks"].get, tasks), strict=True):

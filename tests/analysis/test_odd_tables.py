@@ -270,3 +270,12 @@ def test_options_of_all_and_of_a_report(tmp_path: Path, capsys: pytest.CaptureFi
     assert "--option missing=drop-tasks" in page
     assert main([*call, "--option", "mising=drop-tasks"]) == 2
     assert "Did you mean 'missing'?" in capsys.readouterr().err
+
+
+def test_where_all_score_the_same_nobody_leads(tmp_path: Path) -> None:
+    """Ranks, strengths and axes of nothing: a leader by the alphabet, a nan, and an SVD that did not converge."""
+    names = ["rank-stability", "paired-model", "factors", "critical-difference", "aggregate", "decide"]
+    runs = run_all(study().assign(score=0.5), tmp_path, names)
+    assert {name: (run.status, run.reason) for name, run in runs.items()} == dict.fromkeys(
+        names, ("skipped", "On every task all encoders score the same.")
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from virb.contracts.task import Category
@@ -71,6 +73,29 @@ def test_the_same_figure_is_the_same_bytes(kind: str) -> None:
         plots.save(fig, file, kind)
         files.append(file.getvalue())
     assert files[0] == files[1]
+
+
+def test_a_png_is_laid_out_as_matplotlib_would_and_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn() -> plots.Page:
+        with plots.style():
+            fig = plots.figure(3, 2)
+            axes = fig.add_subplot()
+            plots.heatmap(axes, pd.DataFrame(np.eye(3), ["a", "b", "a longer name"], list("xyz")))
+            plots.titles(fig, "Title", "A note.")
+        plots.settle(fig)
+        return fig
+
+    fig, ours, theirs = drawn(), io.BytesIO(), io.BytesIO()
+    with plots.style():
+        fig.savefig(theirs, format="png", dpi=300, metadata={"Software": None}, facecolor="white")
+    fig, n = drawn(), []
+    draw = fig.draw
+    monkeypatch.setattr(fig, "draw", lambda renderer: (n.append(1), draw(renderer)))
+    engine, dpi = fig.get_layout_engine(), fig.dpi
+    plots.save(fig, ours, "png")
+    assert ours.getvalue() == theirs.getvalue()
+    assert len(n) == 1
+    assert (fig.get_layout_engine(), fig.dpi) == (engine, dpi)
 
 
 def test_matplotlibs_settings_are_left_alone() -> None:

@@ -146,7 +146,7 @@ def test_a_tasks_folder_is_listed_once_and_again_while_a_killed_run_left_somethi
     listed: list[str] = []
     names, whole = stores._names, {"encoder": OF_ONE}
     monkeypatch.setattr(stores, "_names", lambda place: listed.append(Path(place).name) or names(place))
-    monkeypatch.setattr(ResultStore, "_read_record", lambda self, path: whole)
+    monkeypatch.setattr(ResultStore, "_read_record", lambda self, path, now: whole)
 
     def seen() -> list[str]:
         listed.clear()

@@ -43,6 +43,20 @@ def test_a_record_comes_back_with_its_predictions(tmp_path):
     assert saved["ids"].tolist() == ["a", "b"]
 
 
+def test_what_one_process_checked_another_takes_over_until_a_file_changes(tmp_path, monkeypatch):
+    first, second = ResultStore(tmp_path), ResultStore(tmp_path)
+    path = first.write(record(), {})
+    first.check(path)
+    second.whole |= first.whole
+    read = []
+    monkeypatch.setattr(second, "load", read.append)
+    second.check(path)
+    assert read == []
+    path.with_suffix(".npz").write_bytes(b"another job's")
+    second.check(path)
+    assert read == [path]
+
+
 def test_the_table_is_sorted_by_category_and_holds_the_meta(tmp_path):
     store = ResultStore(tmp_path)
     store.write(record(task="t10", category="structural pixelwise"), {})

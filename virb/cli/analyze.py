@@ -71,8 +71,11 @@ def run(args: argparse.Namespace) -> int:
     from virb.figures.analysing import check_options
     from virb.figures.look import drawn_with
     from virb.figures.running import n_processes_for, running
+    from virb.system.allocator import collect_seldom, keep_freed_memory
     from virb.system.files import check_writable
 
+    keep_freed_memory()
+    collect_seldom()
     is_all = args.name == "all"
     if "help" in args.option:
         if is_all:

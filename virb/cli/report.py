@@ -67,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
     from virb.figures.analysing import check_options
     from virb.figures.running import n_processes_for
     from virb.report.build import write_report
+    from virb.system.allocator import collect_seldom, keep_freed_memory
 
+    keep_freed_memory()
+    collect_seldom()
     names = [] if args.no_analyses else registry.names("analyses")
     if args.analyses is not None:
         names = list(dict.fromkeys(name.strip() for name in args.analyses.split(",") if name.strip()))

@@ -65,7 +65,7 @@ class Tables(dict[str, "DataFrame"]):
         text: dict[str, list[str]] = {}
         for part, frame in self.in_normal_form().items():
             files.append(_path(folder, name, part))
-            with atomic_write(files[-1]) as file:
+            with atomic_write(files[-1], is_durable=False) as file:
                 frame.to_csv(file, index=False)
             odd = [
                 str(column) for column in frame if frame[column].dtype == object and _guessed(frame[column]) != "text"
@@ -77,7 +77,7 @@ class Tables(dict[str, "DataFrame"]):
         lines = io.StringIO()
         csv.writer(lines, lineterminator="\n").writerows([("fact", "value"), *rows])
         files.append(_path(folder, name, FACTS))
-        with atomic_write(files[-1]) as file:
+        with atomic_write(files[-1], is_durable=False) as file:
             file.write(lines.getvalue().encode())
         return files
 

@@ -44,13 +44,13 @@ class Outputs:
             self.lines.append(line)
         for ending in now().formats:
             path = self._path(part, ending)
-            with atomic_write(path) as file:
+            with atomic_write(path, is_durable=False) as file:
                 plots.save(figure, file, ending)
             self.files.append(path)
             figure.set_layout_engine(None)  # what is laid out once need not be again
         if words := plots.caption(figure):
             path = self._path(f"{part}-caption" if part else "caption", "txt")
-            with atomic_write(path) as file:
+            with atomic_write(path, is_durable=False) as file:
                 file.write(f"{words}\n".encode())
             self.files.append(path)
         plots.close(figure)
@@ -71,7 +71,7 @@ class Outputs:
             self.texts.append(text)
             if form in ("md", "tex"):
                 path = self._path(part, form)
-                with atomic_write(path) as file:
+                with atomic_write(path, is_durable=False) as file:
                     file.write(f"{text}\n".encode())
                 self.files.append(path)
 

@@ -28,10 +28,19 @@ def settle(fig: Figure) -> list[str]:
     for axes in fig.axes:
         _fit_names(axes)
     for _ in range(3):  # what is wrapped moves the axes, and with them the room that others have
-        fig.draw_without_rendering()
+        lay_out(fig)
         if sum(_fit_words(axes) for axes in fig.axes) == 0:
             break
     return spelled
+
+
+def lay_out(fig: Figure) -> None:
+    """Put axes where a drawing would, without the drawing, which takes three times as long."""
+    engine = fig.get_layout_engine()
+    if engine is None or not fig.axes:
+        fig.draw_without_rendering()
+    else:
+        engine.execute(fig)
 
 
 def _fit_names(axes: Axes) -> None:

@@ -147,7 +147,16 @@ def save(fig: Figure, file: str | os.PathLike[str] | IO[bytes], kind: str) -> No
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {"Software": None})
     with style():
         dpi = min([DPI, *(DPI * most / side for most, side in zip(canvas.LARGEST, fig.get_size_inches(), strict=True))])
-        fig.savefig(file, format=kind, dpi=dpi, metadata=metadata, facecolor="white")
+        engine, dots = fig.get_layout_engine(), fig.dpi
+        if kind == "png" and engine is not None:  # savefig would draw once for the layout, and again for the file
+            fig.set_dpi(dpi)
+            canvas.lay_out(fig)
+            fig.set_layout_engine(None)
+        try:
+            fig.savefig(file, format=kind, dpi=dpi, metadata=metadata, facecolor="white")
+        finally:
+            fig.set_layout_engine(engine)
+            fig.set_dpi(dots)
 
 
 def close(fig: Figure) -> None:

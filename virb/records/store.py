@@ -53,6 +53,9 @@ SET_ASIDE = ".set-aside"  # where a repair puts what is no record
 KEPT_BYTES = 64 << 20  # of records that one run looks at more than once
 
 
+Checked = dict[str, tuple[FileState | None, FileState | None]]  # of each path that of the record and of its predictions
+
+
 class ResultStore:
     """The records below one folder."""
 
@@ -61,7 +64,7 @@ class ResultStore:
         # What was checked once holds while the file's state stays as it was.
         self._contents: dict[str, tuple[FileState, bytes]] = {}
         self._digests: dict[str, tuple[FileState, str]] = {}
-        self._whole: dict[str, tuple[FileState | None, FileState | None]] = {}
+        self.whole: Checked = {}  # another process may take it over
         self._room = KEPT_BYTES
         self._remembered: dict[str, Remembered] = {}
         self._with_leftovers: set[Path] = set()  # folders in which something of a killed run was seen
@@ -106,30 +109,28 @@ class ResultStore:
             RecordError: the file is not a whole record, lies where it does not belong, or has not its predictions.
         """
         states = self._states(path)
-        record = self._read_record(path)
-        place, right = path.relative_to(self.root), schema.place_of(record)
-        is_right = same_name(str(place), str(right))
-        if is_renamed:
-            is_right = place.name == right.name
-        if not is_right:
+        record = self._read_record(path, states[0])
+        right = schema.place_of(record)
+        is_right = path.name == right.name if is_renamed else str(path) == str(self.root / right)
+        if not is_right and (is_renamed or not same_name(str(path.relative_to(self.root)), str(right))):
             raise MisplacedError(
                 f"{path} is not the record of its place: by its contents it is {right.as_posix()}. A copy under another "
                 "name is no measurement of its own."
             )
         if (
             record["schema"] == SCHEMA
-            and (found := self._digest(path.with_suffix(".npz"))) != (record["predictions_sha256"])
+            and (found := self._digest(path.with_suffix(".npz"), states[1])) != record["predictions_sha256"]
         ):
             what = "are missing" if found is None else "are damaged or another job's"
             raise PredictionsError(f"{path} has lost its predictions: those beside it (.npz) {what}.", record)
         if not is_renamed:
-            self._whole[os.fspath(path)] = states
+            self.whole[os.fspath(path)] = states
         return record
 
     def check(self, path: Path) -> None:
         """Raise what :meth:`load` does; a record that was whole is not read again while its files stay as they were."""
         states = self._states(path)
-        if None in states or self._whole.get(os.fspath(path)) != states:
+        if None in states or self.whole.get(os.fspath(path)) != states:
             self.load(path)
 
     def _states(self, path: Path) -> tuple[FileState | None, FileState | None]:
@@ -143,9 +144,9 @@ class ResultStore:
         except (FileNotFoundError, RecordError):
             return None
 
-    def _read_record(self, path: Path) -> Record:
-        """Return what :func:`virb.records.record.read` does; a file that stayed as it was is checked once."""
-        now, known = file_state(path), self._contents.get(os.fspath(path))
+    def _read_record(self, path: Path, now: FileState | None) -> Record:
+        """Return what :func:`virb.records.record.read` does; a file whose state is the same ``now`` is checked once."""
+        known = self._contents.get(os.fspath(path))
         if known is not None and known[0] == now:
             record: Record = json.loads(known[1])
             return record
@@ -156,9 +157,9 @@ class ResultStore:
             self._contents[os.fspath(path)] = (now, content)
         return record
 
-    def _digest(self, path: Path) -> str | None:
-        """Return the sha256 of a file's bytes, computed again where its state is another; None where there is none."""
-        now, known = file_state(path), self._digests.get(os.fspath(path))
+    def _digest(self, path: Path, now: FileState | None) -> str | None:
+        """Return the sha256 of a file's bytes, computed again where its state is another ``now``; None where there is none."""
+        known = self._digests.get(os.fspath(path))
         if known is not None and known[0] == now:
             return known[1]
         found = _file_digest(path)
@@ -325,7 +326,7 @@ class ResultStore:
             if not name.endswith(".json"):
                 continue
             with contextlib.suppress(FileNotFoundError, RecordError):
-                found: Mapping[str, Any] = self._read_record(folder / name)["encoder"]
+                found: Mapping[str, Any] = self._read_record(folder / name, file_state(folder / name))["encoder"]
                 if same_name(found["name"], encoder):
                     # A folder in which a killed run left something is looked through until that is gone.
                     remembered.keep_whose(task, name, None if folder in self._with_leftovers else state, found)

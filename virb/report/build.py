@@ -20,7 +20,7 @@ from virb.report.examples import examples_of
 from virb.report.first_page import Made, first_page
 from virb.report.folder import replacing
 from virb.report.pages import ASSETS, asset
-from virb.report.settings import settings_of
+from virb.report.settings import parts_of, settings_of
 from virb.report.task_page import tables_of, task_page
 from virb.report.view import slugs
 from virb.system.files import atomic_write
@@ -72,21 +72,21 @@ def write_report(
         ScoresError: the scores cannot be laid out.
         UsageError: ``out`` cannot be written to, or holds files that are not of a report.
     """
-    settings = settings_of(scores, chosen=look_at)
-    first = settings[0]
-    encoders = list(dict.fromkeys(encoder for setting in settings for encoder in setting.study.encoders))
-    tasks = list(dict.fromkeys(task for setting in settings for task in setting.study.tasks))
+    parts = parts_of(scores)
     out = Path(out)
     tidy = scores.to_csv(index=False).encode("utf-8", "replace")
     made = Made(title, source, command, date, hashlib.sha256(tidy).hexdigest())
-    stems = {"encoders": slugs(encoders), "tasks": slugs(tasks)}
-    below = {kind: {name: f"{kind}/{stem}.html" for name, stem in found.items()} for kind, found in stems.items()}
-    beside = {kind: {name: f"../{link}" for name, link in links.items()} for kind, links in below.items()}
-    analysed = scores if len(settings) == 1 else first.study.frame
     with (
         replacing(out) as folder,
-        running(analyses, analysed, folder / FOLDER, options, n_processes=n_processes) as runs,
+        running(analyses, parts[0][1], folder / FOLDER, options, n_processes=n_processes) as runs,
     ):
+        settings = settings_of(parts, chosen=look_at)
+        first = settings[0]
+        encoders = list(dict.fromkeys(encoder for setting in settings for encoder in setting.study.encoders))
+        tasks = list(dict.fromkeys(task for setting in settings for task in setting.study.tasks))
+        stems = {"encoders": slugs(encoders), "tasks": slugs(tasks)}
+        below = {kind: {name: f"{kind}/{stem}.html" for name, stem in found.items()} for kind, found in stems.items()}
+        beside = {kind: {name: f"../{link}" for name, link in links.items()} for kind, links in below.items()}
         _write(folder / "scores.csv", tidy)
         for name in ASSETS:
             _write(folder / name, asset(name))
@@ -111,7 +111,7 @@ def write_report(
         changes = ""
         if against is not None:
             changes = "changes.html"
-            before = settings_of(against)
+            before = settings_of(parts_of(against))
             table = compared(against, scores)
             _write(folder / "changes.csv", table.to_csv(index=False).encode("utf-8", "replace"))
             was = str(against.attrs.get("results") or against_source)

@@ -68,9 +68,8 @@ def _matrix(results: str, rows: Sequence[Mapping[str, Any]], task: str) -> np.nd
     if min(target.min(), prediction.min()) < 0:
         return None
     size = int(max(target.max(), prediction.max())) + 1
-    out = np.zeros((size, size), dtype=np.int64)
-    np.add.at(out, (target, prediction), 1)
-    return out
+    pairs = target.astype(np.int64) * size + prediction.astype(np.int64)
+    return np.bincount(pairs, minlength=size * size).reshape(size, size)
 
 
 def _most_confused(counts: np.ndarray) -> list[int]:

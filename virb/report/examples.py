@@ -214,6 +214,6 @@ def _write(image: np.ndarray, folder: Path, stem: str) -> str:
     made.thumbnail((SIDE * MOST_FRAMES, SIDE))
     buffer = io.BytesIO()
     made.save(buffer, "PNG", optimize=True)
-    with atomic_write(folder / f"{stem}.png") as file:
+    with atomic_write(folder / f"{stem}.png", is_durable=False) as file:
         file.write(buffer.getvalue())
     return f"{folder.name}/{stem}.png"

@@ -23,18 +23,23 @@ class Setting:
     ranking: Ranking
 
 
-def settings_of(scores: pd.DataFrame, *, chosen: Sequence[str] = ()) -> list[Setting]:
-    """Return one setting for each probe and number of labels among the scores, the papers' probe first, then by size."""
+def parts_of(scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the scores of each probe and number of labels with what it is called, the papers' probe first, then by size; all
+    of them, called "", where they are of one."""
     columns = [column for column in COLUMNS if column in scores and scores[column].nunique(dropna=False) > 1]
     if not columns:
-        study = study_of(scores, chosen=chosen)
-        return [Setting(", ".join(study.said("probe")), study, rank(study))]
-    out: list[Setting] = []
+        return [("", scores)]
+    out: list[tuple[str, pd.DataFrame]] = []
     for values, part in scores.groupby(columns, dropna=False, sort=False):
         part.attrs = dict(scores.attrs)
-        study = study_of(part.reset_index(drop=True), chosen=chosen)
-        out.append(Setting(_label(columns, values), study, rank(study)))
-    return sorted(out, key=lambda one: (one.label.partition(",")[0] != RunOptions.probe, -len(one.study.frame)))
+        out.append((_label(columns, values), part.reset_index(drop=True)))
+    return sorted(out, key=lambda one: (one[0].partition(",")[0] != RunOptions.probe, -len(one[1])))
+
+
+def settings_of(parts: Sequence[tuple[str, pd.DataFrame]], *, chosen: Sequence[str] = ()) -> list[Setting]:
+    """Return one setting for each of the parts (:func:`parts_of`)."""
+    studies = [(label, study_of(part, chosen=chosen)) for label, part in parts]
+    return [Setting(label or ", ".join(study.said("probe")), study, rank(study)) for label, study in studies]
 
 
 def _label(columns: list[str], values: tuple[object, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -307,6 +308,7 @@ def _intervals(
     """Noise of the test sample only: another head or another pretraining moves a score further."""
     found: dict[Cell, Interval] = {}
     why_not: dict[str, str] = {}
+    known = _by_cell(means)
     by_task: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for (encoder, task), cell in rows.items():
         by_task.setdefault(task, {})[encoder] = cell
@@ -316,7 +318,7 @@ def _intervals(
             why_not[task] = "the scores do not say by which metric."
             continue
         metric = metrics.pop()
-        scores = {encoder: float(means.loc[encoder, task]) for encoder in cells}  # type: ignore[arg-type]
+        scores = {encoder: known[encoder, task] for encoder in cells}
         if metric.lower() in TOP1:
             exact, reason = _exact(scores, cells)
             found |= {(encoder, task): interval for encoder, interval in exact.items()}
@@ -333,11 +335,12 @@ def _intervals(
 
 def _exact(scores: Mapping[str, float], cells: Mapping[str, list[dict[str, Any]]]) -> tuple[dict[str, Interval], str]:
     """The exact intervals of accuracies, and why one of them has none."""
+    said = pd.to_numeric(pd.Series([row.get("n_test") for cell in cells.values() for row in cell]), errors="coerce")
+    numbers = iter(said.tolist())
     n_test: dict[str, float] = {}
     reason = ""
     for encoder, cell in cells.items():
-        said = pd.to_numeric(pd.Series([row.get("n_test") for row in cell]), errors="coerce").dropna()
-        n = set(said)
+        n = {number for number in islice(numbers, len(cell)) if not np.isnan(number)}
         if len(n) != 1 or not min(n) >= 1:
             reason = reason or "the number of test examples (n_test) is not known."
         elif not 0 <= scores[encoder] <= 1:

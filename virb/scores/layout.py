@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from virb.contracts.analysis import Option, comma_list, names_in_words
+from virb.contracts.analysis import NotApplicable, Option, comma_list, names_in_words
 from virb.contracts.tables import Notes
 from virb.errors import ScoresError, UsageError
 from virb.scores.schema import CATEGORIES, as_words
@@ -170,6 +170,7 @@ def prepare(
     Raises:
         UsageError: there is no such ``task``.
         ScoresError: ``exclude`` names something that does not occur, leaves nothing, or cells are missing and refused.
+        NotApplicable: what is varying or ranked is all the same.
     """
     unknown = [name for name in exclude if not ((scores["task"] == name) | (scores["encoder"] == name)).any()]
     if unknown:
@@ -197,14 +198,22 @@ def prepare(
         n = int(wide.isna().to_numpy().sum())
         cells = names_in_words(wide.attrs["cells"])
         left_out.say(f"{n} of {wide.size} scores {'is' if n == 1 else 'are'} missing ({cells}); the others are used.")
+    if is_varying or is_ranked:
+        refuse_flat(wide)
     if is_varying and len(wide) > 1:
         same = [str(name) for name in wide if _is_constant(wide[name])]
-        if same and len(same) < wide.shape[1]:
+        if same:
             left_out.say(f"Left out because all encoders score the same there: {', '.join(same)}.")
             wide = wide.drop(columns=same)
     notes.say(*left_out)
     kept = kept[kept["encoder"].isin(wide.index) & kept["task"].isin(wide.columns)]
     return Prepared(kept, wide, task_categories(kept).loc[wide.columns], " ".join(left_out))
+
+
+def refuse_flat(wide: pd.DataFrame) -> None:
+    """Raise NotApplicable if all encoders score the same on every task: there is no order, and nothing varies."""
+    if len(wide) > 1 and all(_is_constant(wide[name]) for name in wide):
+        raise NotApplicable("On every task all encoders score the same.")
 
 
 def _is_constant(scores: pd.Series) -> bool:
