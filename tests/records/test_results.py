@@ -47,7 +47,7 @@ def test_what_one_process_checked_another_takes_over_until_a_file_changes(tmp_pa
     first, second = ResultStore(tmp_path), ResultStore(tmp_path)
     path = first.write(record(), {})
     first.check(path)
-    second.take_over(first.checked())
+    second.whole |= first.whole
     read = []
     monkeypatch.setattr(second, "load", read.append)
     second.check(path)

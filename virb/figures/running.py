@@ -51,7 +51,7 @@ def running(
         yield (run_by_name(name, scores, folder, options, is_alone=is_alone) for name in names)
         return
     results = None if scores is None else scores.attrs.get("results")
-    checked = opened(results).checked() if results else {}
+    checked = opened(results).whole if results else {}
     given = (look.now(), results, checked, scores, folder, dict(options or {}))
     pool = ProcessPoolExecutor(n - 1, mp_context=get_context("spawn"), initializer=_begin, initargs=given)
     try:
@@ -103,7 +103,7 @@ def _begin(drawn_with: look.Look, results: str | None, checked: Checked, *given:
     keep_freed_memory()
     collect_seldom()
     if results:
-        opened(results).take_over(checked)
+        opened(results).whole |= checked
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process says that it was interrupted
     look.draw_with(drawn_with)
     _given = given

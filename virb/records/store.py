@@ -64,7 +64,7 @@ class ResultStore:
         # What was checked once holds while the file's state stays as it was.
         self._contents: dict[str, tuple[FileState, bytes]] = {}
         self._digests: dict[str, tuple[FileState, str]] = {}
-        self._whole: Checked = {}
+        self.whole: Checked = {}  # another process may take it over
         self._room = KEPT_BYTES
         self._remembered: dict[str, Remembered] = {}
         self._with_leftovers: set[Path] = set()  # folders in which something of a killed run was seen
@@ -124,22 +124,14 @@ class ResultStore:
             what = "are missing" if found is None else "are damaged or another job's"
             raise PredictionsError(f"{path} has lost its predictions: those beside it (.npz) {what}.", record)
         if not is_renamed:
-            self._whole[os.fspath(path)] = states
+            self.whole[os.fspath(path)] = states
         return record
 
     def check(self, path: Path) -> None:
         """Raise what :meth:`load` does; a record that was whole is not read again while its files stay as they were."""
         states = self._states(path)
-        if None in states or self._whole.get(os.fspath(path)) != states:
+        if None in states or self.whole.get(os.fspath(path)) != states:
             self.load(path)
-
-    def checked(self) -> Checked:
-        """Return which records were whole, and in what state of their files."""
-        return dict(self._whole)
-
-    def take_over(self, checked: Checked) -> None:
-        """Take what :meth:`checked` said in another process: those records are not read again by :meth:`check`."""
-        self._whole |= checked
 
     def _states(self, path: Path) -> tuple[FileState | None, FileState | None]:
         text = os.fspath(path)
