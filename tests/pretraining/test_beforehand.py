@@ -110,7 +110,7 @@ def test_the_recipes_that_come_along_pass(tmp_path, recipe):
         checked(Settings(out=tmp_path / "x.pt", **run), resume=True, force=False)
 
 
-def test_of_a_recipe_what_is_wrong_costs_itself_and_is_known_before_the_first_begins(tmp_path, monkeypatch):
+def test_of_a_recipe_what_is_wrong_costs_itself_and_is_said_before_the_first_begins(tmp_path, monkeypatch, capsys):
     (tmp_path / "r.yaml").write_text(
         "defaults: {method: simclr, data: nowhere, size: 32}\n"
         "encoders:\n  a: {}\n  b: {options: {temperature: 0}}\n  c: {method: simcrl}\n"
@@ -118,11 +118,14 @@ def test_of_a_recipe_what_is_wrong_costs_itself_and_is_known_before_the_first_be
     begun = []
 
     def up_to_date(settings, **options):
-        begun.append(settings.out.stem)
+        begun.append((settings.out.stem, capsys.readouterr().err))
         raise VirbError("begun")
 
     monkeypatch.setattr(recipes, "_up_to_date", up_to_date)
     made, failed = run_recipe(tmp_path / "r.yaml", tmp_path, quiet=True)
-    assert (made, begun) == ([], ["a"])
+    ((name, said),) = begun
+    assert (made, name) == ([], "a")
+    assert "b cannot be made:" in said
+    assert "c cannot be made:" in said
     assert "expected at least 0.001" in failed["b"]
     assert "Did you mean 'simclr'" in failed["c"]

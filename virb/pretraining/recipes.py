@@ -155,6 +155,8 @@ def run_recipe(
     is_alone = distributed.world_size() == 1  # else all look for themselves, at the same time
     there = finished(several.values(), quiet=quiet) if is_alone and not force else {}
     made, failed = [], _wrong(several, there)
+    for name, reason in failed.items() if distributed.rank() == 0 else ():
+        print(f"{name} cannot be made: {reason}", file=sys.stderr, flush=True)  # before the others take their days
     for name, settings in several.items():
         if settings.out in there:
             made.append(there[settings.out])
