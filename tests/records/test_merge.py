@@ -102,3 +102,10 @@ def test_the_table_as_parquet_is_the_table(tmp_path, capsys):
         "0.2",
         "centre",
     }
+
+
+def test_a_table_goes_into_a_file_of_a_table(tmp_path, capsys):
+    write(tmp_path / "a", "first")
+    assert main(["results", "export", "--results", str(tmp_path / "a"), str(tmp_path / "t.xlsx")]) == 2
+    assert "ends in .csv or .parquet" in capsys.readouterr().err
+    assert not (tmp_path / "t.xlsx").exists()

@@ -25,6 +25,7 @@ EPILOG = """examples:
   virb results why results/mine/mini-scene/gradient-seed0.json --data /data
                                                    # field by field, why virb evaluate would compute this record again
 """
+PARQUET = (".parquet", ".pq")
 ACTIONS = ("show", "export", "check", "repair", "merge", "rerun", "why")
 
 
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if not is_right:
         raise UsageError(f"'{args.what}' takes {n_wanted}; found {len(args.files)}. See: virb results --help.")
+    if args.what == "export" and Path(args.files[0]).suffix.lower() not in (".csv", *PARQUET):
+        raise UsageError(f"{args.files[0]}: scores are exported as a table; name a file that ends in .csv or .parquet.")
     if args.what in ("show", "export"):
         return _table(args)
     return {"check": _check, "repair": _repair, "merge": _merge, "rerun": _rerun, "why": _why}[args.what](args)
@@ -74,7 +77,7 @@ def _table(args: argparse.Namespace) -> int:
     if args.what == "export":
         from virb.system.files import atomic_write
 
-        is_parquet = Path(args.files[0]).suffix.lower() in (".parquet", ".pq")
+        is_parquet = Path(args.files[0]).suffix.lower() in PARQUET
         content = _parquet(table) if is_parquet else table.to_csv(index=False).encode("utf-8", "replace")
         with atomic_write(args.files[0]) as file:
             file.write(content)
