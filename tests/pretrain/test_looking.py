@@ -92,7 +92,7 @@ def test_an_average_says_that_it_is_one(virb_pretrain, images, small, tmp_path):
     [
         (("--eval", "lihgt"), "lihgt"),
         (("--eval", "light", "--eval-probe", "nkn"), "nkn"),
-        (("--snapshots", "3"), "expected epochs within it"),
+        (("--snapshots", "3"), "the run is 2 epochs, and ends before 3"),
         (("--snapshots", "2,1"), "expected epochs, ascending"),
         (("--ema", "1.5"), "--ema must be at least 0 and below 1"),
         (("--eval-epochs", "0"), "--eval-epochs must be above 0"),

@@ -50,6 +50,8 @@ def use_for_inference(network: nn.Module) -> int:
 
 def _onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """Return the product by oneDNN; None where that is not for these tensors, or not to be had."""
+    if torch.compiler.is_compiling():  # the compiler chooses for itself
+        return None
     tensors = (x, weight) if bias is None else (x, weight, bias)
     is_for_it = (
         all(part.device.type == "cpu" and part.dtype == torch.float32 and part.is_contiguous() for part in tensors)
