@@ -167,6 +167,13 @@ def test_the_declared_name_must_be_the_files(content_folder):
         registry.load("tasks", "one")
 
 
+def test_what_has_no_name_is_no_part(content_folder):
+    (content_folder / "three.py").write_text('"""Three."""\nTASK = 3\n')
+    registry.include(content_folder)
+    with pytest.raises(RegistryError, match=r"three\.py: TASK is int without a name"):
+        registry.load("tasks", "three")
+
+
 @pytest.mark.parametrize("make", [lambda d: d / "absent", lambda d: d])
 def test_include_refuses_a_folder_without_content(content_folder, make):
     (content_folder / "notes.py").write_text("x = 1\n")

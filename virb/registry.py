@@ -214,11 +214,11 @@ def load_entry(entry: Entry) -> Any:
         raise BrokenPart(f"{entry.path} could not be loaded: {reason}") from error
     declared = getattr(content, "name", None)
     is_dashed = KINDS[entry.kind].keeps_underscores and str(declared).replace("-", "_") == entry.name
+    if declared is None:
+        raise BrokenPart(f"{entry.path}: {attribute} is {type(content).__name__} without a name. See: virb new --help.")
     if declared != entry.name and not is_dashed:
-        raise BrokenPart(
-            f"{entry.path}: {attribute}.name is {declared!r}, but the file's name makes it {entry.name!r}. "
-            "Rename the file or change the name: they must agree."
-        )
+        wrong = f"{attribute}.name is {declared!r}, but the file's name makes it {entry.name!r}"
+        raise BrokenPart(f"{entry.path}: {wrong}. Rename the file or change the name: they must agree.")
     check_names(content, f"{entry.path}: ")
     return content
 

@@ -197,7 +197,7 @@ class FrozenEncoder:
                 fold_batchnorm(network)
                 network.eval()  # the placeholders of the folded layers too
             network.to(self.device, self.dtype)
-            if self.optimize and not self.is_compiled:
+            if self.optimize and not self.is_compiled and (self.device.type, self.dtype) == ("cpu", torch.float32):
                 use_for_inference(network)
             network.to(memory_format=torch.channels_last)
             if self.is_compiled:
