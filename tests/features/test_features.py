@@ -109,6 +109,32 @@ def test_parts_of_one_batch_are_encoded_side_by_side_with_the_same_bits_on_any_n
     assert encode.n_parts_of(encoder, 41) == len(encode.parts_of(encoder, torch.zeros(41, 1))) == 3
 
 
+def test_what_is_cached_is_found_again_without_pythons_parser_which_threads_cannot_share(images, tmp_path, monkeypatch):
+    encoder = load_encoder(A)
+    first = FeatureCache(tmp_path).encode([encoder], images, layers=["embedding", "pyramid"])[0]
+    monkeypatch.setattr("ast.literal_eval", lambda text: pytest.fail("a header was parsed"))
+    again = FeatureCache(tmp_path).encode([encoder], images, layers=["embedding", "pyramid"])[0]
+    for layer in ("embedding", "pyramid"):
+        for one, two in zip(first[layer].parts, again[layer].parts, strict=True):
+            assert np.array_equal(one, two)
+
+
+def test_a_header_as_another_numpy_pads_it_is_read(images, tmp_path):
+    encoder = load_encoder(A)
+    first = np.array(FeatureCache(tmp_path).encode([encoder], images)[0]["embedding"].embedding)
+    (path,) = tmp_path.rglob("*.npy")
+    content = path.read_bytes()
+    end = content.index(b"\n") + 1
+    longer = (
+        content[:8] + (end - 10 + 64).to_bytes(2, "little") + content[10 : end - 1] + b" " * 64 + content[end - 1 :]
+    )
+    path.write_bytes(longer)
+    counted = Counted(images)
+    again = FeatureCache(tmp_path).encode([encoder], counted)[0]["embedding"].embedding
+    assert counted.read == []
+    assert np.array_equal(again, first)
+
+
 def test_other_weights_other_images_and_other_preprocessing_have_entries_of_their_own(images, tmp_path):
     cache = FeatureCache(tmp_path)
     cache.encode([load_encoder(A)], images)

@@ -103,7 +103,8 @@ def test_no_part_outweighs_another_by_its_unit(tmp_path: Path, probe: str) -> No
         loud = virb.wrap(Louder(factor), name="loud", size=8)
         both = FusedEncoder([load_encoder("pixels:1:size=8"), loud])
         out = tmp_path / f"{factor:g}"
-        run(out, task(), encoders=both, probe=probe)
+        outcome, _ = run(out, task(), encoders=both, probe=probe)
+        assert outcome.failures == []
         (path,) = out.rglob("*-seed0.npz")
         with np.load(path) as kept:
             scores.append(kept["prediction"])

@@ -9,6 +9,7 @@ an error to be told, and not a signal that ends the process.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -159,17 +160,33 @@ class Entry:
 
     def _data_start(self, file: IO[bytes], part: Part) -> int:
         """Return where the rows begin, if the file is the array that the state says."""
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"version {version}")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        start = file.tell()
-        if (shape, is_fortran, dtype) != ((self.n, *part.row), False, part.dtype):
-            raise ValueError(f"an array {shape} of {dtype}")
+        header = self._header(part)
+        if file.read(len(header)) == header:
+            start = len(header)
+        else:  # of another NumPy, or of another array
+            file.seek(0)
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"version {version}")
+            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+            if (shape, is_fortran, dtype) != ((self.n, *part.row), False, part.dtype):
+                raise ValueError(f"an array {shape} of {dtype}")
         size = os.fstat(file.fileno()).st_size
         if size != start + self.n * part.row_bytes:
             raise ValueError(f"{size} bytes")
         return start
+
+    def _header(self, part: Part) -> bytes:
+        """Return the beginning of a part's file, up to its rows.
+
+        Files are compared with it: NumPy reads a header by Python's parser, which in threads side by side fails now and then (in
+        Python 3.11, "AST constructor recursion depth mismatch").
+        """
+        file = io.BytesIO()
+        descr, shape = np.lib.format.dtype_to_descr(part.dtype), (self.n, *part.row)
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        return file.getvalue()
 
     def _keep(self, n_blocks: int) -> None:
         self.rows = min(self.rows, n_blocks * self.block)
@@ -180,8 +197,14 @@ class Entry:
 
     def open(self) -> Features:
         """Map the rows into memory; the entry is held as long as an array or a view of it is there."""
-        parts = tuple(np.load(self.folder / part.name, mmap_mode="r") for part in self.parts)
+        parts = tuple(self._mapped(part) for part in self.parts)
         return Features(self.layer, tuple(leases.keep(part, self._lease) for part in parts))
+
+    def _mapped(self, part: Part) -> np.ndarray:
+        path = self.folder / part.name
+        with path.open("rb") as file:
+            start = self._data_start(file, part)
+        return np.memmap(path, dtype=part.dtype, mode="r", offset=start, shape=(self.n, *part.row))
 
     # -- writing
 
@@ -221,12 +244,7 @@ class Entry:
         (self.folder / "state.json").unlink(missing_ok=True)  # it vouched for what was there
         path.unlink(missing_ok=True)  # others may have mapped it: the file they read stays as it is
         file = path.open("x+b")
-        header = {
-            "descr": np.lib.format.dtype_to_descr(part.dtype),
-            "fortran_order": False,
-            "shape": (self.n, *part.row),
-        }
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(self._header(part))
         file.truncate(file.tell() + self.n * part.row_bytes)
         return file
 
