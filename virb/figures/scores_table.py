@@ -46,13 +46,13 @@ def scores_table(frame: pd.DataFrame, *, sort: str = "", columns: Sequence[str] 
     encoders = [str(name) for name in frame["encoder"].unique()]
     wide = _signed(frame)
     mean_rank = _mean_rank(wide)
-    is_by_encoder = len(encoders) > MANY or bool(columns)
     about = encoder_table(frame)
     order = _ordered(
         about, wide, mean_rank, sort or ("rank" if len(encoders) > MANY and mean_rank is not None else "given")
     )
-    build = _by_encoder if is_by_encoder else _by_task
-    return build(frame, about, wide, mean_rank, order, columns)
+    if len(encoders) > MANY or columns:
+        return _by_encoder(frame, about, wide, mean_rank, order, columns)
+    return _by_task(frame, wide, order)
 
 
 def _signed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -94,14 +94,7 @@ def _unknown(flag: str, name: str, known: Sequence[str]) -> UsageError:
     return UsageError(f"{flag} {name!r} is no end task and no column of the scores. {registry.suggest(name, known)}")
 
 
-def _by_task(
-    frame: pd.DataFrame,
-    about: pd.DataFrame,
-    wide: pd.DataFrame,
-    mean_rank: pd.Series | None,
-    order: list[str],
-    columns: Sequence[str],
-) -> Table:
+def _by_task(frame: pd.DataFrame, wide: pd.DataFrame, order: list[str]) -> Table:
     by_cell = _cells(frame)
     rows, sections, best = [], [], set()
     for r, ((category, task, metric), group) in enumerate(frame.groupby(["category", "task", "metric"], sort=False)):

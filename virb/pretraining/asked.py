@@ -94,9 +94,9 @@ def asked_of(method: Method, settings: Settings, options: Mapping[str, Any], dat
     """
     assert method.training is not None
     assert settings.data is not None
-    size = settings.size or (data.size if _is_world(settings.data) and data.size else 224)
+    size = settings.size or (data.size if is_world(settings.data) and data.size else 224)
     view_size = settings.view_size or size
-    batch_size = settings.batch_size or min(256, method.training.batch_size)
+    batch_size = batch_size_of(method.training, settings)
     check_batch_size(data, batch_size)
     per_epoch = len(data) // batch_size
     if settings.budget is not None:
@@ -192,6 +192,11 @@ def _identity(settings: Settings, reporter: Reporter, load: Load) -> Mapping[str
     return asked_of(method, settings, options, data).identity
 
 
-def _is_world(source: str) -> bool:
+def batch_size_of(published: Training, settings: Settings) -> int:
+    """Return how many images an update takes: what the settings say, else what is published, up to 256."""
+    return settings.batch_size or min(256, published.batch_size)
+
+
+def is_world(source: str) -> bool:
     """Whether all of a source has the world's own size."""
     return all(sources.split_amount(part)[0] in sources.named() for part in source.split("+"))

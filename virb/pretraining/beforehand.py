@@ -11,8 +11,7 @@ from virb import registry
 from virb.contracts.method import Method, Setup
 from virb.errors import UsageError, VirbError
 from virb.networks.backbones import build_backbone, canonical_architecture
-from virb.pretraining import sources
-from virb.pretraining.asked import architecture
+from virb.pretraining.asked import architecture, batch_size_of, is_world
 from virb.pretraining.learner import check_batch
 from virb.pretraining.outputs import MEAN, STD, snapshot_path
 from virb.pretraining.settings import Settings, training_of
@@ -36,12 +35,12 @@ def checked(settings: Settings, *, resume: bool, force: bool) -> tuple[Method, d
     if settings.out.is_dir():
         raise UsageError(f"--out {settings.out} is a folder; name a file.")
     options = method.resolve(settings.options)
-    arch, arch_options = canonical_architecture(settings.arch, dict(settings.arch_options))
+    canonical_architecture(settings.arch, dict(settings.arch_options))
     if method.learner is None or settings.data is None:
         return method, options
     assert method.training is not None
     _refuse_what_is_there(settings, resume=resume, force=force)
-    batch_size = settings.batch_size or min(256, method.training.batch_size)
+    batch_size = batch_size_of(method.training, settings)
     epochs = settings.epochs or (None if settings.budget else method.training.epochs)
     if epochs is not None:
         training_of(method.training, settings, batch_size, epochs)
@@ -50,11 +49,10 @@ def checked(settings: Settings, *, resume: bool, force: bool) -> tuple[Method, d
             raise UsageError(
                 f"--snapshots {settings.snapshots}: the run is {epochs:g} epochs, and ends before {late[0]:g}."
             )
-    size = settings.size or _usual_size(settings.data)
-    if size is None:
-        return method, options
-    arch, arch_options = architecture(settings, size)
-    _rehearse(method, settings, options, (arch, arch_options), size, batch_size)
+    # The world's images have a size of their own, which only reading them tells.
+    size = settings.size or (None if is_world(settings.data) else 224)
+    if size is not None:
+        _rehearse(method, settings, options, size, batch_size)
     return method, options
 
 
@@ -70,17 +68,10 @@ def _refuse_what_is_there(settings: Settings, *, resume: bool, force: bool) -> N
             raise UsageError(f"{snapshot_path(settings.out, epochs)} exists; pass --force to write it again.")
 
 
-def _usual_size(source: str) -> int | None:
-    """The side of images where the settings say none; None where the set has its own, which only reading it tells."""
-    parts = [sources.split_amount(part)[0] for part in source.split("+")]
-    return None if all(part in sources.named() for part in parts) else 224
-
-
 def _rehearse(
     method: Method,
     settings: Settings,
     options: Mapping[str, Any],
-    network: tuple[str, Mapping[str, Any]],
     size: int,
     batch_size: int,
 ) -> None:
@@ -97,10 +88,10 @@ def _rehearse(
         std=STD,
         seed=settings.seed,
     )
+    arch, arch_options = architecture(settings, size)
     check_batch(method.name, setup, 2)
     try:
         with own_generator(0), torch.device("meta"):
-            arch, arch_options = network
             method.learner(build_backbone(arch, **arch_options), options, setup)
     except VirbError:
         raise
